@@ -1,0 +1,6 @@
+//! Text to model, with a line and column for every value.
+//!
+//! Owns the YAML tree, the model of what a user may write, and the project of
+//! files and namespaces. Knows no meaning, no network, and resolves no secret.
+
+pub mod tree;

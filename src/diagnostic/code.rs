@@ -1,0 +1,81 @@
+//! Every diagnostic code, with the paragraph `engine explain CODE` prints.
+//!
+//! `E01xx` text and structure, `E02xx` connections, `E03xx` mappings and
+//! fields, `E04xx` rules, templates and expressions, `E05xx` schedules and
+//! policies, `E06xx` what only the systems know (`--online`, and at the start
+//! of a run), `E07xx` rejections of values, `E08xx` faults of systems, `E09xx`
+//! state. A code is never reused for another problem.
+
+use serde::{Serialize, Serializer};
+
+/// A stable name of one kind of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Code(&'static str);
+
+impl Code {
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The code of this name, in any case.
+    pub fn find(name: &str) -> Option<Code> {
+        CODES.iter().find(|entry| entry.0.eq_ignore_ascii_case(name)).map(|entry| Code(entry.0))
+    }
+
+    /// One line that names the problem.
+    pub fn title(self) -> &'static str {
+        CODES.iter().find(|entry| entry.0 == self.0).map_or("", |entry| entry.1)
+    }
+
+    /// The paragraph behind the code: why it is a problem and how to mend it.
+    pub fn paragraph(self) -> &'static str {
+        CODES.iter().find(|entry| entry.0 == self.0).map_or("", |entry| entry.2)
+    }
+
+    /// All codes in order.
+    pub fn all() -> impl Iterator<Item = Code> {
+        CODES.iter().map(|entry| Code(entry.0))
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $title:literal, $paragraph:literal;)*) => {
+        impl Code {
+            $(#[doc = $title] pub const $name: Code = Code($code);)*
+        }
+        const CODES: &[(&str, &str, &str)] = &[$(($code, $title, $paragraph)),*];
+    };
+}
+
+codes! {
+    SYNTAX = "E0101", "the file is not well-formed YAML",
+        "The text cannot be read as YAML at the place shown. Common causes are a tab used for indentation, a quote that is never closed, a missing blank after a colon, or two keys on different indentation. Nothing else in this document can be checked until it is mended.";
+    WRONG_TYPE = "E0102", "a value of another type was expected",
+        "The setting takes a text, a number, a list or a mapping, and something else stands there. A scalar gets its type from where it is used, so `00001` or `NO` are fine wherever text is expected.";
+    UNKNOWN_NAME = "E0103", "an unknown name",
+        "No setting of this name exists at this level. Names are never ignored: a misspelt setting would otherwise silently do nothing. The help line names the nearest known one.";
+    MISSING_NAME = "E0104", "a required setting is missing",
+        "The block is incomplete without this setting.";
+    DUPLICATE_KEY = "E0105", "the same key stands twice in one mapping",
+        "YAML allows a key only once in a mapping. One of the two would be lost, so both are refused.";
+    BAD_VALUE = "E0106", "a value that the setting does not take",
+        "The value has the right type, but is not one the setting knows: an interval that is not like `5m`, a zone that is not an IANA name, a policy that does not exist.";
+    NOT_YET = "E0107", "a form that this version does not build yet",
+        "The form belongs to the language, but this version of the engine does not carry it out. It is refused rather than ignored.";
+    FILE_REFUSED = "E0108", "a file that cannot be read",
+        "The file is larger than the limit, is not UTF-8, is nested too deeply, expands too far through aliases, or cannot be opened.";
+    UNUSED_NAME = "E0109", "a name that nothing uses",
+        "The name is declared, but nothing refers to it. This is a warning.";
+}

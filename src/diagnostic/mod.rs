@@ -1,0 +1,140 @@
+//! What a user wrote wrongly: a code, a place, what is wrong and what to do.
+//!
+//! Owns the [`Diagnostic`], its [`Place`] and the table of every [`Code`] with
+//! the paragraph behind it. Never prints: that is `cli`'s. Diagnostics are
+//! collected in a [`Diagnostics`], never returned one at a time.
+
+mod code;
+mod place;
+
+pub use code::Code;
+pub use place::{Place, Position, Span};
+
+use serde::Serialize;
+
+/// How grave a diagnostic is. An error makes what was written unusable; a
+/// warning and a note do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Note,
+    Warning,
+    Error,
+}
+
+/// One problem in what a user wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    pub code: Code,
+    pub severity: Severity,
+    /// What is wrong: lower case, backticks around literals, no full stop.
+    pub message: String,
+    /// What to do, in the same voice.
+    pub help: Option<String>,
+    pub place: Option<Place>,
+    /// Other places that belong to the problem, each with a word of its own.
+    pub related: Vec<(Place, String)>,
+}
+
+impl Diagnostic {
+    pub fn error(code: Code, place: &Place, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            help: None,
+            place: Some(place.clone()),
+            related: Vec::new(),
+        }
+    }
+
+    pub fn warning(code: Code, place: &Place, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, place, message) }
+    }
+
+    pub fn note(code: Code, place: &Place, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Note, ..Diagnostic::error(code, place, message) }
+    }
+
+    /// An error that no place in a file belongs to.
+    pub fn nowhere(code: Code, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            help: None,
+            place: None,
+            related: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub fn related(mut self, place: &Place, word: impl Into<String>) -> Diagnostic {
+        self.related.push((place.clone(), word.into()));
+        self
+    }
+}
+
+/// The collector every check reports to.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    pub fn new() -> Diagnostics {
+        Diagnostics::default()
+    }
+
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Everything collected, in the order of files and lines.
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by(|a, b| {
+            let key = |d: &Diagnostic| d.place.as_ref().map(|p| (p.file.clone(), p.span.start));
+            key(a).cmp(&key(b)).then_with(|| a.code.cmp(&b.code))
+        });
+        self.list.dedup();
+        self.list
+    }
+}
+
+impl Extend<Diagnostic> for Diagnostics {
+    fn extend<I: IntoIterator<Item = Diagnostic>>(&mut self, iter: I) {
+        self.list.extend(iter);
+    }
+}
+
+/// The nearest of `known` to `name`, for "did you mean".
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,391 @@
+//! Kinds: the types of fields, and what fits them.
+
+use chrono::{DateTime, DurationRound, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
+use compact_str::CompactString;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::Value;
+use super::number::{Number, parse_number};
+
+/// The type of a field, as far as its system tells.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Not known (offline), or of a system without types: everything fits.
+    Any,
+    Boolean,
+    /// Whole numbers of this many bits (16, 32, 64).
+    Integer {
+        bits: u8,
+    },
+    /// Exact numbers; `None` where any number of digits fits.
+    Decimal {
+        precision: Option<u16>,
+        scale: Option<u16>,
+    },
+    /// Binary floating point of 32 or 64 bits.
+    Float {
+        bits: u8,
+    },
+    /// Text of at most `max` characters; `padded` where the system fills a
+    /// CHAR with blanks to its length and ignores them when it compares.
+    Text {
+        max: Option<u32>,
+        padded: bool,
+    },
+    Bytes,
+    Uuid,
+    /// One of the listed texts.
+    Enum {
+        labels: Vec<String>,
+    },
+    Date,
+    /// Times keep this many digits of a second (0 to 9).
+    Time {
+        digits: u8,
+    },
+    LocalTime {
+        digits: u8,
+    },
+    Instant {
+        digits: u8,
+    },
+    Interval,
+    Json,
+    List(Box<Kind>),
+    /// A type this engine does not know: carried as the text the system prints
+    /// for it. The name is the system's own.
+    Other(String),
+}
+
+/// A field of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    pub name: CompactString,
+    pub kind: Kind,
+    pub nullable: bool,
+    /// Given by the system when a record is created without it (a sequence, an
+    /// identity, a default).
+    pub generated: bool,
+    /// Cannot be written (a computed column, a column of a view).
+    pub read_only: bool,
+    /// The system's own name of the type, for people.
+    pub native: CompactString,
+}
+
+impl Field {
+    /// A plain nullable, writable field, for systems that tell no more.
+    pub fn new(name: &str, kind: Kind) -> Field {
+        Field {
+            name: name.into(),
+            kind,
+            nullable: true,
+            generated: false,
+            read_only: false,
+            native: CompactString::default(),
+        }
+    }
+}
+
+/// The fields of the rows of a batch, in slot order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub fields: Vec<Field>,
+}
+
+impl Shape {
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The slot of a field by its exact name. For load time only.
+    pub fn slot(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+}
+
+/// Why a value does not fit a kind. Printed as `… does not fit …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    pub message: String,
+}
+
+impl Kind {
+    /// The word diagnostics use.
+    pub fn name(&self) -> String {
+        match self {
+            Kind::Any => "any".into(),
+            Kind::Boolean => "boolean".into(),
+            Kind::Integer { bits } => format!("{bits}-bit integer"),
+            Kind::Decimal { precision: Some(p), scale } => format!("decimal({p},{})", scale.unwrap_or(0)),
+            Kind::Decimal { .. } => "decimal".into(),
+            Kind::Float { bits } => format!("{bits}-bit float"),
+            Kind::Text { max: Some(max), .. } => format!("text of {max}"),
+            Kind::Text { .. } => "text".into(),
+            Kind::Bytes => "bytes".into(),
+            Kind::Uuid => "uuid".into(),
+            Kind::Enum { labels } => format!("one of {}", labels.join(", ")),
+            Kind::Date => "date".into(),
+            Kind::Time { .. } => "time".into(),
+            Kind::LocalTime { .. } => "time without zone".into(),
+            Kind::Instant { .. } => "time with zone".into(),
+            Kind::Interval => "interval".into(),
+            Kind::Json => "json".into(),
+            Kind::List(item) => format!("list of {}", item.name()),
+            Kind::Other(native) => native.clone(),
+        }
+    }
+
+    /// True where the field holds a point in time or a date, so that it can be
+    /// a stamp.
+    pub fn is_time(&self) -> bool {
+        matches!(self, Kind::Any | Kind::Date | Kind::LocalTime { .. } | Kind::Instant { .. })
+    }
+
+    /// Brings a value into the form a field of this kind holds, without losing
+    /// anything: numbers between number types where no digit is lost, times at
+    /// the precision held, text in ISO form to times, anything to text.
+    ///
+    /// # Errors
+    /// A [`Misfit`] where something would be lost or the value is of another
+    /// nature.
+    pub fn fit(&self, value: Value) -> Result<Value, Misfit> {
+        if value.is_null() {
+            return Ok(value);
+        }
+        let fitted = match (self, value) {
+            (Kind::Any | Kind::Other(_), value)
+            | (Kind::Boolean, value @ Value::Boolean(_))
+            | (Kind::Bytes, value @ Value::Bytes(_))
+            | (Kind::Date, value @ Value::Date(_))
+            | (Kind::Interval, value @ Value::Interval(_))
+            | (Kind::Json, value) => Ok(value),
+            (Kind::Boolean, value) => match number(&value) {
+                Some(Number::Integer(0)) => Ok(Value::Boolean(false)),
+                Some(Number::Integer(1)) => Ok(Value::Boolean(true)),
+                _ => Err(value),
+            },
+            (Kind::Integer { bits }, value) => fit_integer(*bits, value),
+            (Kind::Decimal { precision, scale }, value) => fit_decimal(*precision, *scale, value),
+            (Kind::Float { bits }, value) => fit_float(*bits, value),
+            (Kind::Text { max, padded }, value) => fit_text(*max, *padded, value),
+            (Kind::Uuid, value) => match uuid::Uuid::try_parse(value.to_string().trim()) {
+                Ok(uuid) => Ok(Value::text(uuid.hyphenated().to_string())),
+                Err(_) => Err(value),
+            },
+            (Kind::Enum { labels }, value) => {
+                let label = value.to_string();
+                if labels.contains(&label) { Ok(Value::text(label)) } else { Err(value) }
+            }
+            (Kind::Date, value) => match &value {
+                Value::LocalTime(t) if t.time() == NaiveTime::MIN => Ok(Value::Date(t.date())),
+                Value::Text(text) => text.trim().parse::<NaiveDate>().map(Value::Date).map_err(|_| value),
+                _ => Err(value),
+            },
+            (Kind::Time { digits }, value) => match &value {
+                Value::Time(t) => Ok(Value::Time(round_time(*t, *digits))),
+                Value::Text(text) => {
+                    text.trim().parse::<NaiveTime>().map(|t| Value::Time(round_time(t, *digits))).map_err(|_| value)
+                }
+                _ => Err(value),
+            },
+            (Kind::LocalTime { digits }, value) => match &value {
+                Value::LocalTime(t) => Ok(Value::LocalTime(round_local(*t, *digits))),
+                Value::Date(d) => Ok(Value::LocalTime(d.and_time(NaiveTime::MIN))),
+                Value::Text(text) => match parse_local(text.trim()) {
+                    Some(t) => Ok(Value::LocalTime(round_local(t, *digits))),
+                    None => Err(value),
+                },
+                _ => Err(value),
+            },
+            (Kind::Instant { digits }, value) => match &value {
+                Value::Instant(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
+                Value::Text(text) => match DateTime::parse_from_rfc3339(text.trim()) {
+                    Ok(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
+                    Err(_) => Err(value),
+                },
+                _ => Err(value),
+            },
+            (Kind::List(item), Value::List(items)) => {
+                let fitted: Result<Vec<Value>, Misfit> = items.into_iter().map(|value| item.fit(value)).collect();
+                return fitted.map(|items| Value::List(Box::new(items)));
+            }
+            (Kind::Bytes | Kind::Interval | Kind::List(_), value) => Err(value),
+        };
+        fitted.map_err(|value| self.misfit(&value))
+    }
+
+    fn misfit(&self, value: &Value) -> Misfit {
+        let mut shown: String = value.to_string().chars().take(60).collect();
+        if shown.len() < value.to_string().len() {
+            shown.push('…');
+        }
+        Misfit { message: format!("{} `{shown}` does not fit {}", value.type_name(), self.name()) }
+    }
+}
+
+/// The exact number a value holds, text included.
+fn number(value: &Value) -> Option<Number> {
+    match value {
+        Value::Boolean(b) => Some(Number::Integer(i64::from(*b))),
+        Value::Integer(i) => Some(Number::Integer(*i)),
+        Value::Decimal(d) if d.fract().is_zero() => {
+            Some(d.to_i64().map_or_else(|| Number::Decimal(*d), Number::Integer))
+        }
+        Value::Decimal(d) => Some(Number::Decimal(*d)),
+        Value::WideDecimal(text) => parse_number(text),
+        Value::Float(f) => parse_number(&f.to_string()),
+        Value::Text(text) => parse_number(text.trim()),
+        _ => None,
+    }
+}
+
+fn fit_integer(bits: u8, value: Value) -> Result<Value, Value> {
+    let whole = match number(&value) {
+        Some(Number::Integer(i)) => i,
+        Some(Number::Decimal(d)) if d.fract().is_zero() => match d.to_i64() {
+            Some(i) => i,
+            None => return Err(value),
+        },
+        _ => return Err(value),
+    };
+    let fits = match bits {
+        16 => i16::try_from(whole).is_ok(),
+        32 => i32::try_from(whole).is_ok(),
+        _ => true,
+    };
+    if fits { Ok(Value::Integer(whole)) } else { Err(value) }
+}
+
+fn fit_decimal(precision: Option<u16>, scale: Option<u16>, value: Value) -> Result<Value, Value> {
+    let Some(number) = number(&value) else {
+        return match &value {
+            Value::WideDecimal(_) if precision.is_none() => Ok(value),
+            _ => Err(value),
+        };
+    };
+    let Some(precision) = precision else {
+        return Ok(match number {
+            Number::Integer(i) => Value::Decimal(Decimal::from(i)),
+            other => other.into(),
+        });
+    };
+    let scale = scale.unwrap_or(0);
+    let (whole_digits, fraction_digits) = match &number {
+        Number::Integer(i) => (digits_of(*i), 0),
+        Number::Decimal(d) => {
+            let d = d.normalize().abs();
+            let whole = d.trunc();
+            (if whole.is_zero() { 0 } else { whole.to_string().len() }, d.scale() as usize)
+        }
+        Number::Wide(text) => {
+            let digits = text.trim_start_matches('-');
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            (whole.trim_start_matches('0').len(), fraction.len())
+        }
+    };
+    if fraction_digits > usize::from(scale) || whole_digits > usize::from(precision.saturating_sub(scale)) {
+        return Err(value);
+    }
+    Ok(match number {
+        Number::Integer(i) => Value::Decimal(Decimal::from(i)),
+        other => other.into(),
+    })
+}
+
+fn digits_of(integer: i64) -> usize {
+    if integer == 0 { 0 } else { integer.unsigned_abs().ilog10() as usize + 1 }
+}
+
+fn fit_float(bits: u8, value: Value) -> Result<Value, Value> {
+    let float = match &value {
+        Value::Float(f) => Some(*f),
+        other => number(other).and_then(|number| Value::from(number).to_string().parse::<f64>().ok()),
+    };
+    match float {
+        #[expect(clippy::cast_possible_truncation, reason = "a 32-bit field holds no more")]
+        Some(f) if bits == 32 => Ok(Value::Float(f64::from(f as f32))),
+        Some(f) => Ok(Value::Float(f)),
+        None => Err(value),
+    }
+}
+
+fn fit_text(max: Option<u32>, padded: bool, value: Value) -> Result<Value, Value> {
+    let text = match value {
+        Value::Text(text) => text,
+        Value::List(_) | Value::Map(_) | Value::Bytes(_) => return Err(value),
+        other => CompactString::from(other.to_string()),
+    };
+    let text = if padded { CompactString::from(text.trim_end_matches(' ')) } else { text };
+    match max {
+        Some(max) if text.len() > max as usize && text.chars().count() > max as usize => Err(Value::Text(text)),
+        _ => Ok(Value::Text(text)),
+    }
+}
+
+/// `2026-03-01T12:00:00.5`, with a blank or `T`, seconds optional.
+fn parse_local(text: &str) -> Option<NaiveDateTime> {
+    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+        .or_else(|| text.parse::<NaiveDate>().ok().map(|date| date.and_time(NaiveTime::MIN)))
+}
+
+fn round_time(time: NaiveTime, digits: u8) -> NaiveTime {
+    let unit = 10u32.pow(u32::from(9 - digits.min(9)));
+    let rounded = (time.nanosecond() + unit / 2) / unit * unit;
+    // 23:59:59.9999 does not round into the next day: a time of day has none.
+    time.with_nanosecond(rounded.min(999_999_999 / unit * unit)).unwrap_or(time)
+}
+
+fn round_local(time: NaiveDateTime, digits: u8) -> NaiveDateTime {
+    let unit = 10i64.pow(u32::from(9 - digits.min(9)));
+    if i64::from(time.and_utc().timestamp_subsec_nanos()) % unit == 0 {
+        return time;
+    }
+    time.duration_round(TimeDelta::nanoseconds(unit)).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Value {
+        parse_number(text).unwrap().into()
+    }
+
+    #[test]
+    fn numbers_fit_where_no_digit_is_lost() {
+        let money = Kind::Decimal { precision: Some(10), scale: Some(2) };
+        assert_eq!(money.fit(decimal("19.90")), Ok(decimal("19.90")));
+        assert!(money.fit(decimal("19.905")).is_err());
+        assert!(money.fit(decimal("123456789.00")).is_err());
+        assert_eq!(Kind::Integer { bits: 32 }.fit(decimal("7.00")), Ok(Value::Integer(7)));
+        assert!(Kind::Integer { bits: 16 }.fit(Value::Integer(40000)).is_err());
+        assert_eq!(Kind::Boolean.fit(Value::Integer(1)), Ok(Value::Boolean(true)));
+        assert_eq!(Kind::Integer { bits: 64 }.fit(Value::Boolean(true)), Ok(Value::Integer(1)));
+        let error = money.fit(Value::text("abc")).unwrap_err();
+        assert_eq!(error.message, "text `abc` does not fit decimal(10,2)");
+    }
+
+    #[test]
+    fn text_fits_by_characters_and_padding() {
+        let code = Kind::Text { max: Some(3), padded: true };
+        assert_eq!(code.fit(Value::text("ãé  ")), Ok(Value::text("ãé")));
+        assert!(code.fit(Value::text("abcd")).is_err());
+        assert_eq!(Kind::Text { max: None, padded: false }.fit(Value::Integer(7)), Ok(Value::text("7")));
+    }
+
+    #[test]
+    fn times_are_held_at_their_precision() {
+        let at = |text: &str| Value::Instant(text.parse().unwrap());
+        let kind = Kind::Instant { digits: 6 };
+        assert_eq!(kind.fit(at("2026-03-01T12:00:00.1234567Z")), Ok(at("2026-03-01T12:00:00.123457Z")));
+        assert_eq!(kind.fit(Value::text("2026-03-01T12:00:00-03:00")), Ok(at("2026-03-01T15:00:00Z")));
+        assert!(Kind::Date.fit(Value::text("01/03/2026")).is_err());
+    }
+}
