@@ -6,3 +6,5 @@ pub mod diagnostic;
 pub mod config;
 pub mod connector;
 pub mod compile;
+pub mod plan;
+pub mod state;

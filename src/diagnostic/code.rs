@@ -78,4 +78,8 @@ codes! {
         "The file is larger than the limit, is not UTF-8, is nested too deeply, expands too far through aliases, or cannot be opened.";
     UNUSED_NAME = "E0109", "a name that nothing uses",
         "The name is declared, but nothing refers to it. This is a warning.";
+    REQUIRED_BLANK = "E0701", "a required field has no value",
+        "The field is marked `required: true`, and the record has nothing to fill it with. The record is parked and comes back by itself when the value is there.";
+    DOES_NOT_FIT = "E0702", "a value does not fit the field it is written to",
+        "The value is too long, has more digits than the field holds, or is of another nature. The engine never cuts or rounds by itself: use a rule such as `truncate` or `round`, or widen the field. The record is parked.";
 }

@@ -1,0 +1,384 @@
+//! A mapping as it runs: names have become slots, rules have become steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::compile::Rejection;
+use crate::compile::expression::{Expression, Template};
+use crate::compile::rule::Chain;
+use crate::connector::Access;
+use crate::diagnostic::{Code, Place};
+use crate::record::{Both, Key, Kind, Side, Value, same};
+
+/// One compiled mapping. Only to be had through the checks of `compile`.
+#[derive(Debug)]
+pub struct Program {
+    /// The full name, `acme/customers`.
+    pub name: Arc<str>,
+    pub place: Place,
+    pub sides: Both<SideProgram>,
+    pub fields: Vec<FieldProgram>,
+    /// `match`: alternatives in order, each a set of fields (indexes) that
+    /// identify a record without a link.
+    pub matching: Vec<Vec<usize>>,
+    /// What decides between two values that differ on adoption; `None` follows
+    /// each field's own policy.
+    pub first: Option<Policy>,
+    /// How a record in conflict as a whole (deleted here, changed there) is
+    /// decided.
+    pub record_policy: Policy,
+    /// Whether links keep both sides' values, or only digests (a mapping of
+    /// one direction).
+    pub bases: BaseKind,
+    pub limits: Limits,
+}
+
+/// What a link stores of each field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseKind {
+    /// Both sides' values.
+    Values,
+    /// A digest of the value in the representation of the side that is
+    /// written.
+    Digests { written: Side },
+}
+
+/// One side of a compiled mapping.
+#[derive(Debug)]
+pub struct SideProgram {
+    pub connection: String,
+    pub access: Access,
+    /// Read again from this far before the low mark.
+    pub overlap: Duration,
+    /// When the record last changed.
+    pub modified: Option<usize>,
+    pub deleted: DeletedWhen,
+    /// Records of this side for which it is false are skipped.
+    pub when: Option<Expression>,
+    /// Whether changes are read from this side.
+    pub read: bool,
+    pub may_create: bool,
+    pub may_update: bool,
+    /// What happens here when the counterpart was deleted.
+    pub deletes: DeletePolicy,
+    /// For each key slot, the field that fills it; `None` where a key slot is
+    /// given by the system.
+    pub key_fields: Vec<Option<usize>>,
+}
+
+impl SideProgram {
+    /// The key of a row of this side; `None` where a part of it is null.
+    pub fn key(&self, row: &[Value]) -> Option<Key> {
+        Key::new(self.access.key.iter().map(|slot| &row[*slot]))
+    }
+
+    /// The values of the key slots of a row.
+    pub fn key_values(&self, row: &[Value]) -> Vec<Value> {
+        self.access.key.iter().map(|slot| row[*slot].clone()).collect()
+    }
+
+    /// True where every key slot is filled by a field, so that the key of a
+    /// record that is not there yet is known.
+    pub fn key_is_mapped(&self) -> bool {
+        !self.key_fields.is_empty() && self.key_fields.iter().all(Option::is_some)
+    }
+}
+
+/// How a deletion on a side is known.
+#[derive(Debug)]
+pub enum DeletedWhen {
+    /// It is not.
+    Unknown,
+    /// A slot holds this value.
+    Mark { slot: usize, equals: Value },
+    /// An expression over the record is true.
+    When(Expression),
+    /// A complete listing of the keys, at most this often.
+    Sweep(Duration),
+}
+
+/// What to do on one side when the record was deleted on the other.
+#[derive(Debug, Clone)]
+pub enum DeletePolicy {
+    Ignore,
+    Propagate,
+    /// Set these slots.
+    Set(Vec<(usize, Value)>),
+}
+
+/// How a conflict is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    Source,
+    Target,
+    Newest,
+    Manual,
+    SumDeltas,
+    Union,
+    Max,
+    Min,
+}
+
+impl Policy {
+    pub const ALL: [Policy; 8] = [
+        Policy::Source,
+        Policy::Target,
+        Policy::Newest,
+        Policy::Manual,
+        Policy::SumDeltas,
+        Policy::Union,
+        Policy::Max,
+        Policy::Min,
+    ];
+
+    /// As written in YAML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Source => "source",
+            Policy::Target => "target",
+            Policy::Newest => "newest",
+            Policy::Manual => "manual",
+            Policy::SumDeltas => "sum_deltas",
+            Policy::Union => "union",
+            Policy::Max => "max",
+            Policy::Min => "min",
+        }
+    }
+
+    /// The policy for the mirrored mapping.
+    pub fn mirror(self) -> Policy {
+        match self {
+            Policy::Source => Policy::Target,
+            Policy::Target => Policy::Source,
+            other => other,
+        }
+    }
+}
+
+/// What happens when a one-way field was edited on the side it is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// It stays until the other side changes.
+    Keep,
+    /// It is put back on every run.
+    Restore,
+    /// It is a conflict.
+    Conflict,
+}
+
+/// A bound on what one run may do, `None` where there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    pub create: Option<Limit>,
+    pub update: Option<Limit>,
+    /// Over a rolling day.
+    pub delete: Option<Limit>,
+}
+
+/// A number of records, or a part of the links.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    Count(u64),
+    /// Parts of a hundred.
+    Percent(rust_decimal::Decimal),
+}
+
+impl Limit {
+    /// How many records this allows when there are so many links.
+    pub fn allows(self, links: u64) -> u64 {
+        match self {
+            Limit::Count(count) => count,
+            Limit::Percent(percent) => {
+                use rust_decimal::prelude::ToPrimitive;
+                let part =
+                    rust_decimal::Decimal::from(links).checked_mul(percent).unwrap_or(rust_decimal::Decimal::MAX);
+                (part / rust_decimal::Decimal::ONE_HUNDRED).floor().to_u64().unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+/// One field of a mapping. Each side shows it in a representation of its own:
+/// the value of a slot, or what is computed from the record.
+#[derive(Debug)]
+pub struct FieldProgram {
+    /// The target path, or the source path where nothing is written to the
+    /// target; what conflicts and logs call it.
+    pub name: String,
+    pub place: Place,
+    /// How the field is read from a row of each side.
+    pub read: Both<Reading>,
+    /// How the other side's value is brought into this side's representation;
+    /// `None` where the field is not written here.
+    pub toward: Both<Option<Way>>,
+    /// What is applied before two values of one side are compared: the rules
+    /// that drop only what carries no meaning.
+    pub normal: Both<Chain>,
+    /// Applied to both values, in the target's representation (the source's
+    /// where the target is not written), before they are compared.
+    pub equal: Chain,
+    /// `None` in a field of one direction.
+    pub policy: Policy,
+    pub drift: Drift,
+    pub required: bool,
+    /// Written when the record is created, then left alone.
+    pub create_only: bool,
+}
+
+/// How a field is read from a row.
+#[derive(Debug)]
+pub enum Reading {
+    /// Not read from this side.
+    Nothing,
+    Slot(usize),
+    Constant(Value),
+    Template(Template),
+    /// The slot (null where there is none), then rules that look at other
+    /// fields of the record.
+    Computed {
+        slot: Option<usize>,
+        rules: Chain,
+    },
+}
+
+/// A field's way from the other side's representation to this side's.
+#[derive(Debug)]
+pub struct Way {
+    pub rules: Chain,
+    /// The kind of the slot it fills.
+    pub kind: Kind,
+    pub slot: usize,
+}
+
+impl FieldProgram {
+    /// The directions the field flows in: to which sides it is written.
+    pub fn writes(&self, side: Side) -> bool {
+        self.toward[side].is_some()
+    }
+
+    /// True where it is written on both sides.
+    pub fn is_two_way(&self) -> bool {
+        self.writes(Side::Source) && self.writes(Side::Target)
+    }
+
+    /// The field's value as `side` shows it.
+    ///
+    /// # Errors
+    /// A [`Rejection`] where a template or rule cannot be evaluated.
+    pub fn read(&self, side: Side, row: &[Value]) -> Result<Value, Rejection> {
+        match &self.read[side] {
+            Reading::Nothing => Ok(Value::Missing),
+            Reading::Slot(slot) => Ok(row[*slot].clone()),
+            Reading::Constant(value) => Ok(value.clone()),
+            Reading::Template(template) => {
+                template.render(row).map(Value::Text).map_err(|trouble| trouble.of_field(&self.name))
+            }
+            Reading::Computed { slot, rules } => {
+                let value = slot.map_or(Value::Null, |slot| row[slot].clone());
+                rules.apply(value, row).map_err(|trouble| trouble.of_field(&self.name))
+            }
+        }
+    }
+
+    /// Brings the other side's value into the representation of `side`.
+    ///
+    /// # Errors
+    /// A [`Rejection`] where a rule refuses the value, it does not fit the
+    /// field, or is required and blank.
+    ///
+    /// # Panics
+    /// Where the field is not written on `side`.
+    pub fn convert(&self, side: Side, value: Value) -> Result<Value, Rejection> {
+        let way = self.toward[side].as_ref().expect("only a field that is written on a side is converted towards it");
+        let value = if way.rules.is_empty() {
+            value
+        } else {
+            way.rules.apply(value, &[]).map_err(|trouble| trouble.of_field(&self.name))?
+        };
+        if self.required && side == Side::Target && value.is_blank() {
+            return Err(Rejection {
+                code: Code::REQUIRED_BLANK,
+                field: self.name.clone(),
+                value: None,
+                rule: None,
+                message: format!("`{}` is required and has no value", self.name),
+                place: self.place.clone(),
+            });
+        }
+        self.fit(side, value)
+    }
+
+    /// Brings a value of the representation of `side` into what its slot can
+    /// hold.
+    ///
+    /// # Errors
+    /// A [`Rejection`] where it does not fit.
+    pub fn fit(&self, side: Side, value: Value) -> Result<Value, Rejection> {
+        let way = self.toward[side].as_ref().expect("only a field that is written on a side has a kind there");
+        way.kind.fit(value).map_err(|misfit| Rejection {
+            code: Code::DOES_NOT_FIT,
+            field: self.name.clone(),
+            value: None,
+            rule: None,
+            message: misfit.message,
+            place: self.place.clone(),
+        })
+    }
+
+    /// Two values of one side mean the same: compared after the rules that
+    /// drop only what carries no meaning.
+    pub fn same(&self, side: Side, a: &Value, b: &Value) -> bool {
+        if same(a, b) {
+            return true;
+        }
+        let normal = &self.normal[side];
+        if normal.is_empty() {
+            return false;
+        }
+        same_after(normal, a, b)
+    }
+
+    /// Two values are equal by the field's `equal` rules; false where it has
+    /// none.
+    pub fn equal_by_rules(&self, a: &Value, b: &Value) -> bool {
+        !self.equal.is_empty() && same_after(&self.equal, a, b)
+    }
+}
+
+fn same_after(rules: &Chain, a: &Value, b: &Value) -> bool {
+    match (rules.apply(a.clone(), &[]), rules.apply(b.clone(), &[])) {
+        (Ok(a), Ok(b)) => same(&a, &b),
+        _ => false,
+    }
+}
+
+impl Program {
+    /// Maps one row of `side` to the other: `out` holds a value for every slot
+    /// of the other side's shape, and those that a field fills are set.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] of a field.
+    pub fn map(&self, side: Side, row: &[Value], out: &mut [Value]) -> Result<(), Rejection> {
+        let to = side.other();
+        for field in &self.fields {
+            if let Some(way) = &field.toward[to] {
+                out[way.slot] = field.convert(to, field.read(side, row)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every field as `side` shows it.
+    ///
+    /// # Errors
+    /// The first [`Rejection`] of a field.
+    pub fn read(&self, side: Side, row: &[Value]) -> Result<Vec<Value>, Rejection> {
+        self.fields.iter().map(|field| field.read(side, row)).collect()
+    }
+
+    /// True where anything is written on `side`.
+    pub fn writes(&self, side: Side) -> bool {
+        self.fields.iter().any(|field| field.writes(side))
+    }
+}

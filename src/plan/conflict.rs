@@ -1,0 +1,134 @@
+//! Conflicts, and how policies and people decide them.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::compile::{FieldProgram, Policy, Rejection};
+use crate::record::{Both, Side, Value, order, parse_number, same};
+
+/// A conflict that waits for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenConflict {
+    /// The field's index; `None` for the record as a whole.
+    pub field: Option<usize>,
+    /// Both values when it was last seen.
+    pub values: Both<Value>,
+    /// What a person decided, for these values.
+    pub resolution: Option<Resolution>,
+}
+
+/// What a person decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    Take(Side),
+    /// A value, as the target shows it.
+    Value(Value),
+}
+
+/// What a policy makes of two changed values.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ruling {
+    /// This side's value is written to the other.
+    Wins(Side),
+    /// The target gets a value that holds both changes. Its acknowledgement
+    /// moves both bases to `bases`, so that what the target had changed is all
+    /// that is left, and flows to the source as any change does.
+    Merge { target: Value, bases: Both<Value> },
+    /// A person decides.
+    Wait,
+}
+
+/// Rules on a field that changed on both sides. `base` is `None` on adoption.
+pub(super) fn rule(
+    field: &FieldProgram,
+    policy: Policy,
+    base: Option<&Both<Value>>,
+    now: Both<&Value>,
+    stamps: Both<Option<DateTime<Utc>>>,
+) -> Result<Ruling, Rejection> {
+    Ok(match policy {
+        Policy::Manual => Ruling::Wait,
+        Policy::Source => Ruling::Wins(Side::Source),
+        Policy::Target => Ruling::Wins(Side::Target),
+        Policy::Newest => Ruling::Wins(newest(stamps)),
+        Policy::Max | Policy::Min => match compare(field, now)? {
+            None => Ruling::Wait,
+            Some(ordering) => {
+                let source_wins = if policy == Policy::Max { ordering.is_ge() } else { ordering.is_le() };
+                Ruling::Wins(if source_wins { Side::Source } else { Side::Target })
+            }
+        },
+        Policy::Union => union(field, now)?,
+        Policy::SumDeltas => match base {
+            Some(base) => sum_deltas(field, base, now)?,
+            None => Ruling::Wait,
+        },
+    })
+}
+
+/// The side that was changed last; a tie goes to the source, and a side
+/// without a stamp counts as the older.
+fn newest(stamps: Both<Option<DateTime<Utc>>>) -> Side {
+    if stamps.target > stamps.source { Side::Target } else { Side::Source }
+}
+
+/// Orders both values in the target's representation, or in the source's where
+/// the target is not written.
+fn compare(field: &FieldProgram, now: Both<&Value>) -> Result<Option<std::cmp::Ordering>, Rejection> {
+    Ok(if field.writes(Side::Target) {
+        order(&field.convert(Side::Target, now.source.clone())?, now.target)
+    } else {
+        order(now.source, &field.convert(Side::Source, now.target.clone())?)
+    })
+}
+
+/// Joins two sets, in the target's representation.
+fn union(field: &FieldProgram, now: Both<&Value>) -> Result<Ruling, Rejection> {
+    let mapped = field.convert(Side::Target, now.source.clone())?;
+    let (Value::List(ours), Value::List(theirs)) = (&mapped, now.target) else { return Ok(Ruling::Wait) };
+    let mut joined = theirs.as_ref().clone();
+    for item in ours.iter() {
+        if !joined.iter().any(|other| same(other, item)) {
+            joined.push(item.clone());
+        }
+    }
+    Ok(if joined.len() == theirs.len() {
+        Ruling::Wins(Side::Target)
+    } else if theirs.iter().all(|item| ours.iter().any(|other| same(other, item))) {
+        Ruling::Wins(Side::Source)
+    } else {
+        Ruling::Merge { target: Value::List(Box::new(joined)), bases: Both::new(now.source.clone(), mapped) }
+    })
+}
+
+/// Adds what the source added to what the target shows.
+fn sum_deltas(field: &FieldProgram, base: &Both<Value>, now: Both<&Value>) -> Result<Ruling, Rejection> {
+    let mapped = |value: &Value| field.convert(Side::Target, value.clone()).map(|value| number(&value));
+    let (Some(source_now), Some(source_base), Some(target_now), Some(target_base)) =
+        (mapped(now.source)?, mapped(&base.source)?, number(now.target), number(&base.target))
+    else {
+        return Ok(Ruling::Wait);
+    };
+    let sums = source_now
+        .checked_sub(source_base)
+        .and_then(|added| Some((target_now.checked_add(added)?, target_base.checked_add(added)?)));
+    let Some((target, target_base)) = sums else { return Ok(Ruling::Wait) };
+    Ok(Ruling::Merge {
+        target: field.fit(Side::Target, Value::Decimal(target))?,
+        bases: Both::new(now.source.clone(), field.fit(Side::Target, Value::Decimal(target_base))?),
+    })
+}
+
+fn number(value: &Value) -> Option<Decimal> {
+    match value {
+        Value::Integer(i) => Some(Decimal::from(*i)),
+        Value::Decimal(d) => Some(*d),
+        Value::Float(f) => f.to_string().parse().ok(),
+        Value::Text(text) => match parse_number(text.trim())? {
+            crate::record::Number::Integer(i) => Some(Decimal::from(i)),
+            crate::record::Number::Decimal(d) => Some(d),
+            crate::record::Number::Wide(_) => None,
+        },
+        _ => None,
+    }
+}

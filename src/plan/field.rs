@@ -1,0 +1,276 @@
+//! One field of a linked pair whose records both stand.
+
+use chrono::{DateTime, Utc};
+
+use super::conflict::{OpenConflict, Resolution, Ruling, rule};
+use super::decision::{ConflictOutcome, ConflictStep, FieldWrite};
+use super::link::{Bases, short_digest};
+use crate::compile::{Drift, FieldProgram, Policy, Rejection};
+use crate::record::{Both, Side, Value};
+
+/// What is decided for one field.
+#[derive(Debug, Default)]
+pub(super) struct FieldStep {
+    pub write: Option<(Side, FieldWrite)>,
+    pub settled: Option<Both<Value>>,
+    pub conflict: Option<ConflictStep>,
+    pub again: bool,
+}
+
+/// A conversion was refused while the field was on its way to `toward`.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub toward: Side,
+    pub rejection: Rejection,
+}
+
+/// One field, its program, what it showed and what it shows.
+pub(super) struct Case<'a> {
+    pub index: usize,
+    pub field: &'a FieldProgram,
+    /// To which sides it may flow now.
+    pub flows: Both<bool>,
+    pub bases: &'a Bases,
+    pub now: Both<&'a Value>,
+    pub stamps: Both<Option<DateTime<Utc>>>,
+    pub open: Option<&'a OpenConflict>,
+    /// The rules have changed since the bases were stored.
+    pub stale: bool,
+    /// What decides on adoption, where the mapping says.
+    pub first: Option<Policy>,
+}
+
+impl Case<'_> {
+    /// The table of changes: same or changed on either side since the base.
+    pub fn decide(&self) -> Result<FieldStep, Refused> {
+        match (self.flows.source, self.flows.target) {
+            (false, false) => Ok(FieldStep::default()),
+            _ if !self.has_base() => self.adopt(),
+            (true, true) => self.two_way(),
+            (false, true) => self.one_way(Side::Target),
+            (true, false) => self.one_way(Side::Source),
+        }
+    }
+
+    fn has_base(&self) -> bool {
+        match self.bases {
+            Bases::Values(values) => values[self.index].is_some(),
+            Bases::Digests(digests) => digests[self.index].is_some(),
+        }
+    }
+
+    fn two_way(&self) -> Result<FieldStep, Refused> {
+        let base = self.bases.values(self.index).expect("a mapping of two directions keeps both values");
+        let mut changed = Both::from_fn(|side| !self.field.same(side, &base[side], self.now[side]));
+        if self.stale && !changed.source {
+            // New rules speak through the source: where they make something
+            // else of what it showed, that is a change of the source.
+            let remade = self.convert(Side::Target, self.now.source)?;
+            changed.source = !self.field.same(Side::Target, &remade, &base.target);
+        }
+        match (changed.source, changed.target) {
+            (false, false) => Ok(self.closing(FieldStep::default())),
+            (true, false) => self.flow(Side::Target, None),
+            (false, true) => self.flow(Side::Source, None),
+            (true, true) if self.agree()? => self.settle(),
+            (true, true) => self.conflict(self.field.policy, Some(base)),
+        }
+    }
+
+    /// A field that flows only to `to`.
+    fn one_way(&self, to: Side) -> Result<FieldStep, Refused> {
+        let from = to.other();
+        let value = self.convert(to, self.now[from])?;
+        let (spoke, drifted) = match self.bases {
+            Bases::Digests(digests) => {
+                let base = digests[self.index];
+                (Some(short_digest(&value)) != base, Some(short_digest(self.now[to])) != base)
+            }
+            Bases::Values(values) => {
+                let base = values[self.index].as_ref().expect("checked to have a base");
+                let spoke = !self.field.same(from, &base[from], self.now[from])
+                    || self.stale && !self.field.same(to, &base[to], &value);
+                (spoke, !self.field.same(to, &base[to], self.now[to]))
+            }
+        };
+        match (spoke, drifted) {
+            (false, false) => Ok(self.closing(FieldStep::default())),
+            _ if self.alike(to, &value) => self.settle(),
+            (_, true) if self.field.drift == Drift::Conflict => {
+                self.conflict(self.field.policy, self.bases.values(self.index))
+            }
+            (false, true) if self.field.drift == Drift::Keep => Ok(self.closing(FieldStep::default())),
+            (_, drifted) => self.write(to, value, None, drifted),
+        }
+    }
+
+    /// Without a base: the record was just adopted, or the field is new.
+    fn adopt(&self) -> Result<FieldStep, Refused> {
+        if self.agree()? {
+            return self.settle();
+        }
+        let blank = self.now.map(Value::is_blank);
+        match (blank.source, blank.target) {
+            (true, true) => self.settle(),
+            (true, false) if self.flows.source => self.flow(Side::Source, None),
+            (false, true) if self.flows.target => self.flow(Side::Target, None),
+            (true, false) | (false, true) => self.settle(),
+            (false, false) if self.flows.source && self.flows.target => {
+                self.conflict(self.first.unwrap_or(self.field.policy), None)
+            }
+            (false, false) => {
+                let to = if self.flows.target { Side::Target } else { Side::Source };
+                match self.first {
+                    None => self.flow(to, None),
+                    Some(policy) => self.conflict(policy, None),
+                }
+            }
+        }
+    }
+
+    /// True where both sides mean the same: either maps to the other, or both
+    /// are equal by `equal`. Refused only where no way can be gone.
+    fn agree(&self) -> Result<bool, Refused> {
+        let mut answers = Vec::with_capacity(2);
+        for to in Side::BOTH.into_iter().filter(|to| self.field.writes(*to)) {
+            answers.push(self.convert(to, self.now[to.other()]).map(|mapped| self.alike(to, &mapped)));
+        }
+        if answers.iter().any(|answer| matches!(answer, Ok(true))) {
+            return Ok(true);
+        }
+        if answers.iter().any(Result::is_ok) { Ok(false) } else { answers.pop().unwrap_or(Ok(false)) }
+    }
+
+    /// True where `mapped` means what `side` already shows.
+    fn alike(&self, side: Side, mapped: &Value) -> bool {
+        self.field.same(side, mapped, self.now[side]) || self.field.equal_by_rules(mapped, self.now[side])
+    }
+
+    fn conflict(&self, policy: Policy, base: Option<&Both<Value>>) -> Result<FieldStep, Refused> {
+        if let Some(open) = self.open
+            && policy == Policy::Manual
+        {
+            let moved = !(self.field.same(Side::Source, &open.values.source, self.now.source)
+                && self.field.same(Side::Target, &open.values.target, self.now.target));
+            let (Some(resolution), false) = (&open.resolution, moved) else {
+                let outcome = if moved { ConflictOutcome::Moved } else { ConflictOutcome::Waiting };
+                return Ok(FieldStep { conflict: Some(self.step(policy, base, outcome)), ..FieldStep::default() });
+            };
+            let mut step = self.resolve(resolution)?;
+            step.conflict = Some(self.step(policy, base, ConflictOutcome::Resolved));
+            return Ok(step);
+        }
+        let ruling = rule(self.field, policy, base, self.now, self.stamps)
+            .map_err(|rejection| Refused { toward: Side::Target, rejection })?;
+        let mut step = match ruling {
+            Ruling::Wait => {
+                let step = self.step(policy, base, ConflictOutcome::Opened);
+                return Ok(FieldStep { conflict: Some(step), ..FieldStep::default() });
+            }
+            Ruling::Wins(side) => self.wins(side, policy)?,
+            Ruling::Merge { target, bases } => {
+                let write = FieldWrite {
+                    field: self.index,
+                    value: target,
+                    expect: Some(self.now.target.clone()),
+                    bases,
+                    policy: Some(policy),
+                    contested: false,
+                };
+                FieldStep { write: Some((Side::Target, write)), again: true, ..FieldStep::default() }
+            }
+        };
+        step.conflict = Some(self.step(policy, base, ConflictOutcome::Decided));
+        Ok(step)
+    }
+
+    /// A side's value stands: it flows to the other, or where the field does
+    /// not flow there, the other keeps what it shows.
+    fn wins(&self, winner: Side, policy: Policy) -> Result<FieldStep, Refused> {
+        if self.flows[winner.other()] { self.flow(winner.other(), Some(policy)) } else { self.settle() }
+    }
+
+    fn resolve(&self, resolution: &Resolution) -> Result<FieldStep, Refused> {
+        match resolution {
+            Resolution::Take(side) => self.wins(*side, Policy::Manual),
+            Resolution::Value(value) => {
+                let refuse = |toward| move |rejection| Refused { toward, rejection };
+                if !self.flows.target {
+                    let source = self.convert(Side::Source, value)?;
+                    return self.write(Side::Source, source, Some(Policy::Manual), true);
+                }
+                let target = self.field.fit(Side::Target, value.clone()).map_err(refuse(Side::Target))?;
+                if !self.flows.source || self.field.same(Side::Target, &target, self.now.target) {
+                    return if self.field.same(Side::Target, &target, self.now.target) {
+                        self.wins(Side::Target, Policy::Manual)
+                    } else {
+                        self.write(Side::Target, target, Some(Policy::Manual), true)
+                    };
+                }
+                // First the target; then its change flows to the source, which
+                // stands at its base until then.
+                let held = self.convert(Side::Target, self.now.source)?;
+                let write = FieldWrite {
+                    field: self.index,
+                    value: target,
+                    expect: Some(self.now.target.clone()),
+                    bases: Both::new(self.now.source.clone(), held),
+                    policy: Some(Policy::Manual),
+                    contested: true,
+                };
+                Ok(FieldStep { write: Some((Side::Target, write)), again: true, ..FieldStep::default() })
+            }
+        }
+    }
+
+    /// The other side's value goes to `to`.
+    fn flow(&self, to: Side, policy: Option<Policy>) -> Result<FieldStep, Refused> {
+        let value = self.convert(to, self.now[to.other()])?;
+        if self.alike(to, &value) {
+            return self.settle();
+        }
+        self.write(to, value, policy, policy.is_some())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "reads as one step of the table beside those that can be refused")]
+    fn write(&self, to: Side, value: Value, policy: Option<Policy>, contested: bool) -> Result<FieldStep, Refused> {
+        let mut bases = self.now.map(Value::clone);
+        bases[to] = value.clone();
+        let write =
+            FieldWrite { field: self.index, value, expect: Some(self.now[to].clone()), bases, policy, contested };
+        Ok(self.closing(FieldStep { write: Some((to, write)), ..FieldStep::default() }))
+    }
+
+    /// Both sides stay as they are. Where only digests are kept, the base is
+    /// what the side that is read maps to: an edit it does not ask for stays.
+    fn settle(&self) -> Result<FieldStep, Refused> {
+        let mut values = self.now.map(Value::clone);
+        if let Bases::Digests(_) = self.bases {
+            let to = if self.flows.target { Side::Target } else { Side::Source };
+            values[to] = self.convert(to, self.now[to.other()])?;
+        }
+        Ok(self.closing(FieldStep { settled: Some(values), ..FieldStep::default() }))
+    }
+
+    /// An open conflict that is none any more is closed.
+    fn closing(&self, mut step: FieldStep) -> FieldStep {
+        if self.open.is_some() && step.conflict.is_none() {
+            step.conflict = Some(self.step(self.field.policy, self.bases.values(self.index), ConflictOutcome::Closed));
+        }
+        step
+    }
+
+    fn step(&self, policy: Policy, base: Option<&Both<Value>>, outcome: ConflictOutcome) -> ConflictStep {
+        ConflictStep {
+            field: Some(self.index),
+            bases: base.cloned(),
+            values: self.now.map(Value::clone),
+            policy,
+            outcome,
+        }
+    }
+
+    fn convert(&self, to: Side, value: &Value) -> Result<Value, Refused> {
+        self.field.convert(to, value.clone()).map_err(|rejection| Refused { toward: to, rejection })
+    }
+}

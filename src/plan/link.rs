@@ -1,0 +1,120 @@
+//! A link: the stored fact that this source record is that target record, and
+//! what both showed when they last agreed.
+
+use chrono::{DateTime, Utc};
+
+use crate::record::{Both, Key, Side, Value, digest};
+
+/// A link's number, given by the store; 0 until it is stored.
+pub type LinkId = i64;
+
+/// "This source key is that target key", with each side's base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    pub id: LinkId,
+    pub keys: Both<Key>,
+    /// Grows with every write and never repeats.
+    pub revision: u64,
+    pub status: LinkStatus,
+    pub bases: Bases,
+    /// Where the engine made the last change of a side's record.
+    pub own_stamps: Both<Option<OwnStamp>>,
+    /// Writes of the last runs that went against a change, for the loop breaker.
+    pub contests: Vec<Contest>,
+    /// The layout of the fields `bases` follows; another one than the
+    /// program's means the mapping was edited since.
+    pub layout: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkStatus {
+    Linked,
+    /// One side's record is gone and the other stays as it is.
+    Severed {
+        gone: Side,
+    },
+}
+
+/// What each field showed when both sides last agreed. `None` for a field that
+/// has not agreed yet: a new one, or one in conflict since adoption.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bases {
+    Values(Vec<Option<Both<Value>>>),
+    /// In a mapping of one direction: a digest of each field in the
+    /// representation of the written side.
+    Digests(Vec<Option<u64>>),
+}
+
+/// The stamp a side's record carries since the engine wrote it, and when
+/// people last changed it as far as that write tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnStamp {
+    pub shown: DateTime<Utc>,
+    pub people: DateTime<Utc>,
+}
+
+/// One write of a field against a change of the side written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    pub field: u32,
+    /// The number of the mapping's run.
+    pub run: u64,
+}
+
+impl Bases {
+    /// Bases of `fields` fields that have not agreed yet.
+    pub fn none(fields: usize, digests: bool) -> Bases {
+        if digests { Bases::Digests(vec![None; fields]) } else { Bases::Values(vec![None; fields]) }
+    }
+
+    /// Both values of a field, where they are kept.
+    pub fn values(&self, field: usize) -> Option<&Both<Value>> {
+        match self {
+            Bases::Values(values) => values[field].as_ref(),
+            Bases::Digests(_) => None,
+        }
+    }
+
+    /// The digest of a field, where digests are kept.
+    pub fn digest(&self, field: usize) -> Option<u64> {
+        match self {
+            Bases::Values(_) => None,
+            Bases::Digests(digests) => digests[field],
+        }
+    }
+
+    /// Sets a field's base. `written` is the value in the representation of
+    /// the written side.
+    pub fn set(&mut self, field: usize, values: Both<Value>, written: Side) {
+        match self {
+            Bases::Values(bases) => bases[field] = Some(values),
+            Bases::Digests(digests) => digests[field] = Some(short_digest(&values[written])),
+        }
+    }
+
+    /// Forgets a field's base.
+    pub fn clear(&mut self, field: usize) {
+        match self {
+            Bases::Values(bases) => bases[field] = None,
+            Bases::Digests(digests) => digests[field] = None,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Bases::Values(values) => values.len(),
+            Bases::Digests(digests) => digests.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// 64 bits of a value's digest: enough to notice a change of one field of one
+/// known record.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half of the digest is a digest")]
+pub(crate) fn short_digest(value: &Value) -> u64 {
+    digest([value]) as u64
+}

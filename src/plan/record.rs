@@ -1,0 +1,205 @@
+//! A pair of records as a whole.
+
+use super::conflict::{OpenConflict, Resolution};
+use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
+use super::field::{Case, FieldStep, Refused};
+use super::link::{Bases, Link, LinkStatus, short_digest};
+use super::seen::{Record, Seen};
+use crate::compile::{BaseKind, DeletePolicy, Policy, Program};
+use crate::connector::Action;
+use crate::record::{Both, Side, Value};
+
+/// What is known of a pair of records.
+#[derive(Debug)]
+pub struct Pair<'a> {
+    /// `None` for a pair that is not linked yet.
+    pub link: Option<&'a Link>,
+    pub seen: Both<&'a Seen>,
+    /// The pair's conflicts that wait for a person.
+    pub open: &'a [OpenConflict],
+    /// For each field whether its rules changed since the link's bases were
+    /// stored; empty where none did.
+    pub stale: &'a [bool],
+}
+
+/// Decides what shall be done with a pair.
+pub fn decide(program: &Program, pair: &Pair) -> Decision {
+    use Seen::{Gone, Live, Nobody, Outside};
+    match (pair.seen.source, pair.seen.target, pair.link) {
+        (Live(source), Live(target), link) => both_live(program, pair, link, Both::new(source, target)),
+        (Live(record), Nobody, None) => create(program, Side::Target, record),
+        (Nobody, Live(record), None) => create(program, Side::Source, record),
+        (Gone | Nobody, Gone | Nobody, Some(_)) => Decision::only(Verdict::Forget),
+        (Gone | Nobody, Live(record), Some(link)) => one_gone(program, pair, link, Side::Source, record),
+        (Live(record), Gone | Nobody, Some(link)) => one_gone(program, pair, link, Side::Target, record),
+        // Left `where` or `when`: left alone, the link stays. And what never
+        // had a counterpart leaves nothing behind.
+        (Outside, ..) | (_, Outside, _) | (_, _, None) => Decision::keep(),
+    }
+}
+
+fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<&Record>) -> Decision {
+    let unlinked;
+    let bases = match link {
+        Some(link) => &link.bases,
+        None => {
+            unlinked = Bases::none(program.fields.len(), matches!(program.bases, BaseKind::Digests { .. }));
+            &unlinked
+        }
+    };
+    let mut decision = Decision::only(match link {
+        Some(Link { status: LinkStatus::Linked, .. }) => Verdict::Keep,
+        // Newly adopted, or back from the gone.
+        _ => Verdict::Link,
+    });
+    for (index, field) in program.fields.iter().enumerate() {
+        let case = Case {
+            index,
+            field,
+            flows: flows(program, index),
+            bases,
+            now: records.map(|record| &record.fields[index]),
+            stamps: records.map(|record| record.stamp),
+            open: pair.open.iter().find(|open| open.field == Some(index)),
+            stale: pair.stale.get(index).copied().unwrap_or(false),
+            first: program.first,
+        };
+        match case.decide() {
+            Ok(step) => add(&mut decision, index, step),
+            Err(refused) => return reject(refused),
+        }
+    }
+    // The record as a whole is in no conflict while both records stand.
+    decision.conflicts.extend(pair.open.iter().filter(|open| open.field.is_none()).map(|open| ConflictStep {
+        field: None,
+        bases: None,
+        values: open.values.clone(),
+        policy: program.record_policy,
+        outcome: ConflictOutcome::Closed,
+    }));
+    if decision.verdict == Verdict::Keep && (decision.writes.source.is_some() || decision.writes.target.is_some()) {
+        decision.verdict = Verdict::Link;
+    }
+    decision
+}
+
+fn add(decision: &mut Decision, index: usize, step: FieldStep) {
+    if let Some((side, write)) = step.write {
+        decision.writes[side]
+            .get_or_insert_with(|| RecordWrite { action: Action::Update, fields: Vec::new() })
+            .fields
+            .push(write);
+    }
+    decision.settled.extend(step.settled.map(|values| (index, values)));
+    decision.conflicts.extend(step.conflict);
+    decision.again |= step.again;
+}
+
+fn reject(refused: Refused) -> Decision {
+    Decision::only(Verdict::Reject { toward: refused.toward, rejection: Box::new(refused.rejection) })
+}
+
+/// To which sides a field may flow once both records stand.
+fn flows(program: &Program, index: usize) -> Both<bool> {
+    let field = &program.fields[index];
+    Both::from_fn(|side| !field.create_only && field.writes(side) && program.sides[side].may_update)
+}
+
+/// A record without a counterpart is created on `to`.
+fn create(program: &Program, to: Side, record: &Record) -> Decision {
+    if !program.sides[to].may_create {
+        return Decision::only(Verdict::NotAllowed);
+    }
+    let mut fields = Vec::with_capacity(program.fields.len());
+    for (index, field) in program.fields.iter().enumerate() {
+        if !field.writes(to) {
+            continue;
+        }
+        let value = match field.convert(to, record.fields[index].clone()) {
+            Ok(value) => value,
+            Err(rejection) => return reject(Refused { toward: to, rejection }),
+        };
+        let mut bases = Both::new(record.fields[index].clone(), record.fields[index].clone());
+        bases[to] = value.clone();
+        fields.push(FieldWrite { field: index, value, expect: None, bases, policy: None, contested: false });
+    }
+    let mut decision = Decision::only(Verdict::Link);
+    decision.writes[to] = Some(RecordWrite { action: Action::Create, fields });
+    decision
+}
+
+/// `gone` has no record any more, the other side still has.
+fn one_gone(program: &Program, pair: &Pair, link: &Link, gone: Side, left: &Record) -> Decision {
+    let on = gone.other();
+    if let LinkStatus::Severed { .. } = link.status {
+        return Decision::keep();
+    }
+    let side = &program.sides[on];
+    let policy = match &side.deletes {
+        DeletePolicy::Ignore => return Decision::only(Verdict::Sever { gone }),
+        policy => policy,
+    };
+    if !was_edited(program, link, on, left) {
+        return carry_out(policy, gone);
+    }
+    // Deleted here, changed there.
+    let open = pair.open.iter().find(|open| open.field.is_none());
+    let values = Both::from_fn(|side| if side == gone { Value::Null } else { summary(program, left) });
+    let step = |outcome| ConflictStep {
+        field: None,
+        bases: None,
+        values: values.clone(),
+        policy: program.record_policy,
+        outcome,
+    };
+    let (winner, outcome) = match (program.record_policy, open) {
+        (Policy::Source, _) => (Side::Source, ConflictOutcome::Decided),
+        (Policy::Target, _) => (Side::Target, ConflictOutcome::Decided),
+        (_, None) => return with_conflict(Decision::keep(), step(ConflictOutcome::Opened)),
+        (_, Some(open)) if open.values != values => {
+            return with_conflict(Decision::keep(), step(ConflictOutcome::Moved));
+        }
+        (_, Some(OpenConflict { resolution: Some(Resolution::Take(side)), .. })) => (*side, ConflictOutcome::Resolved),
+        (_, Some(_)) => return with_conflict(Decision::keep(), step(ConflictOutcome::Waiting)),
+    };
+    let decision = if winner == gone { carry_out(policy, gone) } else { bring_back(program, gone, left) };
+    with_conflict(decision, step(outcome))
+}
+
+fn with_conflict(mut decision: Decision, step: ConflictStep) -> Decision {
+    decision.conflicts.push(step);
+    decision
+}
+
+fn carry_out(policy: &DeletePolicy, gone: Side) -> Decision {
+    match policy {
+        DeletePolicy::Ignore => Decision::only(Verdict::Sever { gone }),
+        DeletePolicy::Propagate | DeletePolicy::Set(_) => Decision::only(Verdict::Delete { on: gone.other() }),
+    }
+}
+
+/// The changed record wins over the deletion: its counterpart is made anew
+/// where that is allowed, else the link is severed.
+fn bring_back(program: &Program, gone: Side, left: &Record) -> Decision {
+    let decision = create(program, gone, left);
+    if decision.verdict == Verdict::NotAllowed { Decision::only(Verdict::Sever { gone }) } else { decision }
+}
+
+/// Any mapped field of the record that is left differs from its base.
+fn was_edited(program: &Program, link: &Link, side: Side, record: &Record) -> bool {
+    program.fields.iter().enumerate().any(|(index, field)| match &link.bases {
+        Bases::Values(values) => {
+            values[index].as_ref().is_some_and(|base| !field.same(side, &base[side], &record.fields[index]))
+        }
+        Bases::Digests(digests) => {
+            field.writes(side) && digests[index].is_some_and(|base| base != short_digest(&record.fields[index]))
+        }
+    })
+}
+
+/// The record's fields by name, for people who decide about it as a whole.
+fn summary(program: &Program, record: &Record) -> Value {
+    let map =
+        program.fields.iter().zip(&record.fields).map(|(field, value)| (field.name.as_str().into(), value.clone()));
+    Value::Map(Box::new(map.collect()))
+}

@@ -1,0 +1,47 @@
+//! What is about to be sent to a side, recorded before it is.
+
+use chrono::{DateTime, Utc};
+
+use crate::connector::Action;
+use crate::plan::{Link, LinkId};
+use crate::record::{Both, Key, Side, Value};
+
+/// A number the store gives to recorded intents.
+pub type IntentsId = i64;
+
+/// One batch of writes to one side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intents {
+    pub side: Side,
+    /// What the side can later be asked with what became of them.
+    pub token: Option<String>,
+    pub at: DateTime<Utc>,
+    /// For each record to be created, the link as it will be once that is
+    /// acknowledged (number 0). Where the side tells a key only in its answer,
+    /// the written side's key is empty.
+    pub creates: Vec<Link>,
+    pub changes: Vec<Intent>,
+}
+
+/// A change of one linked record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    pub link: LinkId,
+    pub keys: Both<Key>,
+    /// The link's revision once this is acknowledged.
+    pub revision: u64,
+    pub action: Action,
+    pub fields: Vec<IntentField>,
+}
+
+/// One field of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IntentField {
+    pub field: usize,
+    /// In the representation of the written side.
+    pub value: Value,
+    /// What stood there.
+    pub expect: Option<Value>,
+    /// The field's bases once it is acknowledged.
+    pub bases: Both<Value>,
+}

@@ -1,0 +1,211 @@
+//! What is kept for people: conflicts, parked records, runs, events.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::compile::Policy;
+use crate::plan::{LinkId, Resolution};
+use crate::record::{Both, Key, Side, Value};
+
+/// A field (or the record, `*`) in conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    /// 0 until it is stored. One open conflict for each link and field:
+    /// storing another one replaces it under its number.
+    pub id: i64,
+    pub mapping: String,
+    pub link: LinkId,
+    pub keys: Both<Key>,
+    /// The target path; `*` for the record as a whole.
+    pub field: String,
+    /// `None` where the field had not agreed yet.
+    pub bases: Option<Both<Value>>,
+    pub values: Both<Value>,
+    pub policy: Policy,
+    pub status: ConflictStatus,
+    pub at: DateTime<Utc>,
+    pub resolution: Option<Resolution>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictStatus {
+    /// It waits for a person.
+    Open,
+    /// A policy decided it.
+    Decided,
+    /// A person's decision was applied.
+    Resolved,
+    /// Both sides came to mean the same, or one returned to its base.
+    Closed,
+}
+
+/// Which conflicts. Empty lists everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConflictFilter {
+    pub mapping: Option<String>,
+    pub ids: Vec<i64>,
+    pub field: Option<String>,
+    /// Only those that wait for a person.
+    pub open: bool,
+    pub links: Vec<LinkId>,
+    /// Only those with a person's decision that no run has applied yet.
+    pub decided: bool,
+}
+
+/// Why a record or field was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    Conflict,
+    Unknown,
+    Ambiguous,
+    Rejected,
+    Approval,
+    InDoubt,
+    Loop,
+}
+
+impl Reason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Conflict => "conflict",
+            Reason::Unknown => "unknown",
+            Reason::Ambiguous => "ambiguous",
+            Reason::Rejected => "rejected",
+            Reason::Approval => "approval",
+            Reason::InDoubt => "in_doubt",
+            Reason::Loop => "loop",
+        }
+    }
+}
+
+/// A record or field set aside, still owed. One for each mapping, side, keys
+/// and field.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Parked {
+    /// 0 until it is stored.
+    pub id: i64,
+    pub mapping: String,
+    pub keys: Both<Option<Key>>,
+    /// The side that would have been written.
+    pub side: Side,
+    pub reason: Reason,
+    /// The target path, where one field is to blame.
+    pub field: Option<String>,
+    pub value: Option<String>,
+    /// The diagnostic code.
+    pub code: Option<String>,
+    pub message: String,
+    /// Where in the YAML the field or rule stands.
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub attempts: u32,
+    pub since: DateTime<Utc>,
+    pub next_try: Option<DateTime<Utc>>,
+}
+
+/// Which parked records. Empty lists everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParkedFilter {
+    pub mapping: Option<String>,
+    pub ids: Vec<i64>,
+    pub reason: Option<Reason>,
+    /// Only those whose next try is not after this.
+    pub due: Option<DateTime<Utc>>,
+    /// Only those after this number; for pages.
+    pub after: i64,
+    /// At most so many; 0 for all.
+    pub limit: usize,
+}
+
+/// A delete that waits for the end of the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spooled {
+    pub link: LinkId,
+    /// The side to delete on.
+    pub on: Side,
+    pub since: DateTime<Utc>,
+}
+
+/// A run of a mapping as the state keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    /// Unique and sortable by time.
+    pub run: String,
+    pub mapping: String,
+    /// Its number in the mapping.
+    pub number: u64,
+    pub status: RunStatus,
+    pub started_at: DateTime<Utc>,
+    pub duration_ms: u64,
+    pub counts: RunCounts,
+    /// What went wrong as a whole, in words.
+    pub errors: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Running,
+    Success,
+    Partial,
+    Failure,
+}
+
+impl RunStatus {
+    pub fn name(self) -> &'static str {
+        match self {
+            RunStatus::Running => "running",
+            RunStatus::Success => "success",
+            RunStatus::Partial => "partial",
+            RunStatus::Failure => "failure",
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct RunCounts {
+    pub to_target: SideCounts,
+    pub to_source: SideCounts,
+    /// Fields that newly came into conflict.
+    pub conflicts: u64,
+    /// Records and fields owed when the run ended.
+    pub owed: u64,
+}
+
+/// What a run did towards one side. `read` counts the records of the other
+/// side that would cause the writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SideCounts {
+    pub read: u64,
+    pub created: u64,
+    pub updated: u64,
+    pub deleted: u64,
+    pub unchanged: u64,
+    pub skipped: u64,
+    pub failed: u64,
+    pub parked: u64,
+}
+
+impl RunCounts {
+    pub fn toward(&mut self, side: Side) -> &mut SideCounts {
+        match side {
+            Side::Source => &mut self.to_source,
+            Side::Target => &mut self.to_target,
+        }
+    }
+}
+
+/// One thing that happened to one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRecord {
+    pub at: DateTime<Utc>,
+    pub run: String,
+    pub keys: Both<Option<Key>>,
+    /// A stable word: `created`, `conflict_opened`.
+    pub kind: String,
+    /// A JSON object with what the word needs.
+    pub detail: serde_json::Value,
+}

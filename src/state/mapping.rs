@@ -1,0 +1,52 @@
+//! What is stored of a mapping as a whole.
+
+use chrono::{DateTime, Utc};
+
+use crate::record::{Both, Value};
+
+/// A mapping between runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MappingState {
+    /// The number of its last run; runs count from 1.
+    pub runs: u64,
+    /// Each side's identity, object and key; a change is refused until it is
+    /// adopted.
+    pub fingerprints: Both<String>,
+    /// Every field list that stored bases follow, the newest last.
+    pub layouts: Vec<Layout>,
+    /// How far each side has been read.
+    pub cursors: Both<Option<Cursor>>,
+    /// When each side was last swept.
+    pub swept: Both<Option<DateTime<Utc>>>,
+    /// Both sides were read to their end at least once.
+    pub first_sync_done: bool,
+}
+
+/// The fields that the bases of a link follow, in order.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Layout {
+    pub id: i64,
+    pub fields: Vec<LayoutField>,
+}
+
+/// One field of a layout.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LayoutField {
+    /// What it fills and is read from: `A1_NOME -> name`.
+    pub id: String,
+    /// A digest of its rules in both directions.
+    pub rules: String,
+}
+
+/// How far a side has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cursor {
+    /// The next run reads from here, less the overlap. `None` where the side
+    /// had no cursor value yet.
+    pub low: Option<Value>,
+    /// The side's timeline then; another one means it was restored.
+    pub timeline: Option<String>,
+    /// What the readings depend on besides the cursor (`where`, `start`): a
+    /// widened filter reads everything again.
+    pub filter: String,
+}

@@ -1,0 +1,147 @@
+//! What the engine remembers: links with their bases, cursors, intents,
+//! parked records, conflicts, runs and the events of each record.
+//!
+//! Owns the trait [`Store`] and its records; `sqlite` is the default store,
+//! `conformance` the suite that every store passes. Decides nothing. All of it
+//! works in batches: there is no call for a single record.
+
+mod error;
+mod intent;
+mod ledger;
+mod mapping;
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+
+use crate::plan::{Link, LinkId, Resolution};
+use crate::record::{Both, Key, Side};
+
+pub use error::StoreError;
+pub use intent::{Intent, IntentField, Intents, IntentsId};
+pub use ledger::{
+    Conflict, ConflictFilter, ConflictStatus, EventRecord, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
+    RunStatus, SideCounts, Spooled,
+};
+pub use mapping::{Cursor, Layout, LayoutField, MappingState};
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A mapping's work, taken by one engine. Every change of state carries it; a
+/// fence that is not the newest one of its mapping changes nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fence {
+    pub mapping: String,
+    pub number: u64,
+}
+
+/// Everything that is stored. Each call is one transaction.
+pub trait Store: Send + Sync {
+    /// Takes a mapping's work. An earlier fence of it is void from then on.
+    fn acquire<'a>(&'a self, mapping: &'a str) -> Answer<'a, Fence>;
+
+    /// What is stored of a mapping as a whole; `None` before its first commit.
+    fn mapping<'a>(&'a self, mapping: &'a str) -> Answer<'a, Option<MappingState>>;
+
+    /// Every mapping the state knows.
+    fn mappings(&self) -> Answer<'_, Vec<String>>;
+
+    /// The links of these keys of one side, one answer for each key, in order.
+    /// A link whose making is still an unanswered intent is not one yet.
+    fn links<'a>(&'a self, mapping: &'a str, side: Side, keys: &'a [Key]) -> Answer<'a, Vec<Option<Link>>>;
+
+    /// A page of all links in the order of their numbers, those after `after`.
+    fn links_after<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;
+
+    fn count_links<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64>;
+
+    /// Records what is about to be sent, before it is. Links of creates in it
+    /// become links when a commit answers them.
+    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId>;
+
+    /// Intents that no commit has answered, oldest first.
+    fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>>;
+
+    /// Makes everything in `commit` so, or nothing.
+    fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()>;
+
+    /// Conflicts that match, newest first.
+    fn conflicts<'a>(&'a self, filter: &'a ConflictFilter) -> Answer<'a, Vec<Conflict>>;
+
+    /// Sets (or takes back) a person's decision on open conflicts; says how
+    /// many there were. The next run applies it.
+    fn resolve<'a>(&'a self, ids: &'a [i64], resolution: Option<&'a Resolution>) -> Answer<'a, u64>;
+
+    /// What is parked, oldest first.
+    fn parked<'a>(&'a self, filter: &'a ParkedFilter) -> Answer<'a, Vec<Parked>>;
+
+    /// Makes parked records due at once; says how many there were.
+    fn retry<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, u64>;
+
+    /// Forgets parked records: nothing is owed for them any more until they
+    /// change again. Says how many there were.
+    fn drop_parked<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, u64>;
+
+    /// Deletes that wait for the end of a run, oldest first, those after
+    /// `after`.
+    fn spooled<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Spooled>>;
+
+    fn count_spooled<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64>;
+
+    /// Starts a sweep of one side: forgets what an earlier one has seen.
+    fn sweep_begin<'a>(&'a self, fence: &'a Fence, side: Side) -> Answer<'a, ()>;
+
+    /// These keys were in the listing.
+    fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()>;
+
+    /// A page of linked links whose key was not in the listing, in the order of
+    /// their numbers, those after `after`.
+    fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;
+
+    /// The newest runs, of one mapping or of all.
+    fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>>;
+
+    /// Records deleted by this mapping's runs since then.
+    fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64>;
+
+    /// The events of one record, oldest first.
+    fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>>;
+
+    /// Forgets cursors (so that everything is read again), with `links` also
+    /// links, conflicts, parked and spooled records of the mapping.
+    fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
+}
+
+/// One transaction over everything a batch changed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Commit {
+    /// Intents that are answered by this commit.
+    pub answered: Vec<Answered>,
+    /// Links to store: new where the number is 0, else as they are now.
+    pub links: Vec<Link>,
+    /// Links to forget, with their open conflicts and spooled deletes.
+    pub forget: Vec<LinkId>,
+    /// Cursors to move.
+    pub cursors: Both<Option<Cursor>>,
+    /// To park; what is parked already for the same record and field is
+    /// updated: one attempt more.
+    pub park: Vec<Parked>,
+    /// Nothing is owed any more for these records: (side, key) of everything
+    /// parked under that key.
+    pub unpark: Vec<(Side, Key)>,
+    pub conflicts: Vec<Conflict>,
+    pub spool: Vec<Spooled>,
+    pub unspool: Vec<LinkId>,
+    pub events: Vec<EventRecord>,
+    pub mapping: Option<MappingState>,
+    pub run: Option<RunRecord>,
+}
+
+/// What became of recorded intents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    pub intents: IntentsId,
+    /// Positions in `Intents::creates` whose links were not made, or are made
+    /// otherwise (then they stand in [`Commit::links`]). All others become
+    /// links as they were recorded.
+    pub not_made: Vec<usize>,
+}
