@@ -339,6 +339,15 @@ impl FieldProgram {
         same_after(normal, a, b)
     }
 
+    /// A value of `side` in the form in which it is compared for matching: after
+    /// the rules that drop only what carries no meaning, and after `equal`.
+    pub fn comparable(&self, side: Side, value: Value) -> Value {
+        let after = |rules: &Chain, value: Value| {
+            if rules.is_empty() { value } else { rules.apply(value.clone(), &[]).unwrap_or(value) }
+        };
+        after(&self.equal, after(&self.normal[side], value))
+    }
+
     /// Two values are equal by the field's `equal` rules; false where it has
     /// none.
     pub fn equal_by_rules(&self, a: &Value, b: &Value) -> bool {

@@ -82,4 +82,28 @@ codes! {
         "The field is marked `required: true`, and the record has nothing to fill it with. The record is parked and comes back by itself when the value is there.";
     DOES_NOT_FIT = "E0702", "a value does not fit the field it is written to",
         "The value is too long, has more digits than the field holds, or is of another nature. The engine never cuts or rounds by itself: use a rule such as `truncate` or `round`, or widen the field. The record is parked.";
+    STORED_OTHERWISE = "E0703", "a system stored something else than what was sent",
+        "The value that the system shows after the write does not mean what was sent: a number was rounded away, a text cut, a trigger changed it. The write is undone where that can be done, and the record is parked.";
+    MALFORMED = "E0704", "a record cannot be read",
+        "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes.";
+    AMBIGUOUS = "E0705", "several records match, or the one that matches is taken",
+        "Links are one to one. Where `match` finds several records, or one that is linked already, nothing is guessed: the record is parked until the double is gone or `match` says more.";
+    LOOPING = "E0706", "a field is written to and fro",
+        "The engine has written this field four times in ten runs, each time against a change of the side it was written to. Two systems or two mappings disagree about it. It is parked until somebody decides.";
+    KEY_TAKEN = "E0707", "a record with this key is there already",
+        "The record would be created under a key that another record has, and `match` does not say that they are the same.";
+    REFUSED = "E0708", "the system refused the record",
+        "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself.";
+    IN_DOUBT = "E0801", "sent, without an answer, and there is no way to look",
+        "Whether the record was created cannot be told. It is not sent again: `engine parked settle` says what happened.";
+    RESTLESS = "E0803", "a record changed each time it was about to be written",
+        "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run.";
+    FINGERPRINT = "E0901", "a side is not the one the links belong to",
+        "The links of a mapping belong to one system, object and key on each side. Another one stands there now. `engine state adopt` says that it is the same one all the same; `engine reset --links` starts anew.";
+    RESTORED = "E0902", "a side was restored from a backup",
+        "Its history is another one than when it was last read. What the restore took back cannot be told from what people deleted or edited, so nothing is written until `engine reset`.";
+    UNSAFE_FIRST = "E0903", "a first sync into a side that already holds records",
+        "Nothing says which of its records are the same as those of the other side, so every record would be doubled. Add `match`, or map every key field.";
+    LIMIT = "E0904", "a limit of the mapping was reached",
+        "The run would have created or updated more records than `limits` allows. `--over-limit` lets one run through.";
 }

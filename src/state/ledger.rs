@@ -123,6 +123,7 @@ pub struct ParkedFilter {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spooled {
     pub link: LinkId,
+    pub keys: Both<Key>,
     /// The side to delete on.
     pub on: Side,
     pub since: DateTime<Utc>,
