@@ -5,4 +5,7 @@
 
 pub mod tree;
 mod decode;
+mod yaml;
+mod files;
+pub mod environment;
 pub mod model;
