@@ -19,8 +19,8 @@ pub(super) struct Found {
     pub(super) path: PathBuf,
     /// The folder below the root, with slashes; empty at the top.
     pub(super) namespace: String,
-    /// False for a file above the path that was asked for: only its
-    /// connections count.
+    /// False for a file above or beside the path that was asked for: only
+    /// its connections count.
     pub(super) inside: bool,
 }
 
@@ -73,7 +73,7 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 /// The YAML files of a project: those below `path`, and those that lie in the
-/// folders from the root down to it. Sorted by path within a folder, files of
+/// folders from the root down to it; for a file also those beside it. Sorted by path within a folder, files of
 /// a folder before those of its sub-folders. What cannot be listed is reported.
 pub(super) fn find(path: &Path, root: &Path, below_root: &[String], diagnostics: &mut Diagnostics) -> Vec<Found> {
     let mut found = Vec::new();
@@ -86,6 +86,9 @@ pub(super) fn find(path: &Path, root: &Path, below_root: &[String], diagnostics:
     }
     let namespace = below_root.join("/");
     if path.is_file() {
+        let own = parent(path);
+        let beside = list(&own, diagnostics).0.into_iter().filter(|other| other.file_name() != path.file_name());
+        found.extend(beside.map(|path| Found { path, namespace: namespace.clone(), inside: false }));
         found.push(Found { path: path.to_owned(), namespace, inside: true });
         return found;
     }
@@ -147,7 +150,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read the file: {error}"))?;
     if bytes.len() as u64 > limit {
-        return Err(format!("the file is larger than {} MiB", limit >> 20));
+        return Err(format!("the file is larger than {} MiB, which is more than is read", limit >> 20));
     }
     Ok(bytes)
 }

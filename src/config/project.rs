@@ -28,7 +28,8 @@ pub struct Project {
     sources: BTreeMap<Arc<Path>, Arc<str>>,
     /// Every connection that is written, also where it could not be read.
     pub(super) declared: Vec<Declared>,
-    /// True where every document below `path` could be told for what it is.
+    /// True where `path` is a folder, and each document below it could be told
+    /// for what it is.
     pub(super) complete: bool,
     connection_index: HashMap<String, usize>,
     mapping_index: HashMap<String, usize>,
@@ -56,7 +57,7 @@ impl Project {
             return Project { path: path.to_owned(), root: path.to_owned(), ..Project::default() };
         }
         let (root, below_root) = files::root(path);
-        let mut project = Project { path: path.to_owned(), root, complete: true, ..Project::default() };
+        let mut project = Project { path: path.to_owned(), root, complete: path.is_dir(), ..Project::default() };
         for found in files::find(path, &project.root, &below_root, diagnostics) {
             project.read(&found, diagnostics);
         }
@@ -78,7 +79,7 @@ impl Project {
             Ok(bytes) => bytes,
             Err(message) => {
                 self.complete = false;
-                diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top, message).help("split the file"));
+                diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top, message));
                 return;
             }
         };
@@ -87,11 +88,11 @@ impl Project {
         let heard = if found.inside { &mut *diagnostics } else { &mut unheard };
         let before = heard.len();
         let Some(text) = yaml::text_of(&file, bytes, heard) else {
-            self.complete = false;
+            self.complete &= !found.inside;
             return;
         };
         let documents = yaml::parse(&file, &text, heard);
-        self.complete &= heard.len() == before;
+        self.complete &= heard.len() == before || !found.inside;
         self.sources.insert(file, text.into());
         for document in documents {
             match kind(&document) {
@@ -177,10 +178,9 @@ impl Project {
         self.sources.keys().map(|file| &**file)
     }
 
-    /// True where everything that belongs to a namespace was read: below the
-    /// path that was asked for.
-    pub(super) fn has_read(&self, namespace: &str) -> bool {
-        self.root == self.path || self.mappings.iter().any(|mapping| mapping.namespace == namespace)
+    /// True where all mappings of the project were read, not a part of them.
+    pub(super) fn is_whole(&self) -> bool {
+        self.root == self.path
     }
 }
 

@@ -46,11 +46,7 @@ fn generate<T: JsonSchema>() -> Value {
 /// Makes the schema fit what is read: nothing may be null, any single value is
 /// a text, and descriptions are not broken into lines.
 fn tidy(schema: &mut Value) {
-    let map = match schema {
-        Value::Array(items) => return items.iter_mut().for_each(tidy),
-        Value::Object(map) => map,
-        _ => return,
-    };
+    let Value::Object(map) = schema else { return };
     if let Some(Value::String(description)) = map.get_mut("description") {
         *description = description.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
     }
@@ -59,10 +55,17 @@ fn tidy(schema: &mut Value) {
     if plain && map.get("type") == Some(&json!("string")) {
         map.insert("type".to_owned(), json!(["string", "number", "boolean"]));
     }
-    for (name, value) in map.iter_mut() {
-        // Examples and defaults are values, not schemas.
-        if !matches!(name.as_str(), "examples" | "default" | "const" | "enum" | "required") {
-            tidy(value);
+    // A width in bits says nothing to an editor.
+    if map.get("type") == Some(&json!("integer")) {
+        map.remove("format");
+    }
+    for (word, value) in map.iter_mut() {
+        match (word.as_str(), value) {
+            ("properties" | "$defs", Value::Object(named)) => named.values_mut().for_each(tidy),
+            ("anyOf" | "oneOf" | "allOf", Value::Array(kinds)) => kinds.iter_mut().for_each(tidy),
+            ("items" | "additionalProperties", value) => tidy(value),
+            // The rest are values, not schemas.
+            _ => {}
         }
     }
 }

@@ -97,11 +97,7 @@ pub(super) fn after_edges(project: &Project) -> Vec<Vec<usize>> {
 fn after(project: &Project, diagnostics: &mut Diagnostics) {
     for mapping in &project.mappings {
         for name in mapping.schedule.iter().flat_map(|schedule| &schedule.after) {
-            if project.find_mapping(&mapping.namespace, name).is_some() {
-                continue;
-            }
-            let namespace = name.rsplit_once('/').map_or(mapping.namespace.as_str(), |(namespace, _)| namespace);
-            if !project.has_read(namespace) {
+            if project.find_mapping(&mapping.namespace, name).is_some() || !project.is_whole() {
                 continue;
             }
             let known = project.mappings.iter().flat_map(|known| [known.full_name.as_str(), known.mapping.as_str()]);

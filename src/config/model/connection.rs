@@ -19,7 +19,7 @@ pub(crate) struct ConnectionsDocument {
 /// One configured system.
 ///
 /// Texts may hold `${NAME}` and `${NAME:-default}`, which read the environment
-/// or the `.env` file beside the project; they stand here as they are written.
+/// or the `.env` file beside the project.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(transform = by_connector)]
 pub struct Connection {
@@ -102,6 +102,7 @@ const LATER_CONNECTORS: &[&str] = &[
 
 /// Where a `SQLite` database lies.
 #[derive(Clone, PartialEq, JsonSchema)]
+#[schemars(inline)]
 pub struct Sqlite {
     /// The database file, relative to the file this is written in.
     #[schemars(example = &"sqlite://data/demo.db")]
@@ -115,6 +116,7 @@ pub struct Sqlite {
 
 /// Where a `PostgreSQL` database lies: `url`, or the parts of it.
 #[derive(Clone, Default, PartialEq, JsonSchema)]
+#[schemars(inline)]
 pub struct Postgres {
     /// The whole address, in place of the settings below.
     #[schemars(example = &"${DATABASE_URL:-postgres://localhost/crm}")]

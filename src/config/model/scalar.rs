@@ -137,7 +137,7 @@ impl JsonSchema for Cron {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 9 })
+        json_schema!({ "type": "string", "pattern": r"^\s*(@[a-z]+|\S+(\s+\S+){4,5})\s*$" })
     }
 }
 
@@ -171,7 +171,7 @@ impl JsonSchema for Timezone {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1 })
+        json_schema!({ "type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_+/-]*$" })
     }
 }
 

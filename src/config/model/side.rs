@@ -13,13 +13,12 @@ use schemars::JsonSchema;
 pub struct SideSpec {
     #[schemars(skip)]
     pub place: Place,
+    // Empty where it is missing, which is reported; so is `object`.
     /// The connection the object lies in, by its name under `connections:`.
-    /// Empty where it is missing, which is reported.
     #[schemars(example = &"erp")]
     pub connection: At<String>,
     /// The object that is read and written: a table, a view or a named query.
-    /// A dot separates schema and table; a part in double quotes is taken
-    /// whole. Empty where it is missing, which is reported.
+    /// A dot separates schema and table; a part in double quotes is taken whole.
     #[schemars(example = &"public.customers")]
     pub object: At<String>,
     /// The fields that identify a record. Default: the object's primary key.
@@ -37,8 +36,8 @@ pub struct SideSpec {
     /// language: a condition of SQL for databases. Default: all of them.
     #[schemars(rename = "where", example = &"A1_TIPO = 'F'")]
     pub filter: Option<Node>,
-    /// The date or time before which records are left alone, compared with
-    /// the cursor field. Default: none.
+    /// The date or time of the last change before which records are left
+    /// alone; compared with `modified`. Default: none.
     #[schemars(example = &"2026-03-01")]
     pub start: Option<At<String>>,
     /// How a deleted record is known. Default: not at all where there is a
