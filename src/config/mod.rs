@@ -4,3 +4,5 @@
 //! files and namespaces. Knows no meaning, no network, and resolves no secret.
 
 pub mod tree;
+mod decode;
+pub mod model;
