@@ -6,23 +6,23 @@
 //! Knows no setting by name; those stand in [`model`](crate::config::model).
 
 use super::tree::{At, Content, Node};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest, quoted};
 
 /// A mapping that is being read, setting by setting.
-pub(crate) struct Table<'a> {
-    node: &'a Node,
-    entries: &'a [(Node, Node)],
+pub(crate) struct Table<'n, 'd> {
+    node: &'n Node,
+    entries: &'n [(Node, Node)],
     /// The names asked for so far: at the end, what else stands there is unknown.
     asked: Vec<&'static str>,
     later: &'static [&'static str],
     /// What the mapping describes, with its article: `a connection`.
     what: &'static str,
-    diagnostics: &'a mut Diagnostics,
+    diagnostics: &'d mut Diagnostics,
 }
 
-impl<'a> Table<'a> {
+impl<'n, 'd> Table<'n, 'd> {
     /// Opens a node as a mapping, or reports that it is none.
-    pub(crate) fn open(node: &'a Node, what: &'static str, diagnostics: &'a mut Diagnostics) -> Option<Table<'a>> {
+    pub(crate) fn open(node: &'n Node, what: &'static str, diagnostics: &'d mut Diagnostics) -> Option<Table<'n, 'd>> {
         let Content::Map(entries) = &node.content else {
             diagnostics.push(mismatch(node, &format!("{what} is a mapping of settings")));
             return None;
@@ -36,7 +36,7 @@ impl<'a> Table<'a> {
     }
 
     /// The node of a setting, where it is written.
-    pub(crate) fn node(&mut self, name: &'static str) -> Option<&'a Node> {
+    pub(crate) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
         self.asked.push(name);
         self.entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
     }
@@ -62,12 +62,6 @@ impl<'a> Table<'a> {
             return None;
         }
         self.optional(name, read)
-    }
-
-    /// A list that may be left out; empty where it is.
-    pub(crate) fn list<T>(&mut self, name: &'static str, read: Reader<T>) -> Vec<T> {
-        let Some(node) = self.node(name) else { return Vec::new() };
-        list(node, self.diagnostics, read).unwrap_or_default()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -156,6 +150,20 @@ pub(crate) fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Stri
     Some(name)
 }
 
+/// A name that a user gives to something. It takes part in full names, in URLs
+/// and on the command line.
+pub(crate) fn given_name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
+    let name = name(node, diagnostics)?;
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.chars().all(plain) && !name.starts_with(['.', '-']) {
+        return Some(name);
+    }
+    let message = format!("`{}` cannot be a name", name.value);
+    let help = "use letters, digits, `_`, `-` and `.`; a folder makes a namespace, so a name has no `/`";
+    diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &name.place, message).help(help));
+    None
+}
+
 /// `true` or `false`.
 pub(crate) fn boolean(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<bool>> {
     match node.as_scalar().map(super::tree::Scalar::as_bool) {
@@ -220,16 +228,11 @@ pub(crate) fn mismatch(node: &Node, expected: &str) -> Diagnostic {
     Diagnostic::error(Code::WRONG_TYPE, &node.place, format!("{expected}, but {} stands here", node.kind()))
 }
 
-/// `` `a`, `b`, `c` ``
-pub(crate) fn quoted(names: &[&str]) -> String {
-    let mut out = String::new();
-    for name in names {
-        if !out.is_empty() {
-            out.push_str(", ");
-        }
-        out.push('`');
-        out.push_str(name);
-        out.push('`');
+/// The entries of a mapping whose keys a user names, or a report that it is none.
+pub(crate) fn entries<'a>(node: &'a Node, what: &str, diagnostics: &mut Diagnostics) -> Option<&'a [(Node, Node)]> {
+    let entries = node.as_map();
+    if entries.is_none() {
+        diagnostics.push(mismatch(node, &format!("{what} is a mapping of names")));
     }
-    out
+    entries
 }

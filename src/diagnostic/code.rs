@@ -78,6 +78,29 @@ codes! {
         "The file is larger than the limit, is not UTF-8, is nested too deeply, expands too far through aliases, or cannot be opened.";
     UNUSED_NAME = "E0109", "a name that nothing uses",
         "The name is declared, but nothing refers to it. This is a warning.";
+    SAME_NAME = "E0110", "two things of the same name",
+        "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
+    EXCLUSIVE = "E0111", "settings that exclude each other",
+        "Each of the settings is fine by itself, but together they say two different things, and one of them would have to be ignored. Keep the one that is meant.";
+
+    UNKNOWN_CONNECTION = "E0201", "a connection that does not exist",
+        "A side names its connection as it stands under `connections:`. Looked up are the connections of the mapping's own folder first, then those of the folders above it, up to the project. Connections of other folders are not seen.";
+    BAD_REFERENCE = "E0202", "a reference to the environment that cannot be read",
+        "Settings of connections may hold `${NAME}` or `${NAME:-default}`, which read the environment, or the `.env` file beside the project. A name has letters, digits and `_`, and does not start with a digit. A `$` without a brace is an ordinary character.";
+    UNSET_VARIABLE = "E0203", "an environment variable that is not set",
+        "The setting reads a variable that neither the environment nor the `.env` file has, and it gives no default. Checking a project needs none of them; opening a connection does.";
+    MISSING_FILE = "E0204", "a file that does not exist",
+        "The setting names a file, relative to the file in which it is written, and there is none.";
+
+    FIELD_TWICE = "E0301", "a field that two entries write",
+        "Within a mapping a field has one writer in each direction. With two, the value would depend on their order, and a way back could not be told. Remove one entry, or give the two opposite directions.";
+    EMPTY_ENTRY = "E0302", "a field entry that leads nowhere",
+        "An entry names a field of each side, or one field and the `template` or `value` that fills it. With less, nothing would be written.";
+    UNMAPPED_MATCH = "E0303", "`match` names a field that nothing fills",
+        "Records that have no link yet are found by comparing the target's fields under `match` with what the mapping makes of the source. A field that no entry fills has nothing to compare with.";
+    READ_ONLY = "E0304", "an object that can only be read",
+        "An object made from a query cannot be written. Let the mapping write the other side only, or name a table.";
+
     UNKNOWN_RULE = "E0401", "an unknown rule",
         "No rule of this name exists, neither in `rules`, `reverse` or `equal` nor as a filter of an expression. The help line names the nearest one; `engine schema mapping` lists them all with their arguments.";
     LOSSY_RULE = "E0402", "a lossy rule in a two-way field",
@@ -92,6 +115,18 @@ codes! {
         "Bare names in expressions are the fields of the side that is read, and this side has no field of that name. A field whose name is not a word is written `record[\"A NAME\"]`, a text constant in quotes.";
     KINDS_DO_NOT_MEET = "E0407", "a rule that does not take what arrives",
         "The rule cannot work on values of the type that reaches it, as the rules before it or the field's own type make them: there is no `upper_case` of a date. Put a rule between that makes the right type, or leave this one out.";
+
+    UNKNOWN_AFTER = "E0501", "`after` names a mapping that does not exist",
+        "A mapping is named as seen from the folder of the one that waits for it: by its own name within the folder or a folder above, or with its namespace, as in `acme/sellers`.";
+    AFTER_CYCLE = "E0502", "mappings that wait for each other",
+        "Each mapping in the circle runs after the next one, so none of them could run first. Remove one `after`.";
+    IDLE_POLICY = "E0503", "a policy that cannot apply",
+        "The setting belongs to a situation that cannot come about in this mapping or field: conflicts of a field that goes one way, deletes towards a side that is never written. It is refused, since whoever wrote it expects something of it.";
+    UNSEEN_DELETES = "E0504", "deletes that would never be noticed",
+        "A side that is read by its cursor shows what changed, and a deleted record does not show up. Say under `deleted` how it is known: by a mark in the record, by an expression, or by a sweep over all keys.";
+    NEVER_DUE = "E0505", "a schedule that never comes",
+        "The cron pattern fits no day in any year, such as the 31st of February.";
+
     NOT_A_NUMBER = "E0711", "a value that is not a number",
         "A rule that needs a number met a text that is none in the notation it reads, or a number with a fraction where only whole ones go. `decimal` with a locale reads other notations; `round` says what becomes of a fraction.";
     NOT_A_TIME = "E0712", "a value that is not the date or time expected",

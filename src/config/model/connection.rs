@@ -1,11 +1,20 @@
 //! One configured system: how it is reached, and what its values mean.
 
 use super::scalar::{Duration, Timezone};
-use crate::config::decode::{Choice, Table, boolean, choice, count, mismatch, name, text};
+use crate::config::decode::{Choice, Table, boolean, choice, count, entries, name, text};
 use crate::config::tree::{At, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
+
+/// A document of connections.
+#[derive(JsonSchema)]
+#[schemars(title = "Connections", deny_unknown_fields)]
+pub(crate) struct ConnectionsDocument {
+    /// The systems that mappings read and write, by the names they are given.
+    #[expect(dead_code, reason = "for the schema: a project reads the entries one by one")]
+    connections: std::collections::BTreeMap<String, Connection>,
+}
 
 /// One configured system.
 ///
@@ -143,12 +152,11 @@ impl std::fmt::Debug for Postgres {
 impl Connection {
     /// Reads one entry under `connections:`.
     pub(crate) fn decode(
-        key: &Node,
+        name: At<String>,
         node: &Node,
         namespace: &str,
         diagnostics: &mut Diagnostics,
     ) -> Option<Connection> {
-        let name = name(key, diagnostics);
         let mut table = Table::open(node, "a connection", diagnostics)?;
         table.later(&["rate_limit"]);
         let connector = table.required("connector", connector);
@@ -164,7 +172,7 @@ impl Connection {
         };
         table.finish();
         Some(Connection {
-            name: name?,
+            name,
             namespace: namespace.to_owned(),
             place: node.place.clone(),
             enabled,
@@ -198,7 +206,7 @@ impl Connection {
 }
 
 impl Sqlite {
-    fn read(table: &mut Table<'_>) -> Option<Sqlite> {
+    fn read(table: &mut Table<'_, '_>) -> Option<Sqlite> {
         let url = table.required("url", text);
         let create_from = table.optional("create_from", text);
         Some(Sqlite { url: url?, create_from })
@@ -206,7 +214,7 @@ impl Sqlite {
 }
 
 impl Postgres {
-    fn read(table: &mut Table<'_>) -> Postgres {
+    fn read(table: &mut Table<'_, '_>) -> Postgres {
         Postgres {
             url: table.optional("url", text),
             host: table.optional("host", text),
@@ -236,10 +244,7 @@ fn connector(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Connector>
 }
 
 fn objects(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<(At<String>, ObjectSpec)>> {
-    let Some(entries) = node.as_map() else {
-        diagnostics.push(mismatch(node, "`objects` is a mapping of names to objects"));
-        return None;
-    };
+    let entries = entries(node, "`objects`", diagnostics)?;
     let read = |(key, value): &(Node, Node)| {
         let name = name(key, diagnostics);
         let object = ObjectSpec::decode(value, diagnostics);

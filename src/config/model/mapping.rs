@@ -2,10 +2,10 @@
 
 use super::field::FieldEntry;
 use super::or_text;
-use super::policy::{Allow, Conflicts, Deletes, Direction, Drift, Limits, Policy};
+use super::policy::{Allow, Conflicts, Deletes, Direction, Drift, Limits, Operation, Policy};
 use super::schedule::Schedule;
 use super::side::SideSpec;
-use crate::config::decode::{Table, boolean, choice, list, mismatch, name, text};
+use crate::config::decode::{Table, boolean, choice, given_name, list, mismatch, name, text};
 use crate::config::tree::{At, Content, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -86,7 +86,7 @@ impl Mapping {
             "write_back",
         ]);
         let place = node.place.clone();
-        let mapping = table.required("mapping", mapping_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
+        let mapping = table.required("mapping", given_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
         let full_name =
             if namespace.is_empty() { mapping.value.clone() } else { format!("{namespace}/{}", mapping.value) };
         let model = Mapping {
@@ -94,7 +94,7 @@ impl Mapping {
             namespace: namespace.to_owned(),
             mapping,
             description: table.optional("description", text),
-            was: table.optional("was", mapping_name),
+            was: table.optional("was", given_name),
             enabled: table.optional("enabled", boolean),
             source: table.required("source", SideSpec::decode).unwrap_or_else(|| SideSpec::absent(&place)),
             target: table.required("target", SideSpec::decode).unwrap_or_else(|| SideSpec::absent(&place)),
@@ -121,6 +121,13 @@ impl Mapping {
     /// Whether the mapping runs.
     pub fn is_enabled(&self) -> bool {
         self.enabled.as_ref().is_none_or(|enabled| enabled.value)
+    }
+
+    /// Whether records may be created on a side that the direction writes.
+    pub fn may_create(&self, on_target: bool) -> bool {
+        let side = |allow: &Allow| if on_target { allow.to_target.clone() } else { allow.to_source.clone() };
+        let allowed = self.allow.as_ref().and_then(side);
+        allowed.is_none_or(|operations| operations.iter().any(|operation| operation.value == Operation::Create))
     }
 
     /// The policy of fields that have none of their own.
@@ -157,19 +164,6 @@ impl super::FieldSpec {
     pub fn drift(&self) -> Drift {
         self.drift.as_ref().map_or_else(Drift::default, |drift| drift.value)
     }
-}
-
-/// A mapping's name takes part in file names, in URLs and on the command line.
-fn mapping_name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
-    let name = name(node, diagnostics)?;
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.chars().all(plain) && !name.starts_with(['.', '-']) {
-        return Some(name);
-    }
-    let message = format!("`{}` is not a name for a mapping", name.value);
-    let help = "use letters, digits, `_`, `-` and `.`; a folder makes a namespace, so the name has no `/`";
-    diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &name.place, message).help(help));
-    None
 }
 
 fn fields(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<FieldEntry>> {

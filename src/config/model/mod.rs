@@ -18,6 +18,7 @@ mod scalar;
 mod schedule;
 mod side;
 
+pub(crate) use connection::ConnectionsDocument;
 pub use connection::{Connection, Connector, ObjectSpec, Postgres, Retry, Sqlite, System};
 pub use field::{CopySpec, FieldEntry, FieldSpec, WriteMoment};
 pub use mapping::{Mapping, When};

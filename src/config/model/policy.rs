@@ -226,6 +226,11 @@ pub enum DeletePolicy {
 }
 
 impl DeletePolicy {
+    /// Whether anything happens to the other side.
+    pub fn acts(&self) -> bool {
+        *self != DeletePolicy::Ignore
+    }
+
     pub(crate) fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<DeletePolicy>> {
         let help = "write `ignore`, `propagate` or `{ set: { field: value } }`";
         let policy = match &node.content {

@@ -4,7 +4,7 @@
 use crate::config::decode::{mismatch, name};
 use crate::config::tree::{At, Content, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;
 
 /// One step of a field: `trim`, or `{ multiply: "1.1", scale: 2 }`.
@@ -55,10 +55,6 @@ impl JsonSchema for RuleSpec {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "One step of a field: the rule's name, or its name with its argument and any options beside it.",
-            "anyOf": [{ "type": "string" }, { "type": "object", "minProperties": 1 }],
-            "examples": ["trim", { "multiply": "1.1", "scale": 2 }]
-        })
+        Schema::try_from(crate::config::schema::any_rule()).expect("an object is a schema")
     }
 }
