@@ -5,7 +5,7 @@
 
 pub mod tree;
 mod decode;
-mod yaml;
+pub(crate) mod yaml;
 mod files;
 pub mod environment;
 mod order;

@@ -129,6 +129,21 @@ codes! {
     READ_ONLY = "E0304", "an object that can only be read",
         "An object made from a query cannot be written. Let the mapping write the other side only, or name a table.";
 
+    UNKNOWN_RULE = "E0401", "an unknown rule",
+        "No rule of this name exists, neither in `rules`, `reverse` or `equal` nor as a filter of an expression. The help line names the nearest one; `engine schema mapping` lists them all with their arguments.";
+    LOSSY_RULE = "E0402", "a lossy rule in a two-way field",
+        "The field is carried in both directions, and this rule drops something that the way back would need: `upper_case` loses which letters were small. Say with `reverse` which rules lead back, or give the field one `direction`. Where the loss only matters for comparing, put the rule under `equal` instead: it then changes neither side.";
+    AMBIGUOUS_MAP = "E0403", "a map whose way back is ambiguous",
+        "Two entries of the map lead to the same value, or one leads to null, so that on the way back nobody can tell which of them it was. Make the values differ, give the field a `reverse` with a map of its own, or one `direction`.";
+    BAD_FORMAT = "E0404", "a date format that cannot be used",
+        "The format has a specifier that strftime does not know, or does not hold all that is needed to read the date or time back. A date needs year, month and day (`%Y%m%d`), a date and time also hour and minute.";
+    EXPRESSION_SYNTAX = "E0405", "an expression or template that does not parse",
+        "The text is not an expression or template of Jinja's language. In YAML, an expression that begins with a quote or a brace must itself be quoted. Text constants stand in quotes, fields are bare names, rules follow a bar: `name | trim`.";
+    UNKNOWN_FIELD_NAME = "E0406", "a name that the record does not have",
+        "Bare names in expressions are the fields of the side that is read, and this side has no field of that name. A field whose name is not a word is written `record[\"A NAME\"]`, a text constant in quotes.";
+    KINDS_DO_NOT_MEET = "E0407", "a rule that does not take what arrives",
+        "The rule cannot work on values of the type that reaches it, as the rules before it or the field's own type make them: there is no `upper_case` of a date. Put a rule between that makes the right type, or leave this one out.";
+
     UNKNOWN_AFTER = "E0501", "`after` names a mapping that does not exist",
         "A mapping is named as seen from the folder of the one that waits for it: by its own name within the folder or a folder above, or with its namespace, as in `acme/sellers`.";
     AFTER_CYCLE = "E0502", "mappings that wait for each other",
@@ -139,4 +154,29 @@ codes! {
         "A side that is read by its cursor shows what changed, and a deleted record does not show up. Say under `deleted` how it is known: by a mark in the record, by an expression, or by a sweep over all keys.";
     NEVER_DUE = "E0505", "a schedule that never comes",
         "The cron pattern fits no day in any year, such as the 31st of February.";
+
+    NOT_A_NUMBER = "E0711", "a value that is not a number",
+        "A rule that needs a number met a text that is none in the notation it reads, or a number with a fraction where only whole ones go. `decimal` with a locale reads other notations; `round` says what becomes of a fraction.";
+    NOT_A_TIME = "E0712", "a value that is not the date or time expected",
+        "A text does not have the form that the rule's format describes, is a day or hour that does not exist, or a time cannot be written in that form without becoming another one.";
+    UNLISTED_VALUE = "E0713", "a value that the map does not list",
+        "The `map` or `boolean` has no entry for this value and no `default`. It is rejected rather than guessed: add the entry, or a `default` if every other value means the same.";
+    WRONG_NATURE = "E0714", "a value of another nature than the rule or operator takes",
+        "Text does not compute, a list has no capitals, and a text and a number have no order. A rule such as `decimal`, `date` or `boolean` makes the right type first.";
+    NUMBER_TOO_LONG = "E0715", "a number with too many digits to compute with",
+        "Numbers are exact and have up to 28 digits. A result that would need more is refused rather than rounded in silence: `round` the operands, or give the rule a `scale`.";
+    DIVISION_BY_ZERO = "E0716", "a division by zero",
+        "The divisor is zero in this record. Test it first: `a / b if b else none`.";
+    NOT_THE_FORM = "E0717", "a value without the form that its rule gives it",
+        "On the way back a `prefix` or `suffix` is taken off again, and this value does not have it. It was written by somebody who did not know of it; it is rejected rather than carried over as it is.";
+    NEEDS_STAMP = "E0305", "a setting that needs to know when a record changed",
+        "`start` and the policy `newest` compare when records changed. Give the side a `modified`, or a `cursor` that holds a time.";
+    NO_SUCH_FIELD = "E0601", "a field that the object does not have",
+        "The system was asked and knows no field of this name. Names are taken as they are written; one that differs only in case is found where it is the only one.";
+    NO_KEY = "E0602", "an object without a key",
+        "Without a key a record cannot be told from another. The system names no primary key here, so `key:` has to.";
+    NO_SUCH_OBJECT = "E0603", "an object that the system does not have",
+        "The system was asked and knows no object of this name, or several that differ only in case. A dot separates schema and table; a part in double quotes is taken whole.";
+    FIELD_READ_ONLY = "E0604", "a field that cannot be written",
+        "The system computes this field itself, or shows it in a view that cannot be written.";
 }

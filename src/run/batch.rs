@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveTime, Utc};
 use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
+use crate::compile::expression::{Expression, Input};
 use crate::compile::{BaseKind, DeletedWhen, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
@@ -77,7 +78,7 @@ impl Session<'_> {
         let program = &self.program.sides[side];
         match &program.deleted {
             DeletedWhen::Mark { slot, equals } if same(&row[*slot], equals) => return Ok(Seen::Gone),
-            DeletedWhen::When(expression) if expression.test(row).map_err(|trouble| trouble.of_field("*"))? => {
+            DeletedWhen::When(expression) if self.test(expression, row)? => {
                 return Ok(Seen::Gone);
             }
             _ => {}
@@ -86,12 +87,17 @@ impl Session<'_> {
             return Ok(Seen::Outside);
         }
         if let Some(when) = &program.when
-            && !when.test(row).map_err(|trouble| trouble.of_field("*"))?
+            && !self.test(when, row)?
         {
             return Ok(Seen::Outside);
         }
         let stamp = program.modified.and_then(|slot| stamp(&row[slot]));
         Ok(Seen::Live(Record { fields: self.program.read(side, row)?, stamp }))
+    }
+
+    /// An expression over a record of one side.
+    fn test(&self, expression: &Expression, row: &[Value]) -> Result<bool, Rejection> {
+        expression.test(Input::new(row)).map_err(|trouble| trouble.into_rejection("*", &self.program.place))
     }
 
     /// Deals with records of one side: finds their links, leaves alone what did

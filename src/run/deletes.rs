@@ -102,8 +102,8 @@ impl Session<'_> {
         }
         let links = setup.store.count_links(&name).await?.max(self.links_at_start);
         let limit = match self.program.limits.delete {
-            Some(limit) => limit.allows(links),
-            None => Limit::Percent(5.into()).allows(links).max(ALWAYS_ALLOWED),
+            Some(limit) => limit.of(links),
+            None => Limit::Percent(5.into()).of(links).max(ALWAYS_ALLOWED),
         };
         let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?
             + self.counts.to_source.deleted

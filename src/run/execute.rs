@@ -343,7 +343,7 @@ impl Session<'_> {
                 outcome: step.outcome,
                 bases: step.bases,
                 values: step.values,
-                policy: step.policy.name(),
+                policy: step.policy.as_str(),
             },
         );
     }
@@ -366,7 +366,7 @@ impl Session<'_> {
         let limits = &self.program.limits;
         for (action, limit) in [(Action::Create, limits.create), (Action::Update, limits.update)] {
             let Some(limit) = limit else { continue };
-            let allowed = limit.allows(self.links_at_start);
+            let allowed = limit.of(self.links_at_start);
             let done = |side: Side| {
                 let counts = if side == Side::Target { &self.counts.to_target } else { &self.counts.to_source };
                 if action == Action::Create { counts.created } else { counts.updated }
@@ -424,7 +424,7 @@ impl Session<'_> {
                 field: self.program.fields[field.field].name.clone(),
                 before: field.expect.clone(),
                 after: field.value.clone(),
-                policy: field.policy.map(Policy::name),
+                policy: field.policy.map(Policy::as_str),
             })
             .collect()
     }
