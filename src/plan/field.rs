@@ -42,7 +42,7 @@ pub(super) struct Case<'a> {
 
 impl Case<'_> {
     /// The table of changes: same or changed on either side since the base.
-    pub fn decide(&self) -> Result<FieldStep, Refused> {
+    pub(super) fn decide(&self) -> Result<FieldStep, Refused> {
         match (self.flows.source, self.flows.target) {
             (false, false) => Ok(FieldStep::default()),
             _ if !self.has_base() => self.adopt(),
