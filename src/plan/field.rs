@@ -148,25 +148,22 @@ impl Case<'_> {
 
     fn conflict(&self, policy: Policy, base: Option<&Both<Value>>) -> Result<FieldStep, Refused> {
         if let Some(open) = self.open
-            && policy == Policy::Manual
+            && let Some(resolution) = &open.resolution
+            && self.stands_as(open)
         {
-            let moved = !(self.field.same(Side::Source, &open.values.source, self.now.source)
-                && self.field.same(Side::Target, &open.values.target, self.now.target));
-            let (Some(resolution), false) = (&open.resolution, moved) else {
-                let outcome = if moved { ConflictOutcome::Moved } else { ConflictOutcome::Waiting };
-                return Ok(FieldStep { conflict: Some(self.step(policy, base, outcome)), ..FieldStep::default() });
-            };
             let mut step = self.resolve(resolution)?;
             step.conflict = Some(self.step(policy, base, ConflictOutcome::Resolved));
             return Ok(step);
         }
-        let ruling = rule(self.field, policy, base, self.now, self.stamps)
-            .map_err(|rejection| Refused { toward: Side::Target, rejection })?;
+        let merges = matches!(policy, Policy::Union | Policy::SumDeltas);
+        let ruling = if merges && !(self.flows.source && self.flows.target) {
+            // A merge changes both sides; where one may not be, a person decides.
+            Ruling::Wait
+        } else {
+            rule(self.field, policy, base, self.now, self.stamps)
+                .map_err(|rejection| Refused { toward: Side::Target, rejection })?
+        };
         let mut step = match ruling {
-            Ruling::Wait => {
-                let step = self.step(policy, base, ConflictOutcome::Opened);
-                return Ok(FieldStep { conflict: Some(step), ..FieldStep::default() });
-            }
             Ruling::Wins(side) => self.wins(side, policy)?,
             Ruling::Merge { target, bases } => {
                 let write = FieldWrite {
@@ -179,9 +176,22 @@ impl Case<'_> {
                 };
                 FieldStep { write: Some((Side::Target, write)), again: true, ..FieldStep::default() }
             }
+            Ruling::Wait => {
+                let outcome = match self.open {
+                    None => ConflictOutcome::Opened,
+                    Some(open) if self.stands_as(open) => ConflictOutcome::Waiting,
+                    Some(_) => ConflictOutcome::Moved,
+                };
+                return Ok(FieldStep { conflict: Some(self.step(policy, base, outcome)), ..FieldStep::default() });
+            }
         };
         step.conflict = Some(self.step(policy, base, ConflictOutcome::Decided));
         Ok(step)
+    }
+
+    /// Both sides show what they showed when the conflict was last seen.
+    fn stands_as(&self, open: &OpenConflict) -> bool {
+        Side::BOTH.into_iter().all(|side| self.field.same(side, &open.values[side], self.now[side]))
     }
 
     /// A side's value stands: it flows to the other, or where the field does
