@@ -44,7 +44,7 @@ impl Case<'_> {
     /// The table of changes: same or changed on either side since the base.
     pub(super) fn decide(&self) -> Result<FieldStep, Refused> {
         match (self.flows.source, self.flows.target) {
-            (false, false) => Ok(FieldStep::default()),
+            (false, false) => Ok(self.closing(FieldStep::default())),
             _ if !self.has_base() => self.adopt(),
             (true, true) => self.two_way(),
             (false, true) => self.one_way(Side::Target),
@@ -109,6 +109,11 @@ impl Case<'_> {
         if self.agree()? {
             return self.settle();
         }
+        let policy = self.first.unwrap_or(self.field.policy);
+        if self.open.is_some() {
+            // It has no base to return to: only agreement or a decision ends it.
+            return self.conflict(policy, None);
+        }
         let blank = self.now.map(Value::is_blank);
         match (blank.source, blank.target) {
             (true, true) => self.settle(),
@@ -116,7 +121,7 @@ impl Case<'_> {
             (false, true) if self.flows.target => self.flow(Side::Target, None),
             (true, false) | (false, true) => self.settle(),
             (false, false) if self.flows.source && self.flows.target => {
-                self.conflict(self.first.unwrap_or(self.field.policy), None)
+                self.conflict(policy, None)
             }
             (false, false) => {
                 let to = if self.flows.target { Side::Target } else { Side::Source };
@@ -207,19 +212,23 @@ impl Case<'_> {
                 let refuse = |toward| move |rejection| Refused { toward, rejection };
                 if !self.flows.target {
                     let source = self.convert(Side::Source, value)?;
-                    return self.write(Side::Source, source, Some(Policy::Manual), true);
-                }
-                let target = self.field.fit(Side::Target, value.clone()).map_err(refuse(Side::Target))?;
-                if !self.flows.source || self.field.same(Side::Target, &target, self.now.target) {
-                    return if self.field.same(Side::Target, &target, self.now.target) {
-                        self.wins(Side::Target, Policy::Manual)
+                    return if self.field.same(Side::Source, &source, self.now.source) {
+                        self.wins(Side::Source, Policy::Manual)
                     } else {
-                        self.write(Side::Target, target, Some(Policy::Manual), true)
+                        self.write(Side::Source, source, Some(Policy::Manual), true)
                     };
                 }
+                let target = self.field.fit(Side::Target, value.clone()).map_err(refuse(Side::Target))?;
+                if self.field.same(Side::Target, &target, self.now.target) {
+                    return self.wins(Side::Target, Policy::Manual);
+                }
+                if !self.flows.source {
+                    return self.write(Side::Target, target, Some(Policy::Manual), true);
+                }
                 // First the target; then its change flows to the source, which
-                // stands at its base until then.
-                let held = self.convert(Side::Target, self.now.source)?;
+                // stands at its base until then. Where the source's value fits
+                // no target, any other value says that the target changed.
+                let held = self.convert(Side::Target, self.now.source).unwrap_or_else(|_| self.now.target.clone());
                 let write = FieldWrite {
                     field: self.index,
                     value: target,
