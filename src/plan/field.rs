@@ -95,6 +95,7 @@ impl Case<'_> {
         };
         match (spoke, drifted) {
             (false, false) => Ok(self.closing(FieldStep::default())),
+            (false, true) if self.alike(to, &value) => Ok(self.closing(FieldStep::default())),
             _ if self.alike(to, &value) => self.settle(),
             (_, true) if self.field.drift == Drift::Conflict => {
                 self.conflict(self.field.policy, self.bases.values(self.index))
@@ -260,11 +261,12 @@ impl Case<'_> {
         Ok(self.closing(FieldStep { write: Some((to, write)), ..FieldStep::default() }))
     }
 
-    /// Both sides stay as they are. Where only digests are kept, the base is
-    /// what the side that is read maps to: an edit it does not ask for stays.
+    /// Both sides stay as they are. In a field of one direction the base is
+    /// what the side that is read maps to, so that what the other shows instead
+    /// stays known as a drift; unless a drift is a conflict, which was decided.
     fn settle(&self) -> Result<FieldStep, Refused> {
         let mut values = self.now.map(Value::clone);
-        if let Bases::Digests(_) = self.bases {
+        if self.flows.source != self.flows.target && self.field.drift != Drift::Conflict {
             let to = if self.flows.target { Side::Target } else { Side::Source };
             values[to] = self.convert(to, self.now[to.other()])?;
         }
