@@ -49,6 +49,12 @@ impl Key {
         &self.0
     }
 
+    /// It has no entry: the key of a record that only the answer to its
+    /// creation will tell.
+    pub fn is_empty(&self) -> bool {
+        self.0 == "[]"
+    }
+
     /// The entries as JSON values, numbers as their text where a double would
     /// change them.
     pub fn entries(&self) -> Vec<serde_json::Value> {
