@@ -1,1 +1,3 @@
-fn main() {}
+//! The one integration binary: a module for each thing that is held.
+
+mod architecture;
