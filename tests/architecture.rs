@@ -160,7 +160,7 @@ fn arrows(text: &str, module: &[String]) -> Vec<Arrow> {
                 continue;
             }
             "use" if text(1) == "crate" && text(2) != "::" => {
-                found.push(Arrow { path: Vec::new(), line: tokens[at].line })
+                found.push(Arrow { path: Vec::new(), line: tokens[at].line });
             }
             "super" if text(1) == "::" && (at == 0 || tokens[at - 1].text != "::") => {
                 let mut ups = 0;
