@@ -52,19 +52,19 @@ CREATE TABLE SB1 (                              -- products
 
 WITH RECURSIVE
   number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000),
-  given(i, word) AS (SELECT key, value FROM json_each('["ANA","JOSÉ","MARIA","ANTÔNIO","FRANCISCA","JOÃO","LUÍZA",
+  given(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["ANA","JOSÉ","MARIA","ANTÔNIO","FRANCISCA","JOÃO","LUÍZA",
     "CARLOS","PATRÍCIA","PAULO","ÂNGELA","PEDRO","FERNANDA","CAUÃ","ALINE","MARCOS","INÊS","RAFAEL","JÚLIA","DANIEL",
     "BEATRIZ","ESTEVÃO","CAMILA","VINÍCIUS","LETÍCIA","THIAGO","MÔNICA","BRUNO","VITÓRIA","LUÍS"]')),
-  family(i, word) AS (SELECT key, value FROM json_each('["SILVA","SANTOS","OLIVEIRA","SOUZA","CONCEIÇÃO","FERREIRA","GONÇALVES",
+  family(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["SILVA","SANTOS","OLIVEIRA","SOUZA","CONCEIÇÃO","FERREIRA","GONÇALVES",
     "PEREIRA","LIMA","ARAÚJO","RIBEIRO","CARVALHO","GUIMARÃES","BARBOSA","MAGALHÃES","ROCHA","DIAS","SIMÕES","MOREIRA","NUNES",
     "MENDES","ASSUNÇÃO","FREITAS","CARDOSO","TEIXEIRA","CORRÊA","MOURA","BRANDÃO","CAVALCANTI","NASCIMENTO","SÁ"]')),
-  joint(i, word) AS (SELECT key, value FROM json_each('[" "," DA "," DE "," "," DOS "," E "]')),
-  trade(i, word) AS (SELECT key, value FROM json_each('["COMÉRCIO DE FERRAGENS","AGROPECUÁRIA","TRANSPORTES",
+  joint(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('[" "," DA "," DE "," "," DOS "," E "]')),
+  trade(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["COMÉRCIO DE FERRAGENS","AGROPECUÁRIA","TRANSPORTES",
     "CONFECÇÕES","PANIFICAÇÃO","MATERIAIS DE CONSTRUÇÃO","DISTRIBUIDORA DE ALIMENTOS"]')),
-  city(i, word, state, prefix) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each('[["SÃO PAULO","SP","01"],
+  city(i, word, state, prefix) AS MATERIALIZED (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each('[["SÃO PAULO","SP","01"],
     ["CAMPINAS","SP","13"],["RIBEIRÃO PRETO","SP","14"],["CURITIBA","PR","80"],["FLORIANÓPOLIS","SC","88"],["GOIÂNIA","GO","74"],
     ["BELÉM","PA","66"],["MACEIÓ","AL","57"],["VITÓRIA","ES","29"],["JOÃO PESSOA","PB","58"],["SÃO LUÍS","MA","65"]]')),
-  street(i, word) AS (SELECT key, value FROM json_each('["RUA XV DE NOVEMBRO","AV. BRASIL","RUA DAS ACÁCIAS","TRAVESSA SÃO JOSÉ",
+  street(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["RUA XV DE NOVEMBRO","AV. BRASIL","RUA DAS ACÁCIAS","TRAVESSA SÃO JOSÉ",
     "AV. GETÚLIO VARGAS","RUA DO COMÉRCIO","ALAMEDA DOS IPÊS"]')),
   customer AS (
     SELECT n, given.word AS given, family.word AS family, city.word AS city, city.state, city.prefix, street.word AS street,
@@ -73,14 +73,14 @@ WITH RECURSIVE
            ELSE given.word || ' ' || second.word || joint.word || family.word END AS name,
       CASE WHEN n % 5 = 0 THEN printf('%08d0001%02d', n * 43046721 % 100000000, n * 31 % 100)
            ELSE printf('%09d%02d', n * 387420489 % 1000000000, n * 31 % 100) END AS tax
-    FROM number
-    JOIN given  ON given.i  = n * 17 % 30
-    JOIN family ON family.i = (n * 11 + n / 31) % 31
-    JOIN family AS second ON second.i = (n * 7 + n / 13) % 31
-    JOIN joint  ON joint.i  = n % 6
-    JOIN trade  ON trade.i  = n / 5 % 7
-    JOIN city   ON city.i   = n * 3 % 11
-    JOIN street ON street.i = n / 3 % 7
+    FROM number                                 -- CROSS JOIN: in this order, one look-up each
+    CROSS JOIN given ON given.i  = n * 17 % 30
+    CROSS JOIN family ON family.i = (n * 11 + n / 31) % 31
+    CROSS JOIN family AS second ON second.i = (n * 7 + n / 13) % 31
+    CROSS JOIN joint ON joint.i  = n % 6
+    CROSS JOIN trade ON trade.i  = n / 5 % 7
+    CROSS JOIN city ON city.i   = n * 3 % 11
+    CROSS JOIN street ON street.i = n / 3 % 7
   )
 INSERT INTO SA1 (R_E_C_N_O_, A1_COD, A1_LOJA, A1_PESSOA, A1_NOME, A1_CGC, A1_EMAIL, A1_TEL, A1_END, A1_MUN, A1_EST, A1_CEP,
                  A1_LC, A1_DTNASC, A1_MSBLQL, A1_OBS, S_T_A_M_P_)
@@ -146,10 +146,10 @@ FROM (WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number W
 
 WITH RECURSIVE
   number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 240),
-  thing(i, word, code, unit) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each('[["PARAFUSO SEXTAVADO","PAR","CT"],
+  thing(i, word, code, unit) AS MATERIALIZED (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each('[["PARAFUSO SEXTAVADO","PAR","CT"],
     ["PORCA DE AÇO","POR","CT"],["CHAVE DE FENDA","CHV","UN"],["CIMENTO CP II","CIM","SC"],["TINTA ACRÍLICA","TIN","LT"],
     ["PREGO COM CABEÇA","PRG","KG"],["FECHADURA","FEC","UN"],["LÂMPADA LED","LAM","UN"]]')),
-  kind(i, word) AS (SELECT key, value FROM json_each('["1/4","5/16 X 2\"","Nº 8","PEQUENO","MÉDIO","GRANDE"]'))
+  kind(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["1/4","5/16 X 2\"","Nº 8","PEQUENO","MÉDIO","GRANDE"]'))
 INSERT INTO SB1 (R_E_C_N_O_, B1_COD, B1_DESC, B1_TIPO, B1_UM, B1_PRV1, B1_PESO, B1_CODBAR, B1_MSBLQL, S_T_A_M_P_)
 SELECT n, substr(printf('%s-%04d', code, n) || printf('%15s', ''), 1, 15),
   substr(thing.word || ' ' || kind.word || printf('%60s', ''), 1, 60),
@@ -158,7 +158,7 @@ SELECT n, substr(printf('%s-%04d', code, n) || printf('%15s', ''), 1, 15),
   CASE WHEN n % 7 = 0 THEN printf('%15s', '') ELSE printf('789%010d  ', n * 1000003) END,
   CASE WHEN n % 30 = 11 THEN '1' ELSE '2' END,
   strftime('%Y-%m-%d %H:%M:%f', '2025-01-02 08:00:00', (n * 11) || ' minutes')
-FROM number JOIN thing ON thing.i = n % 8 JOIN kind ON kind.i = n / 8 % 6
+FROM number CROSS JOIN thing ON thing.i = n % 8 CROSS JOIN kind ON kind.i = n / 8 % 6
 ORDER BY n;
 
 -- From here on the ERP is in use: codes are unique, and each edit moves the stamp. ------

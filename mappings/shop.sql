@@ -38,16 +38,16 @@ CREATE TABLE products (
 
 WITH RECURSIVE
   number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000),
-  given(i, word) AS (SELECT key, value FROM json_each('["Ana","José","Maria","Antônio","Francisca","João","Luíza",
+  given(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["Ana","José","Maria","Antônio","Francisca","João","Luíza",
     "Carlos","Patrícia","Paulo","Ângela","Pedro","Fernanda","Cauã","Aline","Marcos","Inês","Rafael","Júlia","Daniel",
     "Beatriz","Estevão","Camila","Vinícius","Letícia","Thiago","Mônica","Bruno","Vitória","Luís"]')),
-  family(i, word) AS (SELECT key, value FROM json_each('["Silva","Santos","Oliveira","Souza","Conceição","Ferreira","Gonçalves",
+  family(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["Silva","Santos","Oliveira","Souza","Conceição","Ferreira","Gonçalves",
     "Pereira","Lima","Araújo","Ribeiro","Carvalho","Guimarães","Barbosa","Magalhães","Rocha","Dias","Simões","Moreira","Nunes",
     "Mendes","Assunção","Freitas","Cardoso","Teixeira","Corrêa","Moura","Brandão","Cavalcanti","Nascimento","Sá"]')),
-  joint(i, word) AS (SELECT key, value FROM json_each('[" "," da "," de "," "," dos "," e "]')),
-  trade(i, word) AS (SELECT key, value FROM json_each('["Comércio de Ferragens","Agropecuária","Transportes",
+  joint(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('[" "," da "," de "," "," dos "," e "]')),
+  trade(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["Comércio de Ferragens","Agropecuária","Transportes",
     "Confecções","Panificação","Materiais de Construção","Distribuidora de Alimentos"]')),
-  city(i, word) AS (SELECT key, value FROM json_each('["São Paulo","Campinas","Ribeirão Preto","Curitiba","Florianópolis",
+  city(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["São Paulo","Campinas","Ribeirão Preto","Curitiba","Florianópolis",
     "Goiânia","Belém","Maceió","Vitória","João Pessoa","São Luís"]')),
   customer AS (
     SELECT n, given.word AS given, family.word AS family, city.word AS city, n % 5 = 0 AS company,
@@ -56,12 +56,12 @@ WITH RECURSIVE
       CASE WHEN n % 5 = 0 THEN printf('%08d0001%02d', n * 43046721 % 100000000, n * 31 % 100)
            ELSE printf('%09d%02d', n * 387420489 % 1000000000, n * 31 % 100) END AS tax
     FROM number
-    JOIN given  ON given.i  = n * 17 % 30
-    JOIN family ON family.i = (n * 11 + n / 31) % 31
-    JOIN family AS second ON second.i = (n * 7 + n / 13) % 31
-    JOIN joint  ON joint.i  = n % 6
-    JOIN trade  ON trade.i  = n / 5 % 7
-    JOIN city   ON city.i   = n * 3 % 11
+    CROSS JOIN given ON given.i  = n * 17 % 30
+    CROSS JOIN family ON family.i = (n * 11 + n / 31) % 31
+    CROSS JOIN family AS second ON second.i = (n * 7 + n / 13) % 31
+    CROSS JOIN joint ON joint.i  = n % 6
+    CROSS JOIN trade ON trade.i  = n / 5 % 7
+    CROSS JOIN city ON city.i   = n * 3 % 11
     -- 4 of every 15; all have a tax number, the one thing the ERP knows them by.
     WHERE n % 15 IN (1, 4, 8, 10)
   )
@@ -114,12 +114,12 @@ VALUES ('Teste', 'teste@exemplo.com', '000.000.000-00', '2025-02-21 09:00:00.000
 
 WITH RECURSIVE
   number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 240),
-  thing(i, word, code) AS (SELECT key, value ->> 0, value ->> 1 FROM json_each('[["Parafuso sextavado","PAR"],["Porca de aço","POR"],
+  thing(i, word, code) AS MATERIALIZED (SELECT key, value ->> 0, value ->> 1 FROM json_each('[["Parafuso sextavado","PAR"],["Porca de aço","POR"],
     ["Chave de fenda","CHV"],["Cimento CP II","CIM"],["Tinta acrílica","TIN"],["Prego com cabeça","PRG"],["Fechadura","FEC"],["Lâmpada LED","LAM"]]'))
 INSERT INTO products (sku, title, price, weight_grams, updated_at)
 SELECT printf('%s-%04d', code, n), word, round((n * 7717 % 90000 + 99) / 100.0, 2) - CASE WHEN n % 5 = 0 THEN 1 ELSE 0 END, NULL,
   strftime('%Y-%m-%d %H:%M:%f', '2025-02-01 10:00:00', n || ' minutes')
-FROM number JOIN thing ON thing.i = n % 8
+FROM number CROSS JOIN thing ON thing.i = n % 8
 WHERE n % 6 = 1
 ORDER BY n;
 
