@@ -60,7 +60,7 @@ WITH RECURSIVE
     "MENDES","ASSUNÇÃO","FREITAS","CARDOSO","TEIXEIRA","CORRÊA","MOURA","BRANDÃO","CAVALCANTI","NASCIMENTO","SÁ"]')),
   joint(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('[" "," DA "," DE "," "," DOS "," E "]')),
   trade(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["COMÉRCIO DE FERRAGENS","AGROPECUÁRIA","TRANSPORTES",
-    "CONFECÇÕES","PANIFICAÇÃO","MATERIAIS DE CONSTRUÇÃO","DISTRIBUIDORA DE ALIMENTOS"]')),
+    "CONFECÇÕES","PANIFICAÇÃO","MATERIAIS DE CONSTRUÇÃO","DISTRIBUIDORA"]')),
   city(i, word, state, prefix) AS MATERIALIZED (SELECT key, value ->> 0, value ->> 1, value ->> 2 FROM json_each('[["SÃO PAULO","SP","01"],
     ["CAMPINAS","SP","13"],["RIBEIRÃO PRETO","SP","14"],["CURITIBA","PR","80"],["FLORIANÓPOLIS","SC","88"],["GOIÂNIA","GO","74"],
     ["BELÉM","PA","66"],["MACEIÓ","AL","57"],["VITÓRIA","ES","29"],["JOÃO PESSOA","PB","58"],["SÃO LUÍS","MA","65"]]')),

@@ -46,7 +46,7 @@ WITH RECURSIVE
     "Mendes","Assunção","Freitas","Cardoso","Teixeira","Corrêa","Moura","Brandão","Cavalcanti","Nascimento","Sá"]')),
   joint(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('[" "," da "," de "," "," dos "," e "]')),
   trade(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["Comércio de Ferragens","Agropecuária","Transportes",
-    "Confecções","Panificação","Materiais de Construção","Distribuidora de Alimentos"]')),
+    "Confecções","Panificação","Materiais de Construção","Distribuidora"]')),
   city(i, word) AS MATERIALIZED (SELECT key, value FROM json_each('["São Paulo","Campinas","Ribeirão Preto","Curitiba","Florianópolis",
     "Goiânia","Belém","Maceió","Vitória","João Pessoa","São Luís"]')),
   customer AS (
@@ -83,7 +83,7 @@ SELECT
              ELSE printf('(11) 97%03d-%04d', n % 1000, n * 91 % 10000) END,
   CASE WHEN n % 4 <> 2 THEN city END,
   -- One in 16 was granted more here than there.
-  round((n * 7919 % 1000000) / 100.0, 2) + CASE WHEN n % 16 = 3 THEN 500 ELSE 0 END,
+  round((n * 7919 % 1000000) / 100.0 + CASE WHEN n % 16 = 3 THEN 500 ELSE 0 END, 2),
   TRUE,
   CASE WHEN NOT company AND n % 9 <> 4 AND n % 3 = 1 THEN date('1945-01-01', (n * 2477 % 22000) || ' days') END,
   CASE WHEN n % 25 = 9 THEN 'prefere entrega à tarde' END,
@@ -106,6 +106,10 @@ INSERT INTO customers (name, email, tax_id, created_at, updated_at)
 SELECT name, 'segunda.conta@exemplo.com', tax_id, '2025-02-20 09:00:00.000', '2025-02-20 09:00:00.000'
 FROM customers WHERE email = 'cliente1219@exemplo.com.br';
 
+-- The ERP has room for 40 characters of this name.
+UPDATE customers SET name = 'Cooperativa Agrícola Mista de São José dos Campos e Região Ltda'
+WHERE tax_id = '92.893.290/0001-90';
+
 -- A test account, with the digits everybody types.
 INSERT INTO customers (name, email, tax_id, created_at, updated_at)
 VALUES ('Teste', 'teste@exemplo.com', '000.000.000-00', '2025-02-21 09:00:00.000', '2025-02-21 09:00:00.000');
@@ -117,7 +121,7 @@ WITH RECURSIVE
   thing(i, word, code) AS MATERIALIZED (SELECT key, value ->> 0, value ->> 1 FROM json_each('[["Parafuso sextavado","PAR"],["Porca de aço","POR"],
     ["Chave de fenda","CHV"],["Cimento CP II","CIM"],["Tinta acrílica","TIN"],["Prego com cabeça","PRG"],["Fechadura","FEC"],["Lâmpada LED","LAM"]]'))
 INSERT INTO products (sku, title, price, weight_grams, updated_at)
-SELECT printf('%s-%04d', code, n), word, round((n * 7717 % 90000 + 99) / 100.0, 2) - CASE WHEN n % 5 = 0 THEN 1 ELSE 0 END, NULL,
+SELECT printf('%s-%04d', code, n), word, round((n * 7717 % 90000 + 99) / 100.0 - CASE WHEN n % 5 = 0 THEN 1 ELSE 0 END, 2), NULL,
   strftime('%Y-%m-%d %H:%M:%f', '2025-02-01 10:00:00', n || ' minutes')
 FROM number CROSS JOIN thing ON thing.i = n % 8
 WHERE n % 6 = 1
