@@ -5,3 +5,9 @@ mod validate;
 mod programs;
 mod properties;
 mod seed;
+//! The one integration binary: a module for each thing that is held.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod architecture;
+mod demo;
