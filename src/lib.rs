@@ -6,3 +6,4 @@ pub mod diagnostic;
 pub mod config;
 pub mod connector;
 pub mod compile;
+pub mod protocol;
