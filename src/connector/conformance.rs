@@ -541,7 +541,7 @@ async fn values_come_back(harness: &dyn Harness) {
 
 async fn names_are_taken_as_they_are(harness: &dyn Harness) {
     for name in harness.names() {
-        let columns = [Column::key("select", LONG), Column::new(name, TEXT), Column::new("Group By", LONG)];
+        let columns = [Column::key("order", LONG), Column::new(name, TEXT), Column::new("Group By", LONG)];
         harness.create(name, &columns).await;
         let written =
             if name.contains(['.', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.into() };

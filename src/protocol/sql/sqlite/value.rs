@@ -68,8 +68,10 @@ impl Column {
     /// Where it is no value at all: text that is not UTF-8.
     pub(super) fn read(&self, raw: SqliteValueRef<'_>) -> Result<Value, String> {
         let unreadable = |error: sqlx::error::BoxDynError| format!("`{}` cannot be read: {error}", self.field.name);
+        if raw.is_null() {
+            return Ok(Value::Null);
+        }
         let class = match raw.type_info().name() {
-            "NULL" => return Ok(Value::Null),
             "INTEGER" => Class::Integer,
             "REAL" => Class::Real,
             "TEXT" => Class::Text,
