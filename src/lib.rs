@@ -9,3 +9,4 @@ pub mod compile;
 pub mod plan;
 pub mod state;
 pub mod run;
+pub mod protocol;

@@ -11,3 +11,8 @@ mod seed;
 
 mod architecture;
 mod demo;
+//! The integration tests: one binary.
+
+mod support;
+
+mod connector;
