@@ -73,6 +73,27 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// Every policy there is.
+    pub const ALL: [Policy; 8] = [
+        Policy::Source,
+        Policy::Target,
+        Policy::Newest,
+        Policy::Manual,
+        Policy::SumDeltas,
+        Policy::Union,
+        Policy::Max,
+        Policy::Min,
+    ];
+
+    /// The same policy of a mapping whose sides are exchanged.
+    pub fn mirror(self) -> Policy {
+        match self {
+            Policy::Source => Policy::Target,
+            Policy::Target => Policy::Source,
+            other => other,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         word(self)
     }
