@@ -10,3 +10,5 @@ pub mod plan;
 pub mod state;
 pub mod run;
 pub mod protocol;
+pub mod work;
+pub mod cli;
