@@ -88,7 +88,7 @@ pub(crate) fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics)
     loop {
         let problem = match parser.next_event() {
             None => break,
-            Some(Err(error)) => builder.syntax(&error),
+            Some(Err(error)) => builder.syntax(&error, text),
             Some(Ok((event, span))) => match builder.take(event, span) {
                 Ok(()) => continue,
                 Err(diagnostic) => *diagnostic,
@@ -355,8 +355,14 @@ impl Builder<'_> {
         Diagnostic::error(code, &Place::new(self.file.clone(), Span { start, end }), message)
     }
 
-    fn syntax(&self, error: &ScanError) -> Diagnostic {
-        let start = position(*error.marker());
+    fn syntax(&self, error: &ScanError, text: &str) -> Diagnostic {
+        let mut start = position(*error.marker());
+        // A tab is told where the value before it ended.
+        if is_tab(error.kind())
+            && let Some(tab) = text.get(start.byte as usize..).and_then(|rest| rest.find('\t'))
+        {
+            start = end_of(&text[..start.byte as usize + tab]);
+        }
         let (message, help) = explain(error.kind());
         let code = if *error.kind() == ErrorKind::RecursionLimitExceeded { Code::FILE_REFUSED } else { Code::SYNTAX };
         let diagnostic = self.error(code, start, start, message);
@@ -384,13 +390,16 @@ fn position(marker: Marker) -> Position {
     }
 }
 
+fn is_tab(kind: &ErrorKind) -> bool {
+    use ErrorKind as K;
+    matches!(kind, K::TabInIndentation | K::TabInBlockIndentation | K::TabNotAllowed | K::TabInPlainScalar)
+}
+
 /// What a syntax error means to somebody who writes YAML, and what to do.
 fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
     use ErrorKind as K;
     let (message, help) = match kind {
-        K::TabInIndentation | K::TabInBlockIndentation | K::TabNotAllowed | K::TabInPlainScalar => {
-            ("a tab stands where only blanks may", "indent with blanks")
-        }
+        tab if is_tab(tab) => ("a tab stands where only blanks may", "indent with blanks"),
         K::TabAtBlockScalarStart => ("the text starts with a tab", "indent with blanks"),
         K::UnclosedQuotedScalar => {
             ("the quote that starts here is never closed", "close it, or double it to write a quote")
@@ -418,7 +427,9 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         K::MappingValueNotAllowed | K::InvalidColonPlacement => {
             ("a second colon in one line", "put a text that has `: ` in it in quotes")
         }
-        K::UnknownAnchor => ("an alias of an anchor that does not exist", "write the anchor, `&name`, above it in the same document"),
+        K::UnknownAnchor => {
+            ("an alias of an anchor that does not exist", "write the anchor, `&name`, above it in the same document")
+        }
         K::UnknownQuotedScalarEscape => {
             ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
         }

@@ -167,7 +167,13 @@ impl super::FieldSpec {
 }
 
 fn fields(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<FieldEntry>> {
-    list(node, diagnostics, FieldEntry::decode)
+    let fields = list(node, diagnostics, FieldEntry::decode)?;
+    if node.as_list().is_some_and(<[Node]>::is_empty) {
+        let message = "`fields` names no field";
+        let help = "write an entry for each field: `- { source: …, target: … }`";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &node.place, message).help(help));
+    }
+    Some(fields)
 }
 
 fn alternatives(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Vec<At<String>>>> {
