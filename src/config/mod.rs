@@ -17,3 +17,4 @@ pub mod model;
 pub use environment::Environment;
 pub use files::STATE_FOLDER;
 pub use project::{Project, relative_to};
+pub use yaml::parse;

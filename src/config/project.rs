@@ -9,7 +9,7 @@ use super::files::{self, Found};
 use super::model::{Connection, Mapping};
 use super::tree::{At, Node};
 use super::{check, order, yaml};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest, quoted};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,8 +28,7 @@ pub struct Project {
     sources: BTreeMap<Arc<Path>, Arc<str>>,
     /// Every connection that is written, also where it could not be read.
     pub(super) declared: Vec<Declared>,
-    /// True where `path` is a folder, and each document below it could be told
-    /// for what it is.
+    /// True where each document below `path` could be told for what it is.
     pub(super) complete: bool,
     connection_index: HashMap<String, usize>,
     mapping_index: HashMap<String, usize>,
@@ -57,7 +56,7 @@ impl Project {
             return Project { path: path.to_owned(), root: path.to_owned(), ..Project::default() };
         }
         let (root, below_root) = files::root(path);
-        let mut project = Project { path: path.to_owned(), root, complete: path.is_dir(), ..Project::default() };
+        let mut project = Project { path: path.to_owned(), root, complete: true, ..Project::default() };
         for found in files::find(path, &project.root, &below_root, diagnostics) {
             project.read(&found, diagnostics);
         }
@@ -231,7 +230,7 @@ fn kind(document: &Node) -> Kind {
     let refused = |diagnostic: Diagnostic| Kind::Refused(Box::new(diagnostic));
     let expected = "a document starts with `connections:` or with `mapping:` and its name";
     let Some(entries) = document.as_map() else {
-        let message = format!("neither connections nor a mapping, but {}", document.kind());
+        let message = format!("the document is neither connections nor a mapping, but {}", document.kind());
         return refused(Diagnostic::error(Code::WRONG_TYPE, &document.place, message).help(expected));
     };
     let key = |name: &str| entries.iter().map(|(key, _)| key).find(|key| key.text() == Some(name));
@@ -261,8 +260,7 @@ fn kind(document: &Node) -> Kind {
             return refused(diagnostic.help(format!("did you mean `{near}`?")));
         }
     }
-    let known = quoted(&["connections", "mapping"]);
-    let message = format!("neither connections nor a mapping: {known} is missing");
+    let message = "the document is neither connections nor a mapping";
     refused(Diagnostic::error(Code::MISSING_NAME, &document.place, message).help(expected))
 }
 

@@ -70,7 +70,7 @@ fn end_of(text: &str) -> Position {
 
 /// The documents of a text, without those that are empty. A document with a
 /// syntax error is reported and left out; the next one is read.
-pub(crate) fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
+pub fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
     let mut options = Options::default();
     options.emit_comments = false;
     options.flow_nesting_limit = MAX_DEPTH;
@@ -337,7 +337,9 @@ impl Builder<'_> {
             return Ok(());
         }
         let message = format!("the file has more than {MAX_NODES} values, those that aliases repeat included");
-        Err(Box::new(self.error(Code::FILE_REFUSED, start, end, message).help("split the file")))
+        Err(Box::new(
+            self.error(Code::FILE_REFUSED, start, end, message).help("split the file, or repeat less through aliases"),
+        ))
     }
 
     fn nest(&self, more: usize, start: Position, end: Position) -> Result<(), Box<Diagnostic>> {
@@ -410,12 +412,14 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         K::UnexpectedEofFlowMapping | K::UnexpectedEofImplicitFlowMapping | K::UnclosedFlowCollection { .. } => {
             ("the `{` is never closed", "close it with `}`")
         }
-        K::ExpectedFlowMappingSeparator => {
-            ("`,` or `}` is expected here", "put a text with commas, colons, braces or brackets in quotes")
-        }
-        K::ExpectedFlowSequenceSeparator => {
-            ("`,` or `]` is expected here", "put a text with commas, colons, braces or brackets in quotes")
-        }
+        K::ExpectedFlowMappingSeparator => (
+            "`,` or `}` is expected here",
+            "close the `{` above, or put a text with commas, colons or brackets in quotes",
+        ),
+        K::ExpectedFlowSequenceSeparator => (
+            "`,` or `]` is expected here",
+            "close the `[` above, or put a text with commas, colons or brackets in quotes",
+        ),
         K::ExpectedBlockMappingKey => {
             ("a setting is expected here", "write `name: value` on the same indentation as the settings above")
         }
@@ -424,8 +428,12 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             ("a setting without a colon", "write `name: value`, with a blank after the colon")
         }
         K::InvalidIndentation => ("the indentation does not fit the lines above", "indent what belongs together alike"),
-        K::MappingValueNotAllowed | K::InvalidColonPlacement => {
-            ("a second colon in one line", "put a text that has `: ` in it in quotes")
+        K::MappingValueNotAllowed | K::InvalidColonPlacement => (
+            "a colon that cannot stand here",
+            "put a text that has `: ` in it in quotes, indent settings alike, and close brackets and quotes above",
+        ),
+        K::InvalidQuotedScalarIndent => {
+            ("a text in quotes goes on here without indentation", "close the quote in a line above, or indent the text")
         }
         K::UnknownAnchor => {
             ("an alias of an anchor that does not exist", "write the anchor, `&name`, above it in the same document")

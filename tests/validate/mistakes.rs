@@ -36,7 +36,7 @@ const DOCUMENTS: &[Mistake] = &[
     mistake("a misspelt document", NEW, "", "conections: {}\n"),
     mistake("a list for a document", NEW, "", "- mapping: a\n"),
     mistake("a text for a document", NEW, "", "customers\n"),
-    mistake("both in one document", CONNECTIONS, "    database: archive", "    database: archive\nmapping: x"),
+    mistake("both in one document", NEW, "", "connections: {}\nmapping: x\n"),
     mistake("lookups", NEW, "", "lookups: { depots: { file: depots.csv } }\n"),
     mistake("variables", NEW, "", "vars: { company: 19 }\n"),
     mistake("a manifest", "connectors/own/connector.yaml", "", "connector: own\n"),
