@@ -10,7 +10,7 @@ use super::model::{Connection, Mapping};
 use super::tree::{At, Node};
 use super::{check, order, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub struct Project {
     pub(super) declared: Vec<Declared>,
     /// True where each document below `path` could be told for what it is.
     pub(super) complete: bool,
+    declared_names: HashSet<String>,
     connection_index: HashMap<String, usize>,
     mapping_index: HashMap<String, usize>,
 }
@@ -130,7 +131,7 @@ impl Project {
             let full_name = join(&declared.namespace, &declared.name);
             same_name("connection", &full_name, &declared.name.place, &mut first, diagnostics);
         }
-        first.clear();
+        self.declared_names = std::mem::take(&mut first).into_keys().collect();
         for mapping in self.mappings.iter().filter(|mapping| !mapping.mapping.is_empty()) {
             same_name("mapping", &mapping.full_name, &mapping.mapping.place, &mut first, diagnostics);
         }
@@ -147,6 +148,12 @@ impl Project {
     pub fn connection(&self, namespace: &str, name: &str) -> Option<&Connection> {
         let index = levels(namespace).find_map(|level| self.connection_index.get(&join(level, name)))?;
         self.connections.get(*index)
+    }
+
+    /// The full name of a connection as seen from a namespace, also of one that
+    /// could not be read.
+    pub(super) fn declared_name(&self, namespace: &str, name: &str) -> Option<String> {
+        levels(namespace).map(|level| join(level, name)).find(|full_name| self.declared_names.contains(full_name))
     }
 
     /// The mapping of this full name.

@@ -122,11 +122,12 @@ fn check_policies(field: &FieldSpec, mapping: &Mapping, diagnostics: &mut Diagno
     let direction = field.direction(mapping);
     let one_way = direction != Direction::Bidirectional;
     let drift = field.drift.as_ref().map(|drift| drift.value);
-    if one_way && filler(field).is_none() {
-        if let Some(rule) = field.reverse.iter().flatten().next() {
-            let message = "`reverse` in a field that goes one way".to_owned();
-            idle(&rule.place, message, "leave it out, or make the field `bidirectional`");
-        }
+    if one_way
+        && filler(field).is_none()
+        && let Some(rule) = field.reverse.iter().flatten().next()
+    {
+        let message = "`reverse` in a field that goes one way".to_owned();
+        idle(&rule.place, message, "leave it out, or make the field `bidirectional`");
     }
     if let Some(conflict) = &field.conflict
         && one_way

@@ -61,7 +61,7 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
     let Some(connection) = connection else { return };
     // All connectors of this version speak SQL.
     if let Some(filter) = filter
-        && !filter.text().is_some_and(|text| !text.trim().is_empty())
+        && filter.text().is_none_or(|text| text.trim().is_empty())
     {
         let message = format!("`where` is a condition of SQL, but {} stands here", filter.kind());
         let help = "write it as text: `where: \"status = 'open'\"`";

@@ -26,9 +26,7 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
     let mut used = HashSet::new();
     for mapping in &project.mappings {
         let mut find = |name: &At<String>, diagnostics: &mut Diagnostics| {
-            used.extend(levels(&mapping.namespace).map(|level| join(level, name)).find(|full_name| {
-                project.declared.iter().any(|known| join(&known.namespace, &known.name) == *full_name)
-            }));
+            used.extend(project.declared_name(&mapping.namespace, name));
             connection_of(project, mapping, name, diagnostics)
         };
         let source = find(&mapping.source.connection, diagnostics);
@@ -55,18 +53,18 @@ fn connection_of<'a>(
     if name.is_empty() || super::environment::has_references(name) {
         return None;
     }
+    if project.declared_name(&mapping.namespace, name).is_some() {
+        return project.connection(&mapping.namespace, name);
+    }
+    if !project.complete {
+        return None;
+    }
     let mut visible: Vec<&str> = project
         .declared
         .iter()
         .filter(|known| levels(&mapping.namespace).any(|level| level == known.namespace))
         .map(|known| known.name.value.as_str())
         .collect();
-    if visible.contains(&name.value.as_str()) {
-        return project.connection(&mapping.namespace, name);
-    }
-    if !project.complete {
-        return None;
-    }
     visible.dedup();
     let elsewhere = project.declared.iter().find(|known| known.name.value == name.value);
     let help = if let Some(near) = nearest(name, visible.iter().copied()) {
