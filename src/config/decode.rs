@@ -230,9 +230,15 @@ pub(crate) fn list<T>(node: &Node, diagnostics: &mut Diagnostics, read: Reader<T
     None
 }
 
-/// A list of names.
+/// A list of names, of one at least.
 pub(crate) fn names(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<At<String>>> {
-    list(node, diagnostics, name)
+    let names = list(node, diagnostics, name)?;
+    if node.as_list().is_some_and(<[Node]>::is_empty) {
+        let diagnostic = Diagnostic::error(Code::BAD_VALUE, &node.place, "a list that names nothing");
+        diagnostics.push(diagnostic.help("name something, or leave the setting out"));
+        return None;
+    }
+    Some(names)
 }
 
 /// The diagnostic for a form that a later version builds.

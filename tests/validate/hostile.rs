@@ -66,18 +66,24 @@ fn an_anchor_cannot_hold_itself() {
 
 #[test]
 fn a_large_file_is_refused() {
-    let told = told(vec![b'#'; 50 << 20]);
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(told(vec![b'#'; 50 << 20]));
 }
 
 #[test]
 fn a_file_just_small_enough_is_read() {
-    let mut text = String::from("mapping: m\nfields:\n");
-    while text.len() < (8 << 20) - 100 {
-        text.push_str("  - { source: aaaaaaaaaaaaaaaaaaaaaa, target: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb }\n");
-    }
-    let told = told(text);
-    assert!(told.contains("a second entry writes the target's field"), "{}", &told[..told.len().min(500)]);
+    let mut text = String::from("- 1\n");
+    text.push_str(&"# nothing is said of a comment\n".repeat((8 << 20) / 31));
+    text.push_str(&"#".repeat((8 << 20) - text.len()));
+    insta::assert_snapshot!(told(&text));
+    text.push('#');
+    assert!(told(&text).contains("larger than 8 MiB"));
+}
+
+#[test]
+fn ten_thousand_problems_are_all_told() {
+    let entries = "  - { source: a, target: b }\n".repeat(10_001);
+    let told = told(format!("mapping: m\nfields:\n{entries}"));
+    assert_eq!(told.matches("a second entry writes the target's field `b`").count(), 10_000);
 }
 
 #[test]

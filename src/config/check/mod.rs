@@ -13,7 +13,7 @@ use super::project::{Project, join, levels};
 use super::tree::At;
 use super::{model::Connection, order};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest, quoted};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Checks everything in a project.
 ///
@@ -38,6 +38,7 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
         unknown_after(project, diagnostics);
     }
     circles(project, diagnostics);
+    former_names(project, diagnostics);
     if project.complete && project.path.is_dir() {
         unused(project, &used, diagnostics);
     }
@@ -115,6 +116,25 @@ fn unknown_after(project: &Project, diagnostics: &mut Diagnostics) {
                 diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
             }
             diagnostics.push(diagnostic);
+        }
+    }
+}
+
+/// Reports former names that another mapping has, or had as well: both would
+/// claim the same links.
+fn former_names(project: &Project, diagnostics: &mut Diagnostics) {
+    let mut claimed: HashMap<String, &At<String>> = HashMap::new();
+    for mapping in &project.mappings {
+        let Some(was) = mapping.was.as_ref().filter(|was| was.value != mapping.mapping.value) else { continue };
+        let full_name = join(&mapping.namespace, was);
+        let other = project.mapping(&full_name).map(|other| &other.mapping);
+        if let Some(other) = other.or_else(|| claimed.get(&full_name).copied()) {
+            let message = format!("`{full_name}` is the name of another mapping");
+            let diagnostic = Diagnostic::error(Code::SAME_NAME, &was.place, message);
+            let help = "its links can be taken over by one mapping only";
+            diagnostics.push(diagnostic.help(help).related(&other.place, "the other mapping"));
+        } else {
+            claimed.insert(full_name, was);
         }
     }
 }
