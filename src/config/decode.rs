@@ -222,8 +222,10 @@ pub(crate) fn list<T>(node: &Node, diagnostics: &mut Diagnostics, read: Reader<T
     if let Some(items) = node.as_list() {
         return Some(items.iter().filter_map(|item| read(item, diagnostics)).collect());
     }
-    let help = match node.text() {
-        Some(text) if !text.is_empty() => format!("write `[{text}]`"),
+    let first_key = node.as_map().and_then(|entries| entries.first()).and_then(|(key, _)| key.text());
+    let help = match (node.text(), first_key) {
+        (Some(text), _) if !text.is_empty() => format!("write `[{text}]`"),
+        (_, Some(key)) if key.starts_with('-') => "put a blank after each `-`".to_owned(),
         _ => "write `[…]`, or a line starting with `- ` for each item".to_owned(),
     };
     diagnostics.push(mismatch(node, "a list is expected").help(help));

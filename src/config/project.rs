@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything below a folder, or in one file, that a user wrote.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Project {
     /// What was asked for, as the user wrote it.
     pub path: PathBuf,
@@ -187,6 +187,13 @@ impl Project {
     /// True where all mappings of the project were read, not a part of them.
     pub(super) fn is_whole(&self) -> bool {
         self.root == self.path
+    }
+}
+
+/// Texts of files may hold passwords: nothing of them is printed.
+impl std::fmt::Debug for Project {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Project").field("path", &self.path).field("root", &self.root).finish_non_exhaustive()
     }
 }
 

@@ -20,9 +20,14 @@ fn drift(name: &str, now: &Value) {
     assert!(published == now, "schema/{name} is not what the structs say: run the tests with UPDATE_SCHEMAS=1");
 }
 
+/// The schema of mappings as it is published.
+fn mapping_schema() -> Value {
+    schema::mapping(schema::any_rule())
+}
+
 #[test]
 fn published_schemas_are_those_of_the_structs() {
-    drift("mapping.schema.json", &schema::mapping(schema::any_rule()));
+    drift("mapping.schema.json", &mapping_schema());
     drift("connections.schema.json", &schema::connections());
 }
 
@@ -51,7 +56,7 @@ fn said(text: &str) -> Vec<String> {
     let mut diagnostics = Diagnostics::new();
     let documents = engine::config::parse(&Arc::from(Path::new("a.yaml")), text, &mut diagnostics);
     assert!(diagnostics.is_empty());
-    let mapping = jsonschema::validator_for(&schema::mapping(schema::any_rule())).unwrap();
+    let mapping = jsonschema::validator_for(&mapping_schema()).unwrap();
     let connections = jsonschema::validator_for(&schema::connections()).unwrap();
     let of = |document: &Node| {
         let document = seen(document);
@@ -118,7 +123,7 @@ fn known(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_reading_knows_the_names_that_the_schemas_have() {
-    let mapping = schema::mapping(schema::any_rule());
+    let mapping = mapping_schema();
     let connections = schema::connections();
     let connection = "/$defs/Connection/anyOf";
     for (root, pointer, text) in [
@@ -155,7 +160,7 @@ fn words(schema: &Value) -> Vec<&str> {
 
 #[test]
 fn the_reading_knows_the_words_that_the_schemas_have() {
-    let mapping = schema::mapping(schema::any_rule());
+    let mapping = mapping_schema();
     for (pointer, text) in [
         ("/properties/direction", "{ mapping: m, direction: '#' }"),
         ("/$defs/FieldSpec/properties/conflict", "{ mapping: m, fields: [{ conflict: '#' }] }"),
@@ -188,7 +193,7 @@ fn every_setting_is_explained() {
         }
     }
     let mut missing = Vec::new();
-    undescribed(&schema::mapping(schema::any_rule()), "mapping", &mut missing);
+    undescribed(&mapping_schema(), "mapping", &mut missing);
     undescribed(&schema::connections(), "connections", &mut missing);
     assert_eq!(missing, Vec::<String>::new());
 }
