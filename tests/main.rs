@@ -10,7 +10,4 @@ mod programs;
 mod properties;
 mod seed;
 mod support;
-//! Everything that is tested from outside, in one binary: a module for each area.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod validate;
