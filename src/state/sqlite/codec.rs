@@ -60,9 +60,10 @@ fn try_decode_bases(bytes: &[u8]) -> Option<Bases> {
     let (fields, rest) = rest.split_first_chunk()?;
     let (marks, rest) = rest.split_at_checked(u32::from_le_bytes(*fields) as usize)?;
     if *form == DIGESTS {
-        let mut digests = rest.chunks_exact(8).map(|bytes| bytes.try_into().map(u64::from_le_bytes).ok());
-        let digest = |mark: &u8| if *mark == NO_BASE { Some(None) } else { digests.next().map(|digest| digest) };
-        return Some(Bases::Digests(marks.iter().map(digest).collect::<Option<_>>()?));
+        let mut rest = rest;
+        let mut digest =
+            |mark: &u8| Some(if *mark == NO_BASE { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) });
+        return Some(Bases::Digests(marks.iter().map(&mut digest).collect::<Option<_>>()?));
     }
     let mut values = decode_values(rest).ok()?.into_iter();
     let mut base = |mark: &u8| {

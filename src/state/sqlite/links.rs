@@ -153,11 +153,12 @@ pub(super) async fn range(
     last: LinkId,
 ) -> Result<Vec<Link>, StoreError> {
     let mut links = Vec::new();
-    let width = PACKED as i64;
+    let width = signed(PACKED as u64);
     let mut from = first;
     while from <= last {
+        let until = last.min(from + width - 1);
         let packed: Option<Vec<u8>> =
-            sqlx::query_scalar(RANGE).bind(from).bind(last.min(from + width - 1)).fetch_one(&mut *connection).await?;
+            sqlx::query_scalar(RANGE).bind(from).bind(until).fetch_one(&mut *connection).await?;
         links.append(&mut unpacked(packed.as_deref())?);
         from += width;
     }
@@ -296,13 +297,11 @@ pub(super) async fn forget(
             .fetch_all(connection)
             .await?;
     let there: BTreeSet<_> = there.into_iter().collect();
-    match ids.iter().find(|id| !there.contains(id)) {
-        Some(missing) => Err(StoreError::no_link(*missing)),
-        None => {
-            mapping.links -= signed(there.len() as u64);
-            Ok(())
-        }
+    if let Some(missing) = ids.iter().find(|id| !there.contains(id)) {
+        return Err(StoreError::no_link(*missing));
     }
+    mapping.links -= signed(there.len() as u64);
+    Ok(())
 }
 
 fn bind_rest(row: &mut RowBinder, link: &Link) {

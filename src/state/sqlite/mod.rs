@@ -102,13 +102,12 @@ impl SqliteStore {
 
     async fn begin(&self) -> Result<Write<'_>, StoreError> {
         let mut slot = self.writer.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => {
-                let mut connection = self.options.connect().await?;
-                sqlx::raw_sql(layout::TEMPORARY).execute(&mut connection).await?;
-                connection
-            }
+        let mut connection = if let Some(connection) = slot.take() {
+            connection
+        } else {
+            let mut connection = self.options.connect().await?;
+            sqlx::raw_sql(layout::TEMPORARY).execute(&mut connection).await?;
+            connection
         };
         sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
         Ok(Write { slot, connection })
