@@ -34,7 +34,7 @@ pub(super) enum Ruling {
     /// moves both bases to `bases`, so that what the target had changed is all
     /// that is left, and flows to the source as any change does.
     Merge { target: Value, bases: Both<Value> },
-    /// A person decides.
+    /// A person decides: the policy says so, or has no answer for these values.
     Wait,
 }
 
@@ -113,6 +113,10 @@ fn sum_deltas(field: &FieldProgram, base: &Both<Value>, now: Both<&Value>) -> Re
         .checked_sub(source_base)
         .and_then(|added| Some((target_now.checked_add(added)?, target_base.checked_add(added)?)));
     let Some((target, target_base)) = sums else { return Ok(Ruling::Wait) };
+    if same(&Value::Decimal(target), now.target) {
+        // What the source added comes to nothing in the target's representation.
+        return Ok(Ruling::Wins(Side::Target));
+    }
     Ok(Ruling::Merge {
         target: field.fit(Side::Target, Value::Decimal(target))?,
         bases: Both::new(now.source.clone(), field.fit(Side::Target, Value::Decimal(target_base))?),

@@ -42,9 +42,9 @@ pub(super) struct Case<'a> {
 
 impl Case<'_> {
     /// The table of changes: same or changed on either side since the base.
-    pub fn decide(&self) -> Result<FieldStep, Refused> {
+    pub(super) fn decide(&self) -> Result<FieldStep, Refused> {
         match (self.flows.source, self.flows.target) {
-            (false, false) => Ok(FieldStep::default()),
+            (false, false) => Ok(self.closing(FieldStep::default())),
             _ if !self.has_base() => self.adopt(),
             (true, true) => self.two_way(),
             (false, true) => self.one_way(Side::Target),
@@ -95,6 +95,7 @@ impl Case<'_> {
         };
         match (spoke, drifted) {
             (false, false) => Ok(self.closing(FieldStep::default())),
+            (false, true) if self.alike(to, &value) => Ok(self.closing(FieldStep::default())),
             _ if self.alike(to, &value) => self.settle(),
             (_, true) if self.field.drift == Drift::Conflict => {
                 self.conflict(self.field.policy, self.bases.values(self.index))
@@ -109,6 +110,11 @@ impl Case<'_> {
         if self.agree()? {
             return self.settle();
         }
+        let policy = self.first.unwrap_or(self.field.policy);
+        if self.open.is_some() {
+            // It has no base to return to: only agreement or a decision ends it.
+            return self.conflict(policy, None);
+        }
         let blank = self.now.map(Value::is_blank);
         match (blank.source, blank.target) {
             (true, true) => self.settle(),
@@ -116,7 +122,7 @@ impl Case<'_> {
             (false, true) if self.flows.target => self.flow(Side::Target, None),
             (true, false) | (false, true) => self.settle(),
             (false, false) if self.flows.source && self.flows.target => {
-                self.conflict(self.first.unwrap_or(self.field.policy), None)
+                self.conflict(policy, None)
             }
             (false, false) => {
                 let to = if self.flows.target { Side::Target } else { Side::Source };
@@ -148,25 +154,22 @@ impl Case<'_> {
 
     fn conflict(&self, policy: Policy, base: Option<&Both<Value>>) -> Result<FieldStep, Refused> {
         if let Some(open) = self.open
-            && policy == Policy::Manual
+            && let Some(resolution) = &open.resolution
+            && self.stands_as(open)
         {
-            let moved = !(self.field.same(Side::Source, &open.values.source, self.now.source)
-                && self.field.same(Side::Target, &open.values.target, self.now.target));
-            let (Some(resolution), false) = (&open.resolution, moved) else {
-                let outcome = if moved { ConflictOutcome::Moved } else { ConflictOutcome::Waiting };
-                return Ok(FieldStep { conflict: Some(self.step(policy, base, outcome)), ..FieldStep::default() });
-            };
             let mut step = self.resolve(resolution)?;
             step.conflict = Some(self.step(policy, base, ConflictOutcome::Resolved));
             return Ok(step);
         }
-        let ruling = rule(self.field, policy, base, self.now, self.stamps)
-            .map_err(|rejection| Refused { toward: Side::Target, rejection })?;
+        let merges = matches!(policy, Policy::Union | Policy::SumDeltas);
+        let ruling = if merges && !(self.flows.source && self.flows.target) {
+            // A merge changes both sides; where one may not be, a person decides.
+            Ruling::Wait
+        } else {
+            rule(self.field, policy, base, self.now, self.stamps)
+                .map_err(|rejection| Refused { toward: Side::Target, rejection })?
+        };
         let mut step = match ruling {
-            Ruling::Wait => {
-                let step = self.step(policy, base, ConflictOutcome::Opened);
-                return Ok(FieldStep { conflict: Some(step), ..FieldStep::default() });
-            }
             Ruling::Wins(side) => self.wins(side, policy)?,
             Ruling::Merge { target, bases } => {
                 let write = FieldWrite {
@@ -179,9 +182,22 @@ impl Case<'_> {
                 };
                 FieldStep { write: Some((Side::Target, write)), again: true, ..FieldStep::default() }
             }
+            Ruling::Wait => {
+                let outcome = match self.open {
+                    None => ConflictOutcome::Opened,
+                    Some(open) if self.stands_as(open) => ConflictOutcome::Waiting,
+                    Some(_) => ConflictOutcome::Moved,
+                };
+                return Ok(FieldStep { conflict: Some(self.step(policy, base, outcome)), ..FieldStep::default() });
+            }
         };
         step.conflict = Some(self.step(policy, base, ConflictOutcome::Decided));
         Ok(step)
+    }
+
+    /// Both sides show what they showed when the conflict was last seen.
+    fn stands_as(&self, open: &OpenConflict) -> bool {
+        Side::BOTH.into_iter().all(|side| self.field.same(side, &open.values[side], self.now[side]))
     }
 
     /// A side's value stands: it flows to the other, or where the field does
@@ -197,19 +213,23 @@ impl Case<'_> {
                 let refuse = |toward| move |rejection| Refused { toward, rejection };
                 if !self.flows.target {
                     let source = self.convert(Side::Source, value)?;
-                    return self.write(Side::Source, source, Some(Policy::Manual), true);
-                }
-                let target = self.field.fit(Side::Target, value.clone()).map_err(refuse(Side::Target))?;
-                if !self.flows.source || self.field.same(Side::Target, &target, self.now.target) {
-                    return if self.field.same(Side::Target, &target, self.now.target) {
-                        self.wins(Side::Target, Policy::Manual)
+                    return if self.field.same(Side::Source, &source, self.now.source) {
+                        self.wins(Side::Source, Policy::Manual)
                     } else {
-                        self.write(Side::Target, target, Some(Policy::Manual), true)
+                        self.write(Side::Source, source, Some(Policy::Manual), true)
                     };
                 }
+                let target = self.field.fit(Side::Target, value.clone()).map_err(refuse(Side::Target))?;
+                if self.field.same(Side::Target, &target, self.now.target) {
+                    return self.wins(Side::Target, Policy::Manual);
+                }
+                if !self.flows.source {
+                    return self.write(Side::Target, target, Some(Policy::Manual), true);
+                }
                 // First the target; then its change flows to the source, which
-                // stands at its base until then.
-                let held = self.convert(Side::Target, self.now.source)?;
+                // stands at its base until then. Where the source's value fits
+                // no target, any other value says that the target changed.
+                let held = self.convert(Side::Target, self.now.source).unwrap_or_else(|_| self.now.target.clone());
                 let write = FieldWrite {
                     field: self.index,
                     value: target,
@@ -241,11 +261,12 @@ impl Case<'_> {
         Ok(self.closing(FieldStep { write: Some((to, write)), ..FieldStep::default() }))
     }
 
-    /// Both sides stay as they are. Where only digests are kept, the base is
-    /// what the side that is read maps to: an edit it does not ask for stays.
+    /// Both sides stay as they are. In a field of one direction the base is
+    /// what the side that is read maps to, so that what the other shows instead
+    /// stays known as a drift; unless a drift is a conflict, which was decided.
     fn settle(&self) -> Result<FieldStep, Refused> {
         let mut values = self.now.map(Value::clone);
-        if let Bases::Digests(_) = self.bases {
+        if self.flows.source != self.flows.target && self.field.drift != Drift::Conflict {
             let to = if self.flows.target { Side::Target } else { Side::Source };
             values[to] = self.convert(to, self.now[to.other()])?;
         }

@@ -1,13 +1,15 @@
 //! A pair of records as a whole.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::conflict::{OpenConflict, Resolution};
 use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 use super::field::{Case, FieldStep, Refused};
 use super::link::{Bases, Link, LinkStatus, short_digest};
 use super::seen::{Record, Seen};
-use crate::compile::{BaseKind, DeletePolicy, Policy, Program};
+use crate::compile::{BaseKind, DeletePolicy, FieldProgram, Policy, Program};
 use crate::connector::Action;
-use crate::record::{Both, Side, Value};
+use crate::record::{Both, Side, Value, same};
 
 /// What is known of a pair of records.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
         // Newly adopted, or back from the gone.
         _ => Verdict::Link,
     });
+    let stamps = tied(records.map(|record| record.stamp), program.grain_nanos);
     for (index, field) in program.fields.iter().enumerate() {
         let case = Case {
             index,
@@ -59,7 +62,7 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
             flows: flows(program, index),
             bases,
             now: records.map(|record| &record.fields[index]),
-            stamps: records.map(|record| record.stamp),
+            stamps,
             open: pair.open.iter().find(|open| open.field == Some(index)),
             stale: pair.stale.get(index).copied().unwrap_or(false),
             first: program.first,
@@ -81,6 +84,18 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
         decision.verdict = Verdict::Link;
     }
     decision
+}
+
+/// Stamps closer together than the clocks tell apart are one.
+fn tied(stamps: Both<Option<DateTime<Utc>>>, grain_nanos: u64) -> Both<Option<DateTime<Utc>>> {
+    match (stamps.source, stamps.target) {
+        (Some(source), Some(target))
+            if (source - target).abs() < TimeDelta::nanoseconds(i64::try_from(grain_nanos).unwrap_or(i64::MAX)) =>
+        {
+            Both::new(Some(source), Some(source))
+        }
+        _ => stamps,
+    }
 }
 
 fn add(decision: &mut Decision, index: usize, step: FieldStep) {
@@ -139,10 +154,7 @@ fn one_gone(program: &Program, pair: &Pair, link: &Link, gone: Side, left: &Reco
         DeletePolicy::Ignore => return Decision::only(Verdict::Sever { gone }),
         policy => policy,
     };
-    if !was_edited(program, link, on, left) {
-        return carry_out(policy, gone);
-    }
-    // Deleted here, changed there.
+    // Deleted here, changed there?
     let open = pair.open.iter().find(|open| open.field.is_none());
     let values = Both::from_fn(|side| if side == gone { Value::Null } else { summary(program, left) });
     let step = |outcome| ConflictStep {
@@ -152,18 +164,27 @@ fn one_gone(program: &Program, pair: &Pair, link: &Link, gone: Side, left: &Reco
         policy: program.record_policy,
         outcome,
     };
+    if !was_edited(program, pair, link, on, left) {
+        let decision = carry_out(policy, gone);
+        return if open.is_some() { with_conflict(decision, step(ConflictOutcome::Closed)) } else { decision };
+    }
+    let stands = |open: &OpenConflict| Side::BOTH.into_iter().all(|side| same(&open.values[side], &values[side]));
     let (winner, outcome) = match (program.record_policy, open) {
+        (_, Some(open @ OpenConflict { resolution: Some(Resolution::Take(side)), .. })) if stands(open) => {
+            (*side, ConflictOutcome::Resolved)
+        }
         (Policy::Source, _) => (Side::Source, ConflictOutcome::Decided),
         (Policy::Target, _) => (Side::Target, ConflictOutcome::Decided),
         (_, None) => return with_conflict(Decision::keep(), step(ConflictOutcome::Opened)),
-        (_, Some(open)) if open.values != values => {
-            return with_conflict(Decision::keep(), step(ConflictOutcome::Moved));
-        }
-        (_, Some(OpenConflict { resolution: Some(Resolution::Take(side)), .. })) => (*side, ConflictOutcome::Resolved),
-        (_, Some(_)) => return with_conflict(Decision::keep(), step(ConflictOutcome::Waiting)),
+        (_, Some(open)) if stands(open) => return with_conflict(Decision::keep(), step(ConflictOutcome::Waiting)),
+        (_, Some(_)) => return with_conflict(Decision::keep(), step(ConflictOutcome::Moved)),
     };
     let decision = if winner == gone { carry_out(policy, gone) } else { bring_back(program, gone, left) };
-    with_conflict(decision, step(outcome))
+    match decision.verdict {
+        // Nothing came of it, so the conflict stands.
+        Verdict::Reject { .. } => decision,
+        _ => with_conflict(decision, step(outcome)),
+    }
 }
 
 fn with_conflict(mut decision: Decision, step: ConflictStep) -> Decision {
@@ -185,16 +206,33 @@ fn bring_back(program: &Program, gone: Side, left: &Record) -> Decision {
     if decision.verdict == Verdict::NotAllowed { Decision::only(Verdict::Sever { gone }) } else { decision }
 }
 
-/// Any mapped field of the record that is left differs from its base.
-fn was_edited(program: &Program, link: &Link, side: Side, record: &Record) -> bool {
-    program.fields.iter().enumerate().any(|(index, field)| match &link.bases {
-        Bases::Values(values) => {
-            values[index].as_ref().is_some_and(|base| !field.same(side, &base[side], &record.fields[index]))
-        }
-        Bases::Digests(digests) => {
-            field.writes(side) && digests[index].is_some_and(|base| base != short_digest(&record.fields[index]))
-        }
+/// The record that is left holds something that the deleted one did not have:
+/// a mapped field differs from its base, or is in conflict without ever having
+/// had one.
+fn was_edited(program: &Program, pair: &Pair, link: &Link, side: Side, record: &Record) -> bool {
+    program.fields.iter().enumerate().any(|(index, field)| {
+        let now = &record.fields[index];
+        let stands = match &link.bases {
+            Bases::Values(values) => values[index].as_ref().map(|base| field.same(side, &base[side], now)),
+            Bases::Digests(digests) => digests[index].map(|base| match mapped(field, side, now) {
+                Some(value) => short_digest(&value) == base,
+                None => true,
+            }),
+        };
+        stands.map_or_else(|| pair.open.iter().any(|open| open.field == Some(index)), |stands| !stands)
     })
+}
+
+/// A value of `side` in the representation digests are made of: that of the
+/// side the field is written to. `None` where it has none.
+fn mapped(field: &FieldProgram, side: Side, value: &Value) -> Option<Value> {
+    if field.writes(side) {
+        Some(value.clone())
+    } else if field.writes(side.other()) {
+        field.convert(side.other(), value.clone()).ok()
+    } else {
+        None
+    }
 }
 
 /// The record's fields by name, for people who decide about it as a whole.

@@ -189,6 +189,7 @@ impl ParkedFilter {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spooled {
     pub link: LinkId,
+    pub keys: Both<Key>,
     /// The side to delete on.
     pub on: Side,
     pub since: DateTime<Utc>,
