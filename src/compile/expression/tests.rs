@@ -185,13 +185,13 @@ fn problems_point_into_the_text() {
         ("name | pad_left(3, 4)", Code::EXPRESSION_SYNTAX, 29, "one argument"),
         ("name | pad_left(quantity)", Code::NOT_YET, 26, "computed argument"),
         ("name | slug", Code::NOT_YET, 17, "not built yet"),
-        ("name is strin", Code::UNKNOWN_NAME, 10, "no test `is strin`"),
+        ("name is strin", Code::UNKNOWN_NAME, 18, "no test `is strin`"),
         ("name ~", Code::EXPRESSION_SYNTAX, 15, "does not parse"),
         ("name name", Code::EXPRESSION_SYNTAX, 15, "does not parse"),
         ("1e3 + 1", Code::EXPRESSION_SYNTAX, 10, "plain notation"),
         ("0x1F", Code::EXPRESSION_SYNTAX, 10, "plain notation"),
         ("1 / 0", Code::DIVISION_BY_ZERO, 10, "divided by zero"),
-        ("name.upper()", Code::NOT_YET, 10, "a call"),
+        ("name.upper()", Code::NOT_YET, 14, "a call"),
         ("now()", Code::NOT_YET, 10, "a call"),
         ("record", Code::NOT_YET, 10, "whole `record`"),
         ("record[name]", Code::NOT_YET, 17, "computed field name"),
@@ -242,11 +242,9 @@ fn templates_render() {
 
 #[test]
 fn statements_that_are_not_built_are_refused_with_a_place() {
-    for (text, column) in [
-        ("a {% for x in doc %}{{ x }}{% endfor %}", 15),
-        ("{% set x = 1 %}", 13),
-        ("{{ nam }} {{ prise }}", 13),
-    ] {
+    for (text, column) in
+        [("a {% for x in doc %}{{ x }}{% endfor %}", 15), ("{% set x = 1 %}", 13), ("{{ nam }} {{ prise }}", 13)]
+    {
         let mut diagnostics = Diagnostics::new();
         assert!(Template::compile(&at(text), &mut Fields(FIELDS.to_vec()), &mut diagnostics).is_none());
         let problems = diagnostics.into_sorted();

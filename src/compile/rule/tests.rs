@@ -17,9 +17,10 @@ pub(crate) struct Fields(pub(crate) Vec<&'static str>);
 
 impl Resolve for Fields {
     fn slot(&mut self, name: &str) -> Result<usize, Option<String>> {
-        self.0.iter().position(|field| *field == name).ok_or_else(|| {
-            crate::diagnostic::nearest(name, self.0.iter().copied()).map(str::to_owned)
-        })
+        self.0
+            .iter()
+            .position(|field| *field == name)
+            .ok_or_else(|| crate::diagnostic::nearest(name, self.0.iter().copied()).map(str::to_owned))
     }
 
     fn has_value(&self) -> bool {
@@ -125,12 +126,12 @@ fn every_class_is_what_its_rule_is() {
 
 #[test]
 fn null_passes_every_rule_but_those_that_are_for_it() {
-    for definition in RULES {
+    for definition in RULES.iter().filter(|definition| definition.name != "expression") {
         for example in definition.examples {
-            let passes = !matches!(definition.name, "default" | "template");
+            let fills = matches!(definition.name, "default" | "template");
             for null in [Value::Null, Value::Missing] {
-                let outcome = chain(example.rule).apply(null.clone(), &row()).unwrap();
-                assert_eq!(outcome.is_null(), passes || definition.name == "expression", "{}", example.rule);
+                let outcome = chain(example.rule).apply(null, &row()).unwrap();
+                assert_eq!(outcome.is_null(), !fills, "{}", example.rule);
             }
         }
     }
@@ -228,7 +229,10 @@ fn large_maps_are_searched_as_small_ones() {
 #[test]
 fn trouble_says_rule_value_and_place() {
     let trouble = chain("[trim, { prefix: A }, decimal]").apply(Value::text(" x "), &[]).unwrap_err();
-    assert_eq!((trouble.rule, trouble.value.as_deref(), trouble.code), (Some("decimal"), Some("Ax"), Code::NOT_A_NUMBER));
+    assert_eq!(
+        (trouble.rule, trouble.value.as_deref(), trouble.code),
+        (Some("decimal"), Some("Ax"), Code::NOT_A_NUMBER)
+    );
     assert_eq!(trouble.place.as_ref().map(Place::column), Some(23));
     let rejection = trouble.into_rejection("price", &specs("trim")[0].place);
     assert_eq!((rejection.field.as_str(), rejection.place.column()), ("price", 23));
