@@ -196,11 +196,9 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid), a.atttypid::int8, a.atttypmod, \
          format_type(a.atttypid, a.atttypmod), \
          CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END, \
-         COALESCE((SELECT v.is_updatable = 'NO' FROM information_schema.columns v WHERE c.relkind = 'v' \
-                   AND v.table_schema = n.nspname AND v.table_name = c.relname AND v.column_name = a.attname), false) \
-           AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal) \
+         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true) \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
-         JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
     )

@@ -146,6 +146,10 @@ impl Native {
     /// How a column is selected: as it is where its binary form is known.
     pub(super) fn selected(&self, column: &str) -> String {
         match (&self.base, &self.kind) {
+            // As the type itself prints it: a cast to text may show more (`inet`).
+            (Type::Printed, Kind::Other(_)) => {
+                format!("CASE WHEN {column} IS NOT NULL THEN format('%s', {column}) END")
+            }
             (Type::Printed, _) => format!("{column}::text"),
             (Type::Array(element), Kind::List(kind)) if **element == Type::Text && **kind != TEXT => {
                 format!("{column}::text[]")
