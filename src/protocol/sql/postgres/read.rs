@@ -73,30 +73,29 @@ impl Opened {
     }
 
     /// Adds a row to a batch: the columns of `row`, from `first` on, are
-    /// these slots; the other slots are missing. Answers the last value of the
-    /// cursor, where it has one.
+    /// these slots; the other slots are missing. `scratch` saves every row an
+    /// allocation.
     pub(super) fn push(
         &self,
         batch: &mut Batch,
         row: &PgRow,
         first: usize,
         slots: &[usize],
+        scratch: &mut Vec<Value>,
     ) -> Result<(), sqlx::Error> {
         let mut mark = Mark::Live;
+        scratch.clear();
         if slots.len() == self.columns.len() {
-            // All slots, in their order: straight into the batch.
-            let mut values = Vec::with_capacity(slots.len());
             for slot in slots {
-                values.push(self.value(row, first + slot, *slot, &mut mark)?);
+                scratch.push(self.value(row, first + slot, *slot, &mut mark)?);
             }
-            batch.push(mark, values);
         } else {
-            let mut values = vec![Value::Missing; self.columns.len()];
+            scratch.resize(self.columns.len(), Value::Missing);
             for (index, slot) in slots.iter().enumerate() {
-                values[*slot] = self.value(row, first + index, *slot, &mut mark)?;
+                scratch[*slot] = self.value(row, first + index, *slot, &mut mark)?;
             }
-            batch.push(mark, values);
         }
+        batch.push(mark, scratch.drain(..));
         Ok(())
     }
 
@@ -125,13 +124,20 @@ impl Opened {
                 (Listing::Changes { from: Some(from) }, Some(cursor)) => Some(self.not_before(cursor, from)),
                 _ => None,
             };
+            // A range of the cursor is nearly always short, but a table that was
+            // just filled has no statistics that say so.
+            let ranged = from.is_some();
+            if ranged {
+                sqlx::raw_sql("SET enable_seqscan = off").execute(&mut *lease).await.map_err(failed)?;
+            }
             let new_batch = || Batch::with_capacity(self.access.shape.clone(), self.access.batch);
             for statement in self.selection.listing(&listing, from.as_deref()) {
                 let mut batch = new_batch();
+                let mut scratch = Vec::with_capacity(self.columns.len());
                 {
                     let mut rows = sqlx::query(safe(statement.sql)).persistent(false).fetch(&mut *lease);
                     while let Some(row) = rows.next().await {
-                        self.push(&mut batch, &row.map_err(failed)?, 0, &statement.slots).map_err(failed)?;
+                        self.push(&mut batch, &row.map_err(failed)?, 0, &statement.slots, &mut scratch).map_err(failed)?;
                         if batch.len() >= self.access.batch {
                             self.reach(&mut batch, statement.moves_cursor);
                             yield std::mem::replace(&mut batch, new_batch());
@@ -142,6 +148,9 @@ impl Opened {
                     self.reach(&mut batch, statement.moves_cursor);
                     yield batch;
                 }
+            }
+            if ranged {
+                sqlx::raw_sql("RESET enable_seqscan").execute(&mut *lease).await.map_err(failed)?;
             }
             lease.give_back();
         })
@@ -190,11 +199,12 @@ impl Opened {
                 }
                 rows => rows?,
             };
+            let mut scratch = Vec::new();
             for row in &rows {
                 let position: i64 = row.try_get(0)?;
                 let position = usize::try_from(position - 1).ok().and_then(|position| probes.get(position));
                 let (index, _) = position.ok_or_else(|| sqlx::Error::Protocol("an answer to no probe".into()))?;
-                self.push(&mut found.batch, row, 2, &everything)?;
+                self.push(&mut found.batch, row, 2, &everything, &mut scratch)?;
                 found.probes.push(*index);
                 found.within.push(row.try_get(1)?);
             }

@@ -259,7 +259,7 @@ impl Batch<'_> {
                 None
             } else {
                 let mut batch = Rows::new(self.object.access.shape.clone());
-                self.object.push(&mut batch, row, 1, &everything)?;
+                self.object.push(&mut batch, row, 1, &everything, &mut Vec::new())?;
                 Some(batch.row(0).to_vec())
             };
             done.push((index, stored));
@@ -390,7 +390,7 @@ impl Batch<'_> {
                 self.release().await?;
                 let everything: Vec<usize> = (0..object.columns.len()).collect();
                 let mut batch = Rows::new(object.access.shape.clone());
-                object.push(&mut batch, &row, 0, &everything)?;
+                object.push(&mut batch, &row, 0, &everything, &mut Vec::new())?;
                 let row = batch.row(0).to_vec();
                 Ok(Outcome::Done {
                     key: object.access.key.iter().map(|slot| row[*slot].clone()).collect(),
