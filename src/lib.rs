@@ -8,3 +8,5 @@ pub mod connector;
 pub mod compile;
 pub mod plan;
 pub mod state;
+pub mod run;
+pub mod protocol;

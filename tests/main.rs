@@ -1,6 +1,13 @@
 //! Every test that uses the engine from outside: one binary, one module for
-//! each stand.
+//! each thing that is held.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod architecture;
+mod connector;
+mod demo;
 mod programs;
 mod properties;
 mod seed;
+mod support;
+mod validate;

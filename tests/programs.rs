@@ -126,6 +126,7 @@ impl ProgramSpec {
             key_fields: vec![None],
         });
         Program {
+            grain_nanos: 0,
             name: Arc::from("test"),
             place: nowhere(),
             sides,

@@ -1,14 +1,22 @@
 //! Model and descriptions to a Program: names to slots, types checked, rules
 //! inverted. After this nothing is looked up by name, parsed or compiled.
 //!
-//! Start reading at [`Program`].
+//! Start reading at [`Program`], and at [`compile`] for how it is made;
+//! [`Rejection`] is what can go wrong with a value, `rule` what happens to it.
 
 pub mod expression;
+mod field;
+mod mapping;
 mod program;
 pub mod rejection;
 pub mod rule;
+mod side;
+mod trouble;
 
+pub use crate::config::model::{Drift, Limit, Policy};
+pub use mapping::{Compiled, compile};
 pub use program::{
-    BaseKind, DeletePolicy, DeletedWhen, Drift, FieldProgram, Limit, Limits, Policy, Program, Reading, SideProgram, Way,
+    BaseKind, DeletePolicy, DeletedWhen, FieldProgram, Limits, Program, Reading, SideProgram, Way,
 };
 pub use rejection::Rejection;
+pub use trouble::Trouble;

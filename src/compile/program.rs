@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::compile::Rejection;
-use crate::compile::expression::{Expression, Template};
+use crate::compile::expression::{Expression, Input, Template};
 use crate::compile::rule::Chain;
+use crate::compile::{Rejection, Trouble};
+use crate::config::model::{Drift, Limit, Policy};
 use crate::connector::Access;
 use crate::diagnostic::{Code, Place};
 use crate::record::{Both, Key, Kind, Side, Value, same};
@@ -31,6 +32,8 @@ pub struct Program {
     /// one direction).
     pub bases: BaseKind,
     pub limits: Limits,
+    /// Stamps of both sides that lie closer together than this are a tie.
+    pub grain_nanos: u64,
 }
 
 /// What a link stores of each field.
@@ -106,67 +109,6 @@ pub enum DeletePolicy {
     Set(Vec<(usize, Value)>),
 }
 
-/// How a conflict is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    Source,
-    Target,
-    Newest,
-    Manual,
-    SumDeltas,
-    Union,
-    Max,
-    Min,
-}
-
-impl Policy {
-    pub const ALL: [Policy; 8] = [
-        Policy::Source,
-        Policy::Target,
-        Policy::Newest,
-        Policy::Manual,
-        Policy::SumDeltas,
-        Policy::Union,
-        Policy::Max,
-        Policy::Min,
-    ];
-
-    /// As written in YAML.
-    pub fn name(self) -> &'static str {
-        match self {
-            Policy::Source => "source",
-            Policy::Target => "target",
-            Policy::Newest => "newest",
-            Policy::Manual => "manual",
-            Policy::SumDeltas => "sum_deltas",
-            Policy::Union => "union",
-            Policy::Max => "max",
-            Policy::Min => "min",
-        }
-    }
-
-    /// The policy for the mirrored mapping.
-    pub fn mirror(self) -> Policy {
-        match self {
-            Policy::Source => Policy::Target,
-            Policy::Target => Policy::Source,
-            other => other,
-        }
-    }
-}
-
-/// What happens when a one-way field was edited on the side it is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drift {
-    /// It stays until the other side changes.
-    Keep,
-    /// It is put back on every run.
-    Restore,
-    /// It is a conflict.
-    Conflict,
-}
-
 /// A bound on what one run may do, `None` where there is none.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
@@ -174,29 +116,6 @@ pub struct Limits {
     pub update: Option<Limit>,
     /// Over a rolling day.
     pub delete: Option<Limit>,
-}
-
-/// A number of records, or a part of the links.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Limit {
-    Count(u64),
-    /// Parts of a hundred.
-    Percent(rust_decimal::Decimal),
-}
-
-impl Limit {
-    /// How many records this allows when there are so many links.
-    pub fn allows(self, links: u64) -> u64 {
-        match self {
-            Limit::Count(count) => count,
-            Limit::Percent(percent) => {
-                use rust_decimal::prelude::ToPrimitive;
-                let part =
-                    rust_decimal::Decimal::from(links).checked_mul(percent).unwrap_or(rust_decimal::Decimal::MAX);
-                (part / rust_decimal::Decimal::ONE_HUNDRED).floor().to_u64().unwrap_or(u64::MAX)
-            }
-        }
-    }
 }
 
 /// One field of a mapping. Each side shows it in a representation of its own:
@@ -272,11 +191,11 @@ impl FieldProgram {
             Reading::Slot(slot) => Ok(row[*slot].clone()),
             Reading::Constant(value) => Ok(value.clone()),
             Reading::Template(template) => {
-                template.render(row).map(Value::Text).map_err(|trouble| trouble.of_field(&self.name))
+                template.render(Input::new(row)).map(Value::Text).map_err(|trouble| self.reject(*trouble))
             }
             Reading::Computed { slot, rules } => {
                 let value = slot.map_or(Value::Null, |slot| row[slot].clone());
-                rules.apply(value, row).map_err(|trouble| trouble.of_field(&self.name))
+                rules.apply(value, row).map_err(|trouble| self.reject(*trouble))
             }
         }
     }
@@ -294,7 +213,7 @@ impl FieldProgram {
         let value = if way.rules.is_empty() {
             value
         } else {
-            way.rules.apply(value, &[]).map_err(|trouble| trouble.of_field(&self.name))?
+            way.rules.apply(value, &[]).map_err(|trouble| self.reject(*trouble))?
         };
         if self.required && side == Side::Target && value.is_blank() {
             return Err(Rejection {
@@ -307,6 +226,10 @@ impl FieldProgram {
             });
         }
         self.fit(side, value)
+    }
+
+    fn reject(&self, trouble: Trouble) -> Rejection {
+        trouble.into_rejection(self.name.as_str(), &self.place)
     }
 
     /// Brings a value of the representation of `side` into what its slot can
@@ -337,6 +260,15 @@ impl FieldProgram {
             return false;
         }
         same_after(normal, a, b)
+    }
+
+    /// A value of `side` in the form in which it is compared for matching: after
+    /// the rules that drop only what carries no meaning, and after `equal`.
+    pub fn comparable(&self, side: Side, value: Value) -> Value {
+        let after = |rules: &Chain, value: Value| {
+            if rules.is_empty() { value } else { rules.apply(value.clone(), &[]).unwrap_or(value) }
+        };
+        after(&self.equal, after(&self.normal[side], value))
     }
 
     /// Two values are equal by the field's `equal` rules; false where it has

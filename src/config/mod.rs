@@ -4,3 +4,16 @@
 //! files and namespaces. Knows no meaning, no network, and resolves no secret.
 
 pub mod tree;
+mod decode;
+pub(crate) mod yaml;
+mod files;
+pub mod environment;
+mod order;
+mod check;
+mod project;
+pub mod schema;
+pub mod model;
+
+pub use environment::Environment;
+pub use files::STATE_FOLDER;
+pub use project::{Project, relative_to};

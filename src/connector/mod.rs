@@ -8,6 +8,7 @@
 //! The engine relies on every sentence of these docs; `conformance` is the
 //! suite that holds each implementation to them.
 
+pub mod conformance;
 mod description;
 mod fault;
 
@@ -156,7 +157,7 @@ pub struct Found {
 }
 
 /// What is done to one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     Create,

@@ -82,4 +82,101 @@ codes! {
         "The field is marked `required: true`, and the record has nothing to fill it with. The record is parked and comes back by itself when the value is there.";
     DOES_NOT_FIT = "E0702", "a value does not fit the field it is written to",
         "The value is too long, has more digits than the field holds, or is of another nature. The engine never cuts or rounds by itself: use a rule such as `truncate` or `round`, or widen the field. The record is parked.";
+    STORED_OTHERWISE = "E0703", "a system stored something else than what was sent",
+        "The value that the system shows after the write does not mean what was sent: a number was rounded away, a text cut, a trigger changed it. The write is undone where that can be done, and the record is parked.";
+    MALFORMED = "E0704", "a record cannot be read",
+        "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes.";
+    AMBIGUOUS = "E0705", "several records match, or the one that matches is taken",
+        "Links are one to one. Where `match` finds several records, or one that is linked already, nothing is guessed: the record is parked until the double is gone or `match` says more.";
+    LOOPING = "E0706", "a field is written to and fro",
+        "The engine has written this field four times in ten runs, each time against a change of the side it was written to. Two systems or two mappings disagree about it. It is parked until somebody decides.";
+    KEY_TAKEN = "E0707", "a record with this key is there already",
+        "The record would be created under a key that another record has, and `match` does not say that they are the same.";
+    REFUSED = "E0708", "the system refused the record",
+        "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself.";
+    IN_DOUBT = "E0801", "sent, without an answer, and there is no way to look",
+        "Whether the record was created cannot be told. It is not sent again: `engine parked settle` says what happened.";
+    RESTLESS = "E0803", "a record changed each time it was about to be written",
+        "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run.";
+    FINGERPRINT = "E0901", "a side is not the one the links belong to",
+        "The links of a mapping belong to one system, object and key on each side. Another one stands there now. `engine state adopt` says that it is the same one all the same; `engine reset --links` starts anew.";
+    RESTORED = "E0902", "a side was restored from a backup",
+        "Its history is another one than when it was last read. What the restore took back cannot be told from what people deleted or edited, so nothing is written until `engine reset`.";
+    UNSAFE_FIRST = "E0903", "a first sync into a side that already holds records",
+        "Nothing says which of its records are the same as those of the other side, so every record would be doubled. Add `match`, or map every key field.";
+    LIMIT = "E0904", "a limit of the mapping was reached",
+        "The run would have created or updated more records than `limits` allows. `--over-limit` lets one run through.";
+    SAME_NAME = "E0110", "two things of the same name",
+        "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
+    EXCLUSIVE = "E0111", "settings that exclude each other",
+        "Each of the settings is fine by itself, but together they say two different things, and one of them would have to be ignored. Keep the one that is meant.";
+
+    UNKNOWN_CONNECTION = "E0201", "a connection that does not exist",
+        "A side names its connection as it stands under `connections:`. Looked up are the connections of the mapping's own folder first, then those of the folders above it, up to the project. Connections of other folders are not seen.";
+    BAD_REFERENCE = "E0202", "a reference to the environment that cannot be read",
+        "Settings of connections may hold `${NAME}` or `${NAME:-default}`, which read the environment, or the `.env` file beside the project. A name has letters, digits and `_`, and does not start with a digit. A `$` without a brace is an ordinary character.";
+    UNSET_VARIABLE = "E0203", "an environment variable that is not set",
+        "The setting reads a variable that neither the environment nor the `.env` file has, and it gives no default. Checking a project needs none of them; opening a connection does.";
+    MISSING_FILE = "E0204", "a file that does not exist",
+        "The setting names a file, relative to the file in which it is written, and there is none.";
+
+    FIELD_TWICE = "E0301", "a field that two entries write",
+        "Within a mapping a field has one writer in each direction. With two, the value would depend on their order, and a way back could not be told. Remove one entry, or give the two opposite directions.";
+    EMPTY_ENTRY = "E0302", "a field entry that leads nowhere",
+        "An entry names a field of each side, or one field and the `template` or `value` that fills it. With less, nothing would be written.";
+    UNMAPPED_MATCH = "E0303", "`match` names a field that nothing fills",
+        "Records that have no link yet are found by comparing the target's fields under `match` with what the mapping makes of the source. A field that no entry fills has nothing to compare with.";
+    READ_ONLY = "E0304", "an object that can only be read",
+        "An object made from a query cannot be written. Let the mapping write the other side only, or name a table.";
+
+    UNKNOWN_RULE = "E0401", "an unknown rule",
+        "No rule of this name exists, neither in `rules`, `reverse` or `equal` nor as a filter of an expression. The help line names the nearest one; `engine schema mapping` lists them all with their arguments.";
+    LOSSY_RULE = "E0402", "a lossy rule in a two-way field",
+        "The field is carried in both directions, and this rule drops something that the way back would need: `upper_case` loses which letters were small. Say with `reverse` which rules lead back, or give the field one `direction`. Where the loss only matters for comparing, put the rule under `equal` instead: it then changes neither side.";
+    AMBIGUOUS_MAP = "E0403", "a map whose way back is ambiguous",
+        "Two entries of the map lead to the same value, or one leads to null, so that on the way back nobody can tell which of them it was. Make the values differ, give the field a `reverse` with a map of its own, or one `direction`.";
+    BAD_FORMAT = "E0404", "a date format that cannot be used",
+        "The format has a specifier that strftime does not know, or does not hold all that is needed to read the date or time back. A date needs year, month and day (`%Y%m%d`), a date and time also hour and minute.";
+    EXPRESSION_SYNTAX = "E0405", "an expression or template that does not parse",
+        "The text is not an expression or template of Jinja's language. In YAML, an expression that begins with a quote or a brace must itself be quoted. Text constants stand in quotes, fields are bare names, rules follow a bar: `name | trim`.";
+    UNKNOWN_FIELD_NAME = "E0406", "a name that the record does not have",
+        "Bare names in expressions are the fields of the side that is read, and this side has no field of that name. A field whose name is not a word is written `record[\"A NAME\"]`, a text constant in quotes.";
+    KINDS_DO_NOT_MEET = "E0407", "a rule that does not take what arrives",
+        "The rule cannot work on values of the type that reaches it, as the rules before it or the field's own type make them: there is no `upper_case` of a date. Put a rule between that makes the right type, or leave this one out.";
+
+    UNKNOWN_AFTER = "E0501", "`after` names a mapping that does not exist",
+        "A mapping is named as seen from the folder of the one that waits for it: by its own name within the folder or a folder above, or with its namespace, as in `acme/sellers`.";
+    AFTER_CYCLE = "E0502", "mappings that wait for each other",
+        "Each mapping in the circle runs after the next one, so none of them could run first. Remove one `after`.";
+    IDLE_POLICY = "E0503", "a policy that cannot apply",
+        "The setting belongs to a situation that cannot come about in this mapping or field: conflicts of a field that goes one way, deletes towards a side that is never written. It is refused, since whoever wrote it expects something of it.";
+    UNSEEN_DELETES = "E0504", "deletes that would never be noticed",
+        "A side that is read by its cursor shows what changed, and a deleted record does not show up. Say under `deleted` how it is known: by a mark in the record, by an expression, or by a sweep over all keys.";
+    NEVER_DUE = "E0505", "a schedule that never comes",
+        "The cron pattern fits no day in any year, such as the 31st of February.";
+
+    NOT_A_NUMBER = "E0711", "a value that is not a number",
+        "A rule that needs a number met a text that is none in the notation it reads, or a number with a fraction where only whole ones go. `decimal` with a locale reads other notations; `round` says what becomes of a fraction.";
+    NOT_A_TIME = "E0712", "a value that is not the date or time expected",
+        "A text does not have the form that the rule's format describes, is a day or hour that does not exist, or a time cannot be written in that form without becoming another one.";
+    UNLISTED_VALUE = "E0713", "a value that the map does not list",
+        "The `map` or `boolean` has no entry for this value and no `default`. It is rejected rather than guessed: add the entry, or a `default` if every other value means the same.";
+    WRONG_NATURE = "E0714", "a value of another nature than the rule or operator takes",
+        "Text does not compute, a list has no capitals, and a text and a number have no order. A rule such as `decimal`, `date` or `boolean` makes the right type first.";
+    NUMBER_TOO_LONG = "E0715", "a number with too many digits to compute with",
+        "Numbers are exact and have up to 28 digits. A result that would need more is refused rather than rounded in silence: `round` the operands, or give the rule a `scale`.";
+    DIVISION_BY_ZERO = "E0716", "a division by zero",
+        "The divisor is zero in this record. Test it first: `a / b if b else none`.";
+    NOT_THE_FORM = "E0717", "a value without the form that its rule gives it",
+        "On the way back a `prefix` or `suffix` is taken off again, and this value does not have it. It was written by somebody who did not know of it; it is rejected rather than carried over as it is.";
+    NEEDS_STAMP = "E0305", "a setting that needs to know when a record changed",
+        "`start` and the policy `newest` compare when records changed. Give the side a `modified`, or a `cursor` that holds a time.";
+    NO_SUCH_FIELD = "E0601", "a field that the object does not have",
+        "The system was asked and knows no field of this name. Names are taken as they are written; one that differs only in case is found where it is the only one.";
+    NO_KEY = "E0602", "an object without a key",
+        "Without a key a record cannot be told from another. The system names no primary key here, so `key:` has to.";
+    NO_SUCH_OBJECT = "E0603", "an object that the system does not have",
+        "The system was asked and knows no object of this name, or several that differ only in case. A dot separates schema and table; a part in double quotes is taken whole.";
+    FIELD_READ_ONLY = "E0604", "a field that cannot be written",
+        "The system computes this field itself, or shows it in a view that cannot be written.";
 }

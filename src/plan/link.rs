@@ -92,6 +92,11 @@ impl Bases {
         }
     }
 
+    /// True where the digest of this value is the field's base.
+    pub fn holds(&self, field: usize, value: &Value) -> bool {
+        self.digest(field) == Some(short_digest(value))
+    }
+
     /// Forgets a field's base.
     pub fn clear(&mut self, field: usize) {
         match self {

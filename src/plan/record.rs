@@ -1,5 +1,7 @@
 //! A pair of records as a whole.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::conflict::{OpenConflict, Resolution};
 use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 use super::field::{Case, FieldStep, Refused};
@@ -52,6 +54,7 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
         // Newly adopted, or back from the gone.
         _ => Verdict::Link,
     });
+    let stamps = tied(records.map(|record| record.stamp), program.grain_nanos);
     for (index, field) in program.fields.iter().enumerate() {
         let case = Case {
             index,
@@ -59,7 +62,7 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
             flows: flows(program, index),
             bases,
             now: records.map(|record| &record.fields[index]),
-            stamps: records.map(|record| record.stamp),
+            stamps,
             open: pair.open.iter().find(|open| open.field == Some(index)),
             stale: pair.stale.get(index).copied().unwrap_or(false),
             first: program.first,
@@ -81,6 +84,18 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
         decision.verdict = Verdict::Link;
     }
     decision
+}
+
+/// Stamps closer together than the clocks tell apart are one.
+fn tied(stamps: Both<Option<DateTime<Utc>>>, grain_nanos: u64) -> Both<Option<DateTime<Utc>>> {
+    match (stamps.source, stamps.target) {
+        (Some(source), Some(target))
+            if (source - target).abs() < TimeDelta::nanoseconds(i64::try_from(grain_nanos).unwrap_or(i64::MAX)) =>
+        {
+            Both::new(Some(source), Some(source))
+        }
+        _ => stamps,
+    }
 }
 
 fn add(decision: &mut Decision, index: usize, step: FieldStep) {

@@ -1,8 +1,9 @@
 //! Keys: what identifies a record on its side.
 
 use compact_str::CompactString;
+use rust_decimal::prelude::ToPrimitive;
 
-use super::Value;
+use super::{Kind, Value};
 
 /// A key in its canonical text: a JSON array with one entry for each key
 /// field (`["000001","01"]`, `[42]`). Two keys are the same key exactly when
@@ -24,7 +25,11 @@ impl Key {
             match value {
                 Value::Missing | Value::Null => return None,
                 Value::Integer(i) => write_display(&mut out, i),
-                Value::Decimal(d) => write_display(&mut out, &d.normalize()),
+                // As text where JSON readers would make a double of it.
+                Value::Decimal(d) => match (d.fract().is_zero(), d.to_i64()) {
+                    (true, Some(whole)) => write_display(&mut out, &whole),
+                    _ => write_text(&mut out, &d.normalize().to_string()),
+                },
                 Value::Boolean(b) => write_display(&mut out, b),
                 Value::Text(text) => write_text(&mut out, text),
                 other => write_text(&mut out, &other.to_string()),
@@ -44,10 +49,28 @@ impl Key {
         &self.0
     }
 
+    /// It has no entry: the key of a record that only the answer to its
+    /// creation will tell.
+    pub fn is_empty(&self) -> bool {
+        self.0 == "[]"
+    }
+
     /// The entries as JSON values, numbers as their text where a double would
     /// change them.
     pub fn entries(&self) -> Vec<serde_json::Value> {
         serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// The key's values, brought into the kinds of the fields they belong to.
+    pub fn values(&self, kinds: &[&Kind]) -> Vec<Value> {
+        let typed = |(entry, kind): (&serde_json::Value, &&Kind)| {
+            let value = Value::from_json(entry);
+            match (kind, &value) {
+                (Kind::Bytes, Value::Text(hex)) => parse_hex(hex).map_or(value, |bytes| Value::Bytes(bytes.into())),
+                _ => kind.fit(value.clone()).unwrap_or(value),
+            }
+        };
+        self.entries().iter().zip(kinds).map(typed).collect()
     }
 
     /// As people write it: the bare value of a single field, else values
@@ -65,6 +88,12 @@ impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.plain())
     }
+}
+
+/// `\x00ff` as bytes.
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("\\x")?;
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
 }
 
 fn write_display(out: &mut CompactString, value: &impl std::fmt::Display) {

@@ -1,5 +1,9 @@
 //! What can go wrong with the state itself.
 
+use super::{Answered, Conflict, IntentsId};
+use crate::plan::LinkId;
+use crate::record::Side;
+
 /// The state could not be read or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
@@ -30,3 +34,36 @@ impl std::fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// What a run must never ask for. The words are the same in every store.
+impl StoreError {
+    pub(super) fn linked_twice(side: Side, key: &str) -> StoreError {
+        StoreError::Broken(format!("a second link was to be stored for the {side} key {key}: links are one to one"))
+    }
+
+    pub(super) fn no_link(id: LinkId) -> StoreError {
+        StoreError::Broken(format!("there is no link {id}"))
+    }
+
+    pub(super) fn no_link_for_conflict(conflict: &Conflict) -> StoreError {
+        let key = conflict.keys.source.as_str();
+        StoreError::Broken(format!("a conflict is of no link: there is none for the source key {key}"))
+    }
+
+    pub(super) fn no_conflict(id: i64) -> StoreError {
+        StoreError::Broken(format!("there is no conflict {id}"))
+    }
+
+    pub(super) fn not_open(intents: IntentsId) -> StoreError {
+        StoreError::Broken(format!("intents {intents} are not open"))
+    }
+
+    pub(super) fn no_create(answered: &Answered) -> StoreError {
+        let Answered { intents, not_made } = answered;
+        StoreError::Broken(format!("intents {intents} have fewer creates than the answer speaks of: {not_made:?}"))
+    }
+
+    pub(super) fn without_key(intents: IntentsId) -> StoreError {
+        StoreError::Broken(format!("a create of intents {intents} cannot become a link as recorded: it has no key yet"))
+    }
+}

@@ -11,7 +11,9 @@ use crate::record::{Both, Key, Side, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
     /// 0 until it is stored. One open conflict for each link and field:
-    /// storing another one replaces it under its number.
+    /// storing another one replaces it under its number, and so closes it
+    /// where the other is not open. What a person decided stays on an open
+    /// conflict as long as both values stay, unless another decision is given.
     pub id: i64,
     pub mapping: String,
     pub link: LinkId,
@@ -25,6 +27,15 @@ pub struct Conflict {
     pub status: ConflictStatus,
     pub at: DateTime<Utc>,
     pub resolution: Option<Resolution>,
+}
+
+impl Conflict {
+    /// Keeps a decision that was made while a run looked elsewhere.
+    pub(super) fn keep_decision(&mut self, before: &Both<Value>, decision: Option<&Resolution>) {
+        if self.status == ConflictStatus::Open && self.resolution.is_none() && self.values == *before {
+            self.resolution = decision.cloned();
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,6 +62,19 @@ pub struct ConflictFilter {
     pub links: Vec<LinkId>,
     /// Only those with a person's decision that no run has applied yet.
     pub decided: bool,
+}
+
+impl ConflictFilter {
+    /// Whether it lists this conflict.
+    pub(super) fn finds(&self, conflict: &Conflict) -> bool {
+        let open = conflict.status == ConflictStatus::Open;
+        self.mapping.as_ref().is_none_or(|mapping| *mapping == conflict.mapping)
+            && (self.ids.is_empty() || self.ids.contains(&conflict.id))
+            && self.field.as_ref().is_none_or(|field| *field == conflict.field)
+            && (!self.open || open)
+            && (self.links.is_empty() || self.links.contains(&conflict.link))
+            && (!self.decided || (open && conflict.resolution.is_some()))
+    }
 }
 
 /// Why a record or field was set aside.
@@ -119,10 +143,29 @@ pub struct ParkedFilter {
     pub limit: usize,
 }
 
+impl Parked {
+    /// What it is parked for: one for each of these.
+    pub(super) fn place(&self) -> (Side, Option<&Key>, Option<&Key>, Option<&str>) {
+        (self.side, self.keys.source.as_ref(), self.keys.target.as_ref(), self.field.as_deref())
+    }
+}
+
+impl ParkedFilter {
+    /// Whether it lists this record, pages aside.
+    pub(super) fn finds(&self, parked: &Parked) -> bool {
+        self.mapping.as_ref().is_none_or(|mapping| *mapping == parked.mapping)
+            && (self.ids.is_empty() || self.ids.contains(&parked.id))
+            && self.reason.is_none_or(|reason| reason == parked.reason)
+            && self.due.is_none_or(|due| parked.next_try.is_some_and(|next_try| next_try <= due))
+            && parked.id > self.after
+    }
+}
+
 /// A delete that waits for the end of the run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spooled {
     pub link: LinkId,
+    pub keys: Both<Key>,
     /// The side to delete on.
     pub on: Side,
     pub since: DateTime<Utc>,
@@ -208,4 +251,9 @@ pub struct EventRecord {
     pub kind: String,
     /// A JSON object with what the word needs.
     pub detail: serde_json::Value,
+}
+
+impl EventRecord {
+    /// The kind of the event that tells of one deleted record.
+    pub const DELETED: &str = "deleted";
 }

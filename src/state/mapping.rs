@@ -22,6 +22,16 @@ pub struct MappingState {
     pub first_sync_done: bool,
 }
 
+impl MappingState {
+    /// Forgets what makes a first sync not the first. Layouts stay, since
+    /// links of open intents follow them, and runs go on counting.
+    pub(super) fn begin_anew(&mut self) {
+        self.fingerprints = Both::default();
+        self.swept = Both::default();
+        self.first_sync_done = false;
+    }
+}
+
 /// The fields that the bases of a link follow, in order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layout {

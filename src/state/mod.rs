@@ -1,14 +1,15 @@
 //! What the engine remembers: links with their bases, cursors, intents,
 //! parked records, conflicts, runs and the events of each record.
 //!
-//! Owns the trait [`Store`] and its records; `sqlite` is the default store,
-//! `conformance` the suite that every store passes. Decides nothing. All of it
-//! works in batches: there is no call for a single record.
+//! Owns the trait [`Store`] and its records; `memory` is the store of the
+//! simulation and the shortest way to read what each call means. Decides
+//! nothing. All of it works in batches: there is no call for a single record.
 
 mod error;
 mod intent;
 mod ledger;
 mod mapping;
+mod memory;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -23,6 +24,7 @@ pub use ledger::{
     RunStatus, SideCounts, Spooled,
 };
 pub use mapping::{Cursor, Layout, LayoutField, MappingState};
+pub use memory::MemoryStore;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -42,26 +44,31 @@ pub trait Store: Send + Sync {
     /// What is stored of a mapping as a whole; `None` before its first commit.
     fn mapping<'a>(&'a self, mapping: &'a str) -> Answer<'a, Option<MappingState>>;
 
-    /// Every mapping the state knows.
+    /// Every mapping that was ever acquired, by name.
     fn mappings(&self) -> Answer<'_, Vec<String>>;
 
     /// The links of these keys of one side, one answer for each key, in order.
-    /// A link whose making is still an unanswered intent is not one yet.
+    /// A link whose making is still an unanswered intent is not one yet, here
+    /// and everywhere else.
     fn links<'a>(&'a self, mapping: &'a str, side: Side, keys: &'a [Key]) -> Answer<'a, Vec<Option<Link>>>;
 
     /// A page of all links in the order of their numbers, those after `after`.
     fn links_after<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;
 
+    /// How many links there are, severed ones too.
     fn count_links<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64>;
 
     /// Records what is about to be sent, before it is. Links of creates in it
-    /// become links when a commit answers them.
+    /// become links when a commit answers them; their keys are taken from now
+    /// on.
     fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId>;
 
     /// Intents that no commit has answered, oldest first.
     fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>>;
 
-    /// Makes everything in `commit` so, or nothing.
+    /// Makes everything in `commit` so, or nothing. What cannot be so (a second
+    /// link for a key, an answer to intents that are not open, a change of a
+    /// link or conflict that is not there) is [`StoreError::Broken`].
     fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()>;
 
     /// Conflicts that match, newest first.
@@ -93,46 +100,60 @@ pub trait Store: Send + Sync {
     /// These keys were in the listing.
     fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()>;
 
-    /// A page of linked links whose key was not in the listing, in the order of
-    /// their numbers, those after `after`.
+    /// A page of linked links that are older than the sweep and whose key was
+    /// not in the listing, in the order of their numbers, those after `after`.
+    /// A sweep does not outlive the engine that began it: without one this is
+    /// an error, never a list of everything.
     fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;
 
     /// The newest runs, of one mapping or of all.
     fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>>;
 
-    /// Records deleted by this mapping's runs since then.
+    /// Records deleted by this mapping's runs since then: as many as there are
+    /// events [`EventRecord::DELETED`].
     fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64>;
 
     /// The events of one record, oldest first.
     fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>>;
 
     /// Forgets cursors (so that everything is read again), with `links` also
-    /// links, conflicts, parked and spooled records of the mapping.
+    /// links, conflicts, parked and spooled records of the mapping, and what
+    /// makes a first sync not the first. Open intents stay: what was sent may
+    /// still arrive. The mapping's fence is void, so that a run under way
+    /// cannot bring back what was forgotten.
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
 }
 
-/// One transaction over everything a batch changed.
+/// One transaction over everything a batch changed. The fields stand in the
+/// order in which they come into effect: a key that is given up above is free
+/// below.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
     /// Intents that are answered by this commit.
     pub answered: Vec<Answered>,
+    /// Links to forget: their open conflicts are closed, their spooled deletes
+    /// and everything parked under one of their keys go with them.
+    pub forget: Vec<LinkId>,
     /// Links to store: new where the number is 0, else as they are now.
     pub links: Vec<Link>,
-    /// Links to forget, with their open conflicts and spooled deletes.
-    pub forget: Vec<LinkId>,
+    /// Nothing is owed any more for these records: (side, key) of everything
+    /// parked under that key, but for what `park` parks again.
+    pub unpark: Vec<(Side, Key)>,
+    /// To park; what is parked already for the same record and field is
+    /// updated: it keeps its number and `since`, and has one attempt more.
+    pub park: Vec<Parked>,
+    /// To open, move or close. Where the link is made by this very commit its
+    /// number is 0 here, and the source key says which it is.
+    pub conflicts: Vec<Conflict>,
+    pub unspool: Vec<LinkId>,
+    /// Deletes to spool; one that is spooled already keeps its `since`.
+    pub spool: Vec<Spooled>,
+    pub events: Vec<EventRecord>,
+    /// What is to be stored of the mapping as a whole, cursors included.
+    pub mapping: Option<MappingState>,
     /// Cursors to move.
     pub cursors: Both<Option<Cursor>>,
-    /// To park; what is parked already for the same record and field is
-    /// updated: one attempt more.
-    pub park: Vec<Parked>,
-    /// Nothing is owed any more for these records: (side, key) of everything
-    /// parked under that key.
-    pub unpark: Vec<(Side, Key)>,
-    pub conflicts: Vec<Conflict>,
-    pub spool: Vec<Spooled>,
-    pub unspool: Vec<LinkId>,
-    pub events: Vec<EventRecord>,
-    pub mapping: Option<MappingState>,
+    /// The run as it stands now.
     pub run: Option<RunRecord>,
 }
 
@@ -144,4 +165,17 @@ pub struct Answered {
     /// otherwise (then they stand in [`Commit::links`]). All others become
     /// links as they were recorded.
     pub not_made: Vec<usize>,
+}
+
+impl Commit {
+    /// Everything in it belongs to the mapping it is made for.
+    fn check_mapping(&self, mapping: &str) -> Result<(), StoreError> {
+        let conflicts = self.conflicts.iter().map(|conflict| &conflict.mapping);
+        let parked = self.park.iter().map(|parked| &parked.mapping);
+        let run = self.run.iter().map(|run| &run.mapping);
+        match conflicts.chain(parked).chain(run).find(|name| *name != mapping) {
+            None => Ok(()),
+            Some(other) => Err(StoreError::Broken(format!("a commit of mapping `{mapping}` has records of `{other}`"))),
+        }
+    }
 }

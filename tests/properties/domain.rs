@@ -32,10 +32,11 @@ impl TextOf for Value {
 }
 
 /// Runs one case, and says which it was where a law is broken.
-fn check(spec: &ProgramSpec, model: &Model, laws: impl FnOnce() + std::panic::UnwindSafe) {
-    if let Err(panic) = std::panic::catch_unwind(laws) {
+fn check(spec: &ProgramSpec, model: &Model, laws: impl FnOnce()) {
+    if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(laws)) {
         let program = spec.build();
-        let decision = std::panic::catch_unwind(|| format!("{:#?}", model.decide(&program)));
+        let decide = std::panic::AssertUnwindSafe(|| format!("{:#?}", model.decide(&program)));
+        let decision = std::panic::catch_unwind(decide);
         #[expect(clippy::print_stderr, reason = "a broken law names its case")]
         {
             eprintln!("mapping: {spec:#?}\ncase: {model:#?}\ndecision: {}", decision.unwrap_or_default());

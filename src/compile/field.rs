@@ -1,0 +1,222 @@
+//! One entry of `fields:` becomes a field of the program.
+
+use crate::compile::expression::{Resolve, Template};
+use crate::compile::program::{FieldProgram, Reading, Way};
+use crate::compile::rule::Chain;
+use crate::compile::side::{Slots, literal};
+use crate::config::model::{Direction, Drift, FieldSpec, Mapping, RuleSpec};
+use crate::config::tree::At;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use crate::record::{Both, Kind, Side, Value};
+
+/// Compiles one field entry. `None` where something is wrong, which is said.
+pub(super) fn compile(
+    mapping: &Mapping,
+    spec: &FieldSpec,
+    slots: &mut Both<Slots>,
+    diagnostics: &mut Diagnostics,
+) -> Option<FieldProgram> {
+    let direction = spec.direction(mapping);
+    let name = spec.target.as_ref().or(spec.source.as_ref())?.value.clone();
+    // Every part is looked at before anything is given up, so that all problems are told.
+    let source = spec.source.as_ref().map(|name| slots.source.field(name, diagnostics));
+    let target = spec.target.as_ref().map(|name| slots.target.field(name, diagnostics));
+    // `rules` go with the direction; towards the target where there are two.
+    let onward = if direction.writes_target() { Side::Target } else { Side::Source };
+    let from = onward.other();
+    let (rules, looks) = chain(&spec.rules, &mut slots[from], diagnostics);
+    let reverse = spec.reverse.as_ref().map(|reverse| chain(reverse, &mut slots[onward], diagnostics));
+    let equal = chain(&spec.equal, &mut slots.target, diagnostics);
+    let template =
+        spec.template.as_ref().map(|text| Template::compile(text, &mut slots[from], diagnostics));
+    let value = spec.value.as_ref().map(|node| {
+        let value = literal(node);
+        if value.is_none() {
+            diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &node.place, "a single value is expected here"));
+        }
+        value
+    });
+    let two_way = direction == Direction::Bidirectional && source.is_some() && target.is_some();
+    let back = match (two_way, &rules, reverse) {
+        (false, ..) => None,
+        (true, _, Some((reverse, _))) => reverse,
+        (true, Some(rules), None) => match rules.invert() {
+            Ok(inverse) => Some(inverse),
+            Err(lossy) => {
+                diagnostics.extend(lossy.iter().map(crate::compile::rule::Lossy::diagnostic));
+                None
+            }
+        },
+        (true, None, None) => None,
+    };
+    if two_way && looks {
+        let place = spec.rules.first().map_or(&spec.place, |rule| &rule.place);
+        let message = "rules that look at other fields of the record go one way";
+        let help = "give the field a `direction`, or write a `reverse` and rules that look at `value` only";
+        diagnostics.push(Diagnostic::error(Code::LOSSY_RULE, place, message).help(help));
+    }
+    // From here on the parts are needed.
+    let slot = Both::new(source, target);
+    let reads_itself = template.is_none() && value.is_none();
+    let read = |side: Side| -> Option<Reading> {
+        if side == onward {
+            return Some(slot[side].map_or(Some(Reading::Nothing), |slot| slot.map(Reading::Slot))?);
+        }
+        if let Some(template) = &template {
+            return template.clone().map(Reading::Template);
+        }
+        if let Some(value) = &value {
+            return value.clone().map(Reading::Constant);
+        }
+        match slot[side] {
+            Some(slot) if looks => Some(Reading::Computed { slot: Some(slot?), rules: rules.clone()? }),
+            Some(slot) => slot.map(Reading::Slot),
+            None => rules.clone().map(|rules| Reading::Computed { slot: None, rules }),
+        }
+    };
+    let read = Both::new(read(Side::Source)?, read(Side::Target)?);
+    let mut toward = Both::default();
+    let onward_slot = slot[onward]??;
+    let ahead = if looks || !reads_itself || slot[from].is_none() { Chain::default() } else { rules.clone()? };
+    toward[onward] = Some(way(&slots[onward], onward_slot, ahead));
+    if two_way {
+        toward[from] = Some(way(&slots[from], slot[from]??, back?));
+    }
+    meets(&read, &toward, slots, onward, spec, diagnostics);
+    let mut normal = Both::new(Chain::default(), Chain::default());
+    for side in Side::BOTH {
+        if let Some(way) = &toward[side.other()] {
+            normal[side] = way.rules.normalising_prefix();
+        }
+    }
+    Some(FieldProgram {
+        name,
+        place: spec.place.clone(),
+        read,
+        toward,
+        normal,
+        equal: equal.0?,
+        policy: spec.policy(mapping),
+        drift: spec.drift(),
+        required: spec.required.as_ref().is_some_and(|required| required.value),
+        create_only: spec.write.is_some(),
+    })
+}
+
+/// Compiles one name of `copy:`.
+pub(super) fn copy(
+    mapping: &Mapping,
+    name: &At<String>,
+    slots: &mut Both<Slots>,
+    diagnostics: &mut Diagnostics,
+) -> Option<FieldProgram> {
+    let source = slots.source.field(name, diagnostics);
+    let target = slots.target.field(name, diagnostics);
+    let slot = Both::new(source?, target?);
+    let direction = mapping.direction();
+    let writes = Both::new(direction.writes_source(), direction.writes_target());
+    Some(FieldProgram {
+        name: name.value.clone(),
+        place: name.place.clone(),
+        read: slot.map(Reading::Slot),
+        toward: Both::from_fn(|side| writes[side].then(|| way(&slots[side], slot[side], Chain::default()))),
+        normal: Both::default(),
+        equal: Chain::default(),
+        policy: mapping.default_policy(),
+        drift: Drift::default(),
+        required: false,
+        create_only: false,
+    })
+}
+
+fn way(slots: &Slots, slot: usize, rules: Chain) -> Way {
+    Way { rules, kind: slots.kind(slot).clone(), slot }
+}
+
+/// Rules over the fields of one side, and whether they look at any but the
+/// value itself.
+fn chain(specs: &[RuleSpec], slots: &mut Slots, diagnostics: &mut Diagnostics) -> (Option<Chain>, bool) {
+    let before = slots.asked;
+    let chain = Chain::compile(specs, &mut OfField(slots), diagnostics);
+    (chain, slots.asked > before)
+}
+
+/// Inside a rule, `value` is the field's own value.
+struct OfField<'a, 'b>(&'a mut Slots<'b>);
+
+impl Resolve for OfField<'_, '_> {
+    fn slot(&mut self, name: &str) -> Result<usize, Option<String>> {
+        self.0.slot(name)
+    }
+
+    fn has_value(&self) -> bool {
+        true
+    }
+}
+
+/// What arrives has to be of a kind that can be written, as far as kinds are
+/// known.
+fn meets(
+    read: &Both<Reading>,
+    toward: &Both<Option<Way>>,
+    slots: &Both<Slots>,
+    onward: Side,
+    spec: &FieldSpec,
+    diagnostics: &mut Diagnostics,
+) {
+    for side in Side::BOTH {
+        let Some(way) = &toward[side] else { continue };
+        let kind = match &read[side.other()] {
+            Reading::Slot(slot) => slots[side.other()].kind(*slot).clone(),
+            Reading::Template(_) => Kind::Text { max: None, padded: false },
+            _ => Kind::Any,
+        };
+        let arrives = way.rules.output_kind(&kind, diagnostics);
+        let place: &Place = match side {
+            _ if side == onward => spec.rules.last().map_or(&spec.place, |rule| &rule.place),
+            _ => &spec.place,
+        };
+        let field = slots[side].shape_field(way.slot);
+        if field.read_only {
+            let message = format!("`{}` of the {side} cannot be written", slots[side].name(way.slot));
+            let help = "give the field the other direction, or leave it out";
+            diagnostics.push(Diagnostic::error(Code::FIELD_READ_ONLY, place, message).help(help));
+        }
+        if !can_meet(&arrives, &way.kind) {
+            let message = format!(
+                "{} arrives at `{}`, which holds {}",
+                arrives.name(),
+                slots[side].name(way.slot),
+                way.kind.name()
+            );
+            let help = "a rule such as `date`, `decimal`, `boolean` or `map` brings it there";
+            diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, place, message).help(help));
+        }
+        if let Reading::Constant(value) = &read[side.other()]
+            && let Err(misfit) = way.kind.fit(Value::clone(value))
+        {
+            diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, place, misfit.message));
+        }
+    }
+}
+
+/// True unless no value of the one kind ever fits the other.
+fn can_meet(from: &Kind, to: &Kind) -> bool {
+    use Kind::{Any, Boolean, Bytes, Date, Decimal, Enum, Float, Instant, Integer, Interval, Json, List, LocalTime, Other, Text, Time, Uuid};
+    match (from, to) {
+        (Any | Json | Other(_), _) | (_, Any | Json | Other(_)) => true,
+        (List(from), List(to)) => can_meet(from, to),
+        (List(_), _) | (_, List(_)) => false,
+        (Bytes, to) => matches!(to, Bytes),
+        (from, Bytes) => matches!(from, Bytes),
+        // Text may hold anything that is written as text, and be read as it.
+        (Text { .. } | Enum { .. } | Uuid, Interval) => false,
+        (Text { .. } | Enum { .. } | Uuid, _) | (_, Text { .. } | Enum { .. }) => true,
+        (Boolean | Integer { .. } | Decimal { .. } | Float { .. }, Boolean | Integer { .. } | Decimal { .. } | Float { .. })
+        | (Date | LocalTime { .. }, Date | LocalTime { .. })
+        | (Instant { .. }, Instant { .. })
+        | (Time { .. }, Time { .. })
+        | (Interval, Interval) => true,
+        _ => false,
+    }
+}

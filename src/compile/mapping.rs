@@ -1,0 +1,164 @@
+//! A mapping as a whole becomes a program.
+
+use std::sync::Arc;
+
+use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
+use crate::compile::side::{self, Slots};
+use crate::compile::field;
+use crate::config::model::{FieldEntry, Mapping, Policy};
+use crate::connector::Description;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::record::{Both, Side, digest, Value};
+
+/// A mapping, compiled.
+#[derive(Debug)]
+pub struct Compiled {
+    pub program: Program,
+    /// For each field what it is and a digest of its rules, as the state keeps
+    /// them to notice edits of the mapping.
+    pub layout: Vec<(String, String)>,
+    /// What the readings of each side depend on besides the cursor.
+    pub filters: Both<String>,
+}
+
+/// Compiles a mapping against what its systems tell of its objects; offline,
+/// where nothing is told, every name is taken as it stands. All problems are
+/// reported; `None` where there was an error.
+pub fn compile(
+    mapping: &Mapping,
+    described: Both<Option<&Description>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Compiled> {
+    let mut found = Diagnostics::new();
+    let compiled = assemble(mapping, described, &mut found);
+    let failed = found.has_errors();
+    diagnostics.extend(found.into_sorted());
+    compiled.filter(|_| !failed)
+}
+
+fn assemble(
+    mapping: &Mapping,
+    described: Both<Option<&Description>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Compiled> {
+    let mut slots =
+        Both::new(Slots::new(Side::Source, described.source), Slots::new(Side::Target, described.target));
+    let mut fields: Vec<Option<FieldProgram>> = Vec::new();
+    for entry in &mapping.fields {
+        match entry {
+            FieldEntry::Field(spec) => fields.push(field::compile(mapping, spec, &mut slots, diagnostics)),
+            FieldEntry::Copy(spec) => {
+                fields.extend(spec.copy.iter().map(|name| field::copy(mapping, name, &mut slots, diagnostics)));
+            }
+        }
+    }
+    let complete = fields.iter().all(Option::is_some);
+    let fields: Vec<FieldProgram> = fields.into_iter().flatten().collect();
+    let writes = Both::from_fn(|side| fields.iter().any(|field| field.writes(side)));
+    let fills = |side: Side| {
+        let slots: Vec<Option<usize>> =
+            fields.iter().map(|field| field.toward[side].as_ref().map(|way| way.slot)).collect();
+        move |slot: usize| slots.iter().position(|filled| *filled == Some(slot))
+    };
+    let (fills_source, fills_target) = (fills(Side::Source), fills(Side::Target));
+    let Both { source, target } = slots;
+    let source = side::compile(mapping, source, fills_source, writes.source, diagnostics);
+    let target = side::compile(mapping, target, fills_target, writes.target, diagnostics);
+    let matching = matching(mapping, &fields);
+    let sides = Both::new(source?, target?);
+    if !complete {
+        return None;
+    }
+    newest_needs_stamps(mapping, &fields, &sides, diagnostics);
+    let first = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref()).map(|policy| policy.value);
+    let bases = bases(&fields);
+    let limits = mapping.limits.as_ref().map_or_else(Limits::default, |limits| Limits {
+        create: limits.create.as_ref().map(|limit| limit.value),
+        update: limits.update.as_ref().map(|limit| limit.value),
+        delete: limits.delete.as_ref().map(|limit| limit.value),
+    });
+    let grain = |side: Option<&Description>| side.map_or(0, |side| side.clock_grain_nanos);
+    let layout = fields.iter().map(|field| (identity(field, &sides), rules_digest(field))).collect();
+    let filters = Both::from_fn(|side| {
+        let access = &sides[side].access;
+        let start = access.start.as_ref().map(|(_, value)| value.to_string()).unwrap_or_default();
+        format!("{}\n{start}", access.filter.as_deref().unwrap_or_default())
+    });
+    let program = Program {
+        name: Arc::from(mapping.full_name.as_str()),
+        place: mapping.mapping.place.clone(),
+        sides,
+        fields,
+        matching,
+        first,
+        record_policy: mapping.default_policy(),
+        bases,
+        limits,
+        grain_nanos: grain(described.source).max(grain(described.target)),
+    };
+    Some(Compiled { program, layout, filters })
+}
+
+/// `match` names target fields. One that nothing fills is reported by the
+/// checks of the model.
+fn matching(mapping: &Mapping, fields: &[FieldProgram]) -> Vec<Vec<usize>> {
+    let position = |name: &str| fields.iter().position(|field| field.name == name);
+    mapping.match_on.iter().map(|names| names.iter().filter_map(|name| position(name)).collect()).collect()
+}
+
+fn newest_needs_stamps(
+    mapping: &Mapping,
+    fields: &[FieldProgram],
+    sides: &Both<crate::compile::SideProgram>,
+    diagnostics: &mut Diagnostics,
+) {
+    let first = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref());
+    let newest = fields.iter().find(|field| field.is_two_way() && field.policy == Policy::Newest);
+    let place = match (first.filter(|first| first.value == Policy::Newest), newest) {
+        (Some(first), _) => &first.place,
+        (None, Some(field)) => &field.place,
+        (None, None) => return,
+    };
+    for side in Side::BOTH {
+        if sides[side].modified.is_none() {
+            let message = format!("`newest` needs to know when a record of the {side} last changed");
+            let help = format!("give the {side} a `modified`, or a `cursor` that holds a time");
+            diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, place, message).help(help));
+        }
+    }
+}
+
+/// Digests are enough where everything flows to one side.
+fn bases(fields: &[FieldProgram]) -> BaseKind {
+    let writes = |side: Side| fields.iter().any(|field| field.writes(side));
+    match (writes(Side::Source), writes(Side::Target)) {
+        (false, true) => BaseKind::Digests { written: Side::Target },
+        (true, false) => BaseKind::Digests { written: Side::Source },
+        _ => BaseKind::Values,
+    }
+}
+
+/// What a field is, whatever its rules: what it is read from and what it fills.
+fn identity(field: &FieldProgram, sides: &Both<crate::compile::SideProgram>) -> String {
+    let of = |side: Side| {
+        let name = |slot: usize| sides[side].access.shape.fields[slot].name.to_string();
+        match (&field.toward[side], &field.read[side]) {
+            (Some(way), _) => name(way.slot),
+            (None, Reading::Slot(slot) | Reading::Computed { slot: Some(slot), .. }) => name(*slot),
+            (None, _) => String::new(),
+        }
+    };
+    format!("{} <-> {}", of(Side::Source), of(Side::Target))
+}
+
+fn rules_digest(field: &FieldProgram) -> String {
+    let reading = |side: Side| match &field.read[side] {
+        Reading::Constant(value) => format!("= {value}"),
+        Reading::Template(template) => template.text().to_owned(),
+        Reading::Computed { rules, .. } => rules.describe(),
+        Reading::Nothing | Reading::Slot(_) => String::new(),
+    };
+    let way = |side: Side| field.toward[side].as_ref().map_or_else(|| "-".to_owned(), |way| way.rules.describe());
+    let text = [reading(Side::Source), reading(Side::Target), way(Side::Source), way(Side::Target)].join("\n");
+    format!("{:032x}", digest([&Value::text(text)]))
+}

@@ -1,0 +1,174 @@
+//! The rules of one field, one after the other.
+
+use std::sync::Arc;
+
+use super::arguments::{Arguments, Reported};
+use super::{Back, LATER, RULES, Rule, RuleSpec, find};
+use crate::compile::Trouble;
+use crate::compile::expression::Resolve;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
+use crate::record::{Kind, Value};
+
+/// A built rule and where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    rule: Arc<dyn Rule>,
+    name: &'static str,
+    place: Place,
+    sees_null: bool,
+}
+
+impl Step {
+    /// Builds the rule that is written. `None` where it is wrong, which is then
+    /// said in `diagnostics`.
+    pub(crate) fn compile(spec: &RuleSpec, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Step> {
+        let Some(definition) = find(&spec.name) else {
+            diagnostics.push(unknown(spec));
+            return None;
+        };
+        let mut arguments = Arguments { spec, resolve, diagnostics };
+        let rule = arguments.check(definition).and_then(|()| (definition.build)(&mut arguments));
+        match rule {
+            Ok(rule) => Some(Step { sees_null: rule.sees_null(), rule, name: definition.name, place: spec.place.clone() }),
+            Err(Reported) => None,
+        }
+    }
+
+    pub(crate) fn apply(&self, value: Value, row: &[Value]) -> Result<Value, Box<Trouble>> {
+        self.rule.apply(value, row).map_err(|mut trouble| {
+            trouble.rule.get_or_insert(self.name);
+            trouble.place.get_or_insert_with(|| self.place.clone());
+            trouble
+        })
+    }
+
+    pub(crate) fn sees_null(&self) -> bool {
+        self.sees_null
+    }
+
+    pub(crate) fn slicer(&self) -> Option<fn(&str) -> &str> {
+        self.rule.slicer()
+    }
+}
+
+fn unknown(spec: &RuleSpec) -> Diagnostic {
+    let name = spec.name.value.as_str();
+    if LATER.contains(&name) {
+        return Diagnostic::error(Code::NOT_YET, &spec.name.place, format!("the rule `{name}` is not built yet"));
+    }
+    let error = Diagnostic::error(Code::UNKNOWN_RULE, &spec.name.place, format!("there is no rule `{name}`"));
+    match nearest(name, RULES.iter().map(|rule| rule.name).chain(LATER.iter().copied())) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error.help("`engine schema mapping` lists the rules"),
+    }
+}
+
+/// A rule that has no way back, and what it loses.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lossy {
+    pub rule: &'static str,
+    pub place: Place,
+    /// To be read after `it loses`.
+    pub what: String,
+    /// Places that show it, such as the two entries of a map.
+    pub related: Vec<(Place, String)>,
+}
+
+impl Lossy {
+    /// The diagnostic of a two-way field that has this rule and no `reverse`.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let code = if self.related.is_empty() { Code::LOSSY_RULE } else { Code::AMBIGUOUS_MAP };
+        let message = format!("`{}` has no way back: it loses {}", self.rule, self.what);
+        let mut error = Diagnostic::error(code, &self.place, message)
+            .help("give the field a `reverse` with the rules of the way back, or a `direction`");
+        error.related.clone_from(&self.related);
+        error
+    }
+}
+
+/// The rules of a field, built.
+#[derive(Debug, Clone, Default)]
+pub struct Chain {
+    steps: Vec<Step>,
+}
+
+impl Chain {
+    /// Builds the rules in the order written. All problems are reported;
+    /// `None` where there was one.
+    pub fn compile(
+        specs: &[RuleSpec],
+        resolve: &mut dyn Resolve,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Chain> {
+        let steps: Vec<Option<Step>> =
+            specs.iter().map(|spec| Step::compile(spec, resolve, diagnostics)).collect();
+        Some(Chain { steps: steps.into_iter().collect::<Option<_>>()? })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Carries a value through all rules. `row` is what [`Resolve`] gave slots
+    /// of; rules that know no other field do not look at it.
+    ///
+    /// # Errors
+    /// Where a rule does not take the value.
+    pub fn apply(&self, mut value: Value, row: &[Value]) -> Result<Value, Box<Trouble>> {
+        for step in &self.steps {
+            if step.sees_null || !value.is_null() {
+                value = step.apply(value, row)?;
+            }
+        }
+        Ok(value)
+    }
+
+    /// The way back.
+    ///
+    /// # Errors
+    /// Every rule that has none.
+    pub fn invert(&self) -> Result<Chain, Vec<Lossy>> {
+        let (mut steps, mut lossy) = (Vec::new(), Vec::new());
+        for step in self.steps.iter().rev() {
+            match step.rule.back() {
+                Back::Rule(rule) => steps.push(Step { sees_null: rule.sees_null(), rule, ..step.clone() }),
+                Back::Itself => {}
+                Back::Lost(what, related) => {
+                    lossy.push(Lossy { rule: step.name, place: step.place.clone(), what, related });
+                }
+            }
+        }
+        lossy.reverse();
+        if lossy.is_empty() { Ok(Chain { steps }) } else { Err(lossy) }
+    }
+
+    /// The normalising rules at the beginning: values are compared after them
+    /// and before all others.
+    pub fn normalising_prefix(&self) -> Chain {
+        let normalising = |step: &&Step| matches!(step.rule.back(), Back::Itself);
+        Chain { steps: self.steps.iter().take_while(normalising).cloned().collect() }
+    }
+
+    /// The kind that comes out where `input` goes in. A rule that does not take
+    /// what arrives is reported; what it would give is then not known.
+    pub fn output_kind(&self, input: &Kind, diagnostics: &mut Diagnostics) -> Kind {
+        let mut kind = input.clone();
+        for step in &self.steps {
+            kind = match step.rule.gives(&kind) {
+                Ok(kind) => kind,
+                Err(takes) => {
+                    let message = format!("`{}` takes {takes}, and what arrives is {}", step.name, kind.name());
+                    diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, &step.place, message));
+                    Kind::Any
+                }
+            };
+        }
+        kind
+    }
+
+    /// The steps in words, for `engine explain`; nothing for an empty chain.
+    pub fn describe(&self) -> String {
+        let steps: Vec<String> = self.steps.iter().map(|step| step.rule.describe()).collect();
+        steps.join(", then ")
+    }
+}

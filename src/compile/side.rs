@@ -1,0 +1,271 @@
+//! One side of a mapping: its slots, its key, how its changes are known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::compile::expression::{Expression, Resolve};
+use crate::compile::program::{DeletePolicy, DeletedWhen, SideProgram};
+use crate::config::model::{Cursor, Deleted, Mapping, Operation, SideSpec};
+use crate::config::model;
+use crate::config::tree::{At, Node};
+use crate::connector::{Access, Description};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use crate::record::{Field, Kind, Shape, Side, Value};
+
+/// Records in one batch of a reading.
+const BATCH: usize = 10_000;
+
+/// The slots of a side, allotted as its fields are first mentioned.
+pub(super) struct Slots<'a> {
+    pub side: Side,
+    described: Option<&'a Description>,
+    shape: Shape,
+    /// How often a rule or expression asked for a field.
+    pub asked: usize,
+}
+
+impl<'a> Slots<'a> {
+    pub(super) fn new(side: Side, described: Option<&'a Description>) -> Slots<'a> {
+        Slots { side, described, shape: Shape::default(), asked: 0 }
+    }
+
+    /// The slot of a field that the user wrote down.
+    pub(super) fn field(&mut self, name: &At<String>, diagnostics: &mut Diagnostics) -> Option<usize> {
+        match self.find(name) {
+            Ok(slot) => Some(slot),
+            Err(near) => {
+                let object = self.described.map_or("", |described| described.name.as_str());
+                let message = format!("`{object}` has no field `{}`", name.value);
+                let error = Diagnostic::error(Code::NO_SUCH_FIELD, &name.place, message);
+                diagnostics.push(match near {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error.help("`engine discover` lists its fields"),
+                });
+                None
+            }
+        }
+    }
+
+    /// By its exact name, else the only field that has it in other case.
+    fn find(&mut self, name: &str) -> Result<usize, Option<String>> {
+        if let Some(slot) = self.shape.slot(name) {
+            return Ok(slot);
+        }
+        let field = match self.described {
+            None => Field::new(name, Kind::Any),
+            Some(described) => {
+                let fields = &described.shape.fields;
+                let exact = fields.iter().find(|field| field.name == name);
+                let mut alike = fields.iter().filter(|field| field.name.to_lowercase() == name.to_lowercase());
+                match (exact, alike.next(), alike.next()) {
+                    (Some(field), ..) | (None, Some(field), None) => field.clone(),
+                    _ => {
+                        let near = nearest(name, fields.iter().map(|field| field.name.as_str()));
+                        return Err(near.map(str::to_owned));
+                    }
+                }
+            }
+        };
+        if let Some(slot) = self.shape.slot(&field.name) {
+            return Ok(slot);
+        }
+        self.shape.fields.push(field);
+        Ok(self.shape.len() - 1)
+    }
+
+    pub(super) fn kind(&self, slot: usize) -> &Kind {
+        &self.shape.fields[slot].kind
+    }
+
+    pub(super) fn name(&self, slot: usize) -> &str {
+        &self.shape.fields[slot].name
+    }
+
+    pub(super) fn shape_field(&self, slot: usize) -> &Field {
+        &self.shape.fields[slot]
+    }
+}
+
+impl Resolve for Slots<'_> {
+    fn slot(&mut self, name: &str) -> Result<usize, Option<String>> {
+        self.asked += 1;
+        self.find(name)
+    }
+}
+
+/// A scalar as a value: null, a truth, else its text as it stands.
+pub(super) fn literal(node: &Node) -> Option<Value> {
+    let scalar = node.as_scalar()?;
+    Some(if scalar.is_null() {
+        Value::Null
+    } else if let Some(truth) = scalar.as_bool() {
+        Value::Boolean(truth)
+    } else {
+        Value::text(&scalar.text)
+    })
+}
+
+/// A scalar as a value of this kind.
+pub(super) fn typed_literal(node: &Node, kind: &Kind, diagnostics: &mut Diagnostics) -> Option<Value> {
+    let Some(value) = literal(node) else {
+        diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &node.place, "a single value is expected here"));
+        return None;
+    };
+    match kind.fit(value) {
+        Ok(value) => Some(value),
+        Err(misfit) => {
+            diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &node.place, misfit.message));
+            None
+        }
+    }
+}
+
+/// Compiles a side once all fields have their slots. `None` where something is
+/// wrong, which is then said.
+pub(super) fn compile(
+    mapping: &Mapping,
+    mut slots: Slots,
+    key_fields: impl Fn(usize) -> Option<usize>,
+    writes: bool,
+    diagnostics: &mut Diagnostics,
+) -> Option<SideProgram> {
+    let side = slots.side;
+    let spec = spec(mapping, side);
+    let before = diagnostics.len();
+    let key = key(spec, &mut slots, diagnostics);
+    let cursor = spec.cursor.as_ref().and_then(|cursor| slots.field(&cursor.field, diagnostics));
+    let modified = match &spec.modified {
+        Some(name) => slots.field(name, diagnostics),
+        None => cursor.filter(|slot| slots.kind(*slot).is_time()),
+    };
+    let start = spec.start.as_ref().and_then(|start| {
+        let Some(slot) = modified.or(cursor) else {
+            let message = "`start` needs a `modified` or a `cursor` to compare with";
+            diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, &start.place, message));
+            return None;
+        };
+        match slots.kind(slot).fit(Value::text(&start.value)) {
+            Ok(value) => Some((slot, value)),
+            Err(misfit) => {
+                diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &start.place, misfit.message));
+                None
+            }
+        }
+    });
+    let filter = spec.filter.as_ref().and_then(|node| {
+        let text = node.text().map(str::to_owned);
+        if text.is_none() {
+            let message = format!("`where` of a SQL object is a text, and this is {}", node.kind());
+            diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &node.place, message));
+        }
+        text
+    });
+    let deleted = deleted(spec, &mut slots, diagnostics);
+    let when = mapping.when.as_ref().and_then(|when| {
+        let text = match side {
+            Side::Source => when.source.as_ref().or(when.both.as_ref()),
+            Side::Target => when.target.as_ref(),
+        };
+        text.and_then(|text| Expression::compile(text, &mut slots, diagnostics))
+    });
+    let deletes = deletes(mapping, side, &mut slots, diagnostics);
+    let overlap = match spec.cursor.as_ref().and_then(|cursor| cursor.overlap.as_ref()) {
+        Some(overlap) => overlap.value.0,
+        None if slots.described.is_some_and(|described| described.sees_open_transactions) => Duration::ZERO,
+        None => Cursor::DEFAULT_OVERLAP.0,
+    };
+    let operations = mapping.allow.as_ref().and_then(|allow| match side {
+        Side::Target => allow.to_target.as_ref(),
+        Side::Source => allow.to_source.as_ref(),
+    });
+    let allows = |operation| operations.is_none_or(|allowed| allowed.iter().any(|allowed| allowed.value == operation));
+    let reads = match side {
+        Side::Source => mapping.direction().writes_target(),
+        Side::Target => mapping.direction().writes_source(),
+    };
+    let writes = writes
+        && match side {
+            Side::Source => mapping.direction().writes_source(),
+            Side::Target => mapping.direction().writes_target(),
+        };
+    if diagnostics.len() > before && diagnostics.has_errors() {
+        return None;
+    }
+    let key_fields = key.iter().map(|slot| key_fields(*slot)).collect();
+    Some(SideProgram {
+        connection: spec.connection.value.clone(),
+        access: Access {
+            object: spec.object.value.clone(),
+            shape: Arc::new(slots.shape),
+            key,
+            cursor,
+            filter,
+            start,
+            batch: BATCH,
+        },
+        overlap,
+        modified,
+        deleted,
+        when,
+        read: reads,
+        may_create: writes && allows(Operation::Create),
+        may_update: writes && allows(Operation::Update),
+        deletes,
+        key_fields,
+    })
+}
+
+pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
+    match side {
+        Side::Source => &mapping.source,
+        Side::Target => &mapping.target,
+    }
+}
+
+fn key(spec: &SideSpec, slots: &mut Slots, diagnostics: &mut Diagnostics) -> Vec<usize> {
+    if !spec.key.is_empty() {
+        return spec.key.iter().filter_map(|name| slots.field(name, diagnostics)).collect();
+    }
+    let Some(described) = slots.described else { return Vec::new() };
+    if described.key.is_empty() {
+        let message = format!("`{}` has no primary key", described.name);
+        let help = "write `key:` with the fields that identify a record";
+        diagnostics.push(Diagnostic::error(Code::NO_KEY, &spec.object.place, message).help(help));
+    }
+    described.key.iter().filter_map(|name| slots.find(name).ok()).collect()
+}
+
+fn deleted(spec: &SideSpec, slots: &mut Slots, diagnostics: &mut Diagnostics) -> DeletedWhen {
+    let compiled = spec.deleted.as_ref().and_then(|deleted| match deleted {
+        Deleted::Mark { field, equals } => {
+            let slot = slots.field(field, diagnostics)?;
+            let kind = slots.kind(slot).clone();
+            Some(DeletedWhen::Mark { slot, equals: typed_literal(equals, &kind, diagnostics)? })
+        }
+        Deleted::When { when } => Expression::compile(when, slots, diagnostics).map(DeletedWhen::When),
+        Deleted::Sweep { sweep } => Some(DeletedWhen::Sweep(sweep.value.0)),
+    });
+    compiled.unwrap_or(DeletedWhen::Unknown)
+}
+
+/// What happens on this side when the other side's record is gone.
+fn deletes(mapping: &Mapping, side: Side, slots: &mut Slots, diagnostics: &mut Diagnostics) -> DeletePolicy {
+    let policy = mapping.deletes.as_ref().and_then(|deletes| match side {
+        Side::Target => deletes.to_target.as_ref(),
+        Side::Source => deletes.to_source.as_ref(),
+    });
+    match policy.map(|policy| &policy.value) {
+        None | Some(model::DeletePolicy::Ignore) => DeletePolicy::Ignore,
+        Some(model::DeletePolicy::Propagate) => DeletePolicy::Propagate,
+        Some(model::DeletePolicy::Set(values)) => DeletePolicy::Set(
+            values
+                .iter()
+                .filter_map(|(name, node)| {
+                    let slot = slots.field(name, diagnostics)?;
+                    let kind = slots.kind(slot).clone();
+                    Some((slot, typed_literal(node, &kind, diagnostics)?))
+                })
+                .collect(),
+        ),
+    }
+}

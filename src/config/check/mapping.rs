@@ -1,0 +1,238 @@
+//! Checks of a mapping's sides, policies and schedule.
+
+use super::field::{can_conflict, needs_times};
+use crate::config::decode::not_yet;
+use crate::config::environment::has_references;
+use crate::config::model::{Connection, Limit, Mapping, Policy, Schedule, SideSpec};
+use crate::config::tree::At;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use chrono::TimeZone;
+
+pub(super) fn check(
+    mapping: &Mapping,
+    source: Option<&Connection>,
+    target: Option<&Connection>,
+    diagnostics: &mut Diagnostics,
+) {
+    let direction = mapping.direction();
+    check_side(&mapping.source, source, direction.writes_source(), diagnostics);
+    check_side(&mapping.target, target, direction.writes_target(), diagnostics);
+    check_both_sides(mapping, source, target, diagnostics);
+    check_names(mapping, diagnostics);
+    check_allow(mapping, diagnostics);
+    check_conflicts(mapping, diagnostics);
+    check_deletes(mapping, diagnostics);
+    check_limits(mapping, diagnostics);
+    check_when(mapping, diagnostics);
+    if let Some(schedule) = &mapping.schedule {
+        check_schedule(schedule, diagnostics);
+    }
+}
+
+fn idle(place: &Place, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(Code::IDLE_POLICY, place, message)
+}
+
+fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, diagnostics: &mut Diagnostics) {
+    let filter = side.filter.as_ref();
+    let texts = [Some(&side.connection), Some(&side.object), side.start.as_ref()].into_iter().flatten();
+    let texts = texts.map(|text| (text.as_str(), &text.place));
+    for (text, place) in texts.chain(filter.and_then(|filter| Some((filter.text()?, &filter.place)))) {
+        if has_references(text) {
+            diagnostics.push(not_yet(place, "`${…}` in a mapping"));
+        }
+    }
+    for (at, name) in side.key.iter().enumerate() {
+        if let Some(first) = side.key[..at].iter().find(|first| first.value == name.value) {
+            let diagnostic = Diagnostic::error(Code::BAD_VALUE, &name.place, format!("`{}` stands twice", name.value));
+            diagnostics.push(diagnostic.related(&first.place, "it stands here first"));
+        }
+    }
+    if let Some(start) = &side.start
+        && side.modified.is_none()
+        && side.cursor.is_none()
+    {
+        let message = "`start` needs `modified` or `cursor`";
+        let help = "name the field that says when a record was last changed";
+        diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &start.place, message).help(help));
+    }
+    let Some(connection) = connection else { return };
+    // All connectors of this version speak SQL.
+    if let Some(filter) = filter
+        && !filter.text().is_some_and(|text| !text.trim().is_empty())
+    {
+        let message = format!("`where` is a condition of SQL, but {} stands here", filter.kind());
+        let help = "write it as text: `where: \"status = 'open'\"`";
+        diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &filter.place, message).help(help));
+    }
+    if let Some((name, _)) = connection.objects.iter().find(|(name, _)| name.value == side.object.value)
+        && written
+    {
+        let message = format!("`{}` is a query and cannot be written", side.object.value);
+        let help = "turn `direction` round, or name a table";
+        let diagnostic = Diagnostic::error(Code::READ_ONLY, &side.object.place, message).help(help);
+        diagnostics.push(diagnostic.related(&name.place, "the query is declared here"));
+    }
+}
+
+fn check_both_sides(
+    mapping: &Mapping,
+    source: Option<&Connection>,
+    target: Option<&Connection>,
+    diagnostics: &mut Diagnostics,
+) {
+    let (Some(source), Some(target)) = (source, target) else { return };
+    if std::ptr::eq(source, target) && mapping.source.object.value == mapping.target.object.value {
+        let message = "both sides are the same object";
+        let diagnostic = Diagnostic::warning(Code::BAD_VALUE, &mapping.target.object.place, message);
+        diagnostics.push(diagnostic.related(&mapping.source.object.place, "the source stands here"));
+    }
+}
+
+fn check_names(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    if let Some(was) = mapping.was.as_ref().filter(|was| was.value == mapping.mapping.value) {
+        let message = "`was` is the name the mapping has now";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &was.place, message).help("leave it out"));
+    }
+}
+
+fn check_allow(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    let Some(allow) = &mapping.allow else { return };
+    let direction = mapping.direction();
+    let sides = [
+        ("target", &allow.to_target, direction.writes_target()),
+        ("source", &allow.to_source, direction.writes_source()),
+    ];
+    for (side, operations, written) in sides {
+        if let Some(first) = operations.iter().flatten().next()
+            && !written
+        {
+            let message = format!("`to_{side}`, but the {side} is never written");
+            let help = "leave it out, or make the mapping `bidirectional`";
+            diagnostics.push(idle(&first.place, message).help(help));
+        }
+    }
+}
+
+fn check_conflicts(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    let Some(conflicts) = &mapping.conflicts else { return };
+    if let Some(default) = &conflicts.default {
+        if can_conflict(mapping) {
+            check_policy(default, mapping, diagnostics);
+        } else {
+            let message = "`conflicts` in a mapping whose fields all go one way";
+            let help = "leave `default` out; `drift: conflict` makes edits on the other side conflicts";
+            diagnostics.push(idle(&default.place, message).help(help));
+        }
+    }
+    if let Some(first) = &conflicts.first {
+        if first.value == Policy::SumDeltas {
+            let message = "`sum_deltas` where two records meet for the first time";
+            let help = "nothing was agreed yet that could have changed; write `source`, `target` or another policy";
+            diagnostics.push(idle(&first.place, message).help(help));
+        }
+        check_policy(first, mapping, diagnostics);
+    }
+}
+
+/// Whether a policy finds what it needs on both sides.
+pub(super) fn check_policy(policy: &At<Policy>, mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    if !needs_times(policy.value) {
+        return;
+    }
+    for (word, side) in [("source", &mapping.source), ("target", &mapping.target)] {
+        if side.modified.is_none() && side.cursor.is_none() {
+            let message = format!("`newest`, but nothing tells when the {word} was changed");
+            let help = format!("set `modified` of the {word} to the field with the time of the last change");
+            let diagnostic = idle(&policy.place, message).help(help);
+            diagnostics.push(diagnostic.related(&side.place, format!("the {word} stands here")));
+        }
+    }
+}
+
+fn check_deletes(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    let Some(deletes) = &mapping.deletes else { return };
+    let direction = mapping.direction();
+    let ways = [
+        ("target", "source", &deletes.to_target, direction.writes_target(), &mapping.source),
+        ("source", "target", &deletes.to_source, direction.writes_source(), &mapping.target),
+    ];
+    for (side, from, policy, written, read) in ways {
+        let Some(policy) = policy.as_ref().filter(|policy| policy.acts()) else { continue };
+        if !written {
+            let message = format!("`to_{side}`, but the {side} is never written");
+            let help = "leave it out, or make the mapping `bidirectional`";
+            diagnostics.push(idle(&policy.place, message).help(help));
+        } else if let (Some(cursor), None) = (&read.cursor, &read.deleted) {
+            let message = format!("deletes on the {from} are not noticed: it is read by its cursor");
+            let help = format!(
+                "say under `deleted` of the {from} how they are known: `{{ field: …, equals: … }}` or `{{ sweep: 24h }}`"
+            );
+            let diagnostic = Diagnostic::error(Code::UNSEEN_DELETES, &policy.place, message).help(help);
+            diagnostics.push(diagnostic.related(&cursor.place, format!("the {from}'s cursor stands here")));
+        }
+    }
+}
+
+fn check_limits(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    let Some(limits) = &mapping.limits else { return };
+    let all = [
+        ("create", &limits.create, "leave `create` out of `allow`"),
+        ("update", &limits.update, "leave `update` out of `allow`"),
+        ("delete", &limits.delete, "write `deletes: ignore`, which is the default"),
+    ];
+    for (name, limit, help) in all {
+        let Some(limit) = limit else { continue };
+        if matches!(limit.value, Limit::Count(0)) || matches!(limit.value, Limit::Percent(percent) if percent.is_zero())
+        {
+            let message = format!("a limit of nothing on `{name}`");
+            let help = format!("to forbid it, {help}");
+            diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &limit.place, message).help(help));
+        }
+    }
+}
+
+fn check_when(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+    let Some(when) = &mapping.when else { return };
+    if when.both.is_none() && when.source.is_none() && when.target.is_none() {
+        let message = "`when` says nothing";
+        let help = "write an expression, or `{ source: …, target: … }`";
+        diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &when.place, message).help(help));
+    }
+    let direction = mapping.direction();
+    for (side, expression, read) in
+        [("source", &when.source, direction.writes_target()), ("target", &when.target, direction.writes_source())]
+    {
+        if let Some(expression) = expression
+            && !read
+        {
+            let message = format!("`when` of the {side}, from which nothing is carried over");
+            diagnostics.push(idle(&expression.place, message).help("leave it out"));
+        }
+    }
+}
+
+fn check_schedule(schedule: &Schedule, diagnostics: &mut Diagnostics) {
+    match (&schedule.every, &schedule.cron) {
+        (Some(every), Some(cron)) => {
+            let diagnostic = Diagnostic::error(Code::EXCLUSIVE, &cron.place, "`cron` beside `every`");
+            diagnostics.push(diagnostic.help("keep one of them").related(&every.place, "`every` stands here"));
+        }
+        (None, None) if schedule.after.is_empty() => {
+            let message = "a schedule needs `every`, `cron` or `after`";
+            diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &schedule.place, message));
+        }
+        _ => {}
+    }
+    if let (Some(timezone), None) = (&schedule.timezone, &schedule.cron) {
+        diagnostics.push(idle(&timezone.place, "`timezone` without `cron`").help("leave it out"));
+    }
+    if let Some(cron) = &schedule.cron {
+        // Any day does: the pattern comes in no year, or in some.
+        let day = chrono::Utc.with_ymd_and_hms(2024, 1, 1, 0, 0, 0).single().expect("the date exists");
+        if cron.pattern.find_next_occurrence(&day, true).is_err() {
+            let message = format!("`{}` fits no day in any year", cron.pattern.as_str());
+            diagnostics.push(Diagnostic::error(Code::NEVER_DUE, &cron.place, message));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Checks that need more than one setting, and no knowledge of rules.
+//!
+//! What a single setting may hold is checked where it is read, in
+//! [`model`](super::model); what rules, expressions and systems allow is
+//! checked by `compile`. Start reading at [`project`].
+
+mod connection;
+mod field;
+mod mapping;
+
+use super::model::Mapping;
+use super::project::{Project, join, levels};
+use super::tree::At;
+use super::{model::Connection, order};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest, quoted};
+use std::collections::HashSet;
+
+/// Checks everything in a project.
+pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
+    for connection in &project.connections {
+        connection::check(connection, diagnostics);
+    }
+    let mut used = HashSet::new();
+    for mapping in &project.mappings {
+        let mut find = |name: &At<String>, diagnostics: &mut Diagnostics| {
+            used.extend(levels(&mapping.namespace).map(|level| join(level, name)).find(|full_name| {
+                project.declared.iter().any(|known| join(&known.namespace, &known.name) == *full_name)
+            }));
+            connection_of(project, mapping, name, diagnostics)
+        };
+        let source = find(&mapping.source.connection, diagnostics);
+        let target = find(&mapping.target.connection, diagnostics);
+        mapping::check(mapping, source, target, diagnostics);
+        field::check(mapping, diagnostics);
+    }
+    after(project, diagnostics);
+    // Where a document could not be read, it may be the one that uses them.
+    if project.complete {
+        unused(project, &used, diagnostics);
+    }
+}
+
+/// The connection a side names; what is not there is reported.
+fn connection_of<'a>(
+    project: &'a Project,
+    mapping: &Mapping,
+    name: &At<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a Connection> {
+    if name.is_empty() || super::environment::has_references(name) {
+        return None;
+    }
+    let visible: Vec<&str> = project
+        .declared
+        .iter()
+        .filter(|known| levels(&mapping.namespace).any(|level| level == known.namespace))
+        .map(|known| known.name.value.as_str())
+        .collect();
+    if visible.contains(&name.value.as_str()) {
+        return project.connection(&mapping.namespace, name);
+    }
+    let elsewhere = project.declared.iter().find(|known| known.name.value == name.value);
+    let help = if let Some(near) = nearest(name, visible.iter().copied()) {
+        format!("did you mean `{near}`?")
+    } else if let Some(known) = elsewhere {
+        let folder = &known.namespace;
+        format!("the one in `{folder}` is seen only there; move it to a folder above both")
+    } else if visible.is_empty() {
+        "there are no connections here; declare it under `connections:`".to_owned()
+    } else {
+        format!("known here: {}", quoted(&visible))
+    };
+    let message = format!("there is no connection `{}`", name.value);
+    diagnostics.push(Diagnostic::error(Code::UNKNOWN_CONNECTION, &name.place, message).help(help));
+    None
+}
+
+fn unused(project: &Project, used: &HashSet<String>, diagnostics: &mut Diagnostics) {
+    for known in project.declared.iter().filter(|known| known.inside) {
+        if !used.contains(&join(&known.namespace, &known.name)) {
+            let message = format!("no mapping uses the connection `{}`", known.name.value);
+            diagnostics.push(Diagnostic::warning(Code::UNUSED_NAME, &known.name.place, message));
+        }
+    }
+}
+
+/// For each mapping the mappings it runs after, as far as they are known.
+pub(super) fn after_edges(project: &Project) -> Vec<Vec<usize>> {
+    let edge = |mapping: &Mapping| {
+        let names = mapping.schedule.iter().flat_map(|schedule| &schedule.after);
+        names.filter_map(|name| project.find_mapping(&mapping.namespace, name)).collect()
+    };
+    project.mappings.iter().map(edge).collect()
+}
+
+/// Reports names under `after` that nothing has, and circles.
+fn after(project: &Project, diagnostics: &mut Diagnostics) {
+    for mapping in &project.mappings {
+        for name in mapping.schedule.iter().flat_map(|schedule| &schedule.after) {
+            if project.find_mapping(&mapping.namespace, name).is_some() || !project.is_whole() {
+                continue;
+            }
+            let known = project.mappings.iter().flat_map(|known| [known.full_name.as_str(), known.mapping.as_str()]);
+            let message = format!("there is no mapping `{}` to run after", name.value);
+            let mut diagnostic = Diagnostic::error(Code::UNKNOWN_AFTER, &name.place, message);
+            if let Some(near) = nearest(name, known.filter(|known| *known != mapping.mapping.value)) {
+                diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+            }
+            diagnostics.push(diagnostic);
+        }
+    }
+    for circle in order::sort(&after_edges(project)).1 {
+        let mappings: Vec<&Mapping> = circle.iter().map(|index| &project.mappings[*index]).collect();
+        // Where each names the next one; the last names the first.
+        let mut steps = mappings.iter().enumerate().filter_map(|(at, mapping)| {
+            let next = mappings[(at + 1) % mappings.len()];
+            let names = mapping.schedule.iter().flat_map(|schedule| &schedule.after);
+            let name = names.into_iter().find(|name| {
+                project
+                    .find_mapping(&mapping.namespace, name)
+                    .is_some_and(|index| std::ptr::eq(&raw const project.mappings[index], next))
+            })?;
+            Some((*mapping, next, name))
+        });
+        let Some((first, next, name)) = steps.next() else { continue };
+        let message = if mappings.len() == 1 {
+            format!("`{}` would run after itself", first.full_name)
+        } else {
+            format!("`{}` and `{}` would run after each other", first.full_name, next.full_name)
+        };
+        let mut diagnostic = Diagnostic::error(Code::AFTER_CYCLE, &name.place, message).help("remove one `after`");
+        for (mapping, next, name) in steps {
+            let word = format!("`{}` runs after `{}`", mapping.full_name, next.full_name);
+            diagnostic = diagnostic.related(&name.place, word);
+        }
+        diagnostics.push(diagnostic);
+    }
+}

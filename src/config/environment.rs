@@ -1,0 +1,273 @@
+//! `${NAME}` in a setting, and where its value comes from.
+//!
+//! Owns the grammar of references, the `.env` file and the only reading of the
+//! process environment. The model keeps references as they are written: they
+//! are checked with the project and resolved when a connection is opened, so
+//! that a project can be checked with none of them set.
+
+use super::decode::not_yet;
+use super::tree::At;
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A part of a text with references.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece<'a> {
+    Literal(&'a str),
+    Variable { name: &'a str, default: Option<&'a str> },
+}
+
+/// What is wrong with a reference.
+#[derive(Debug, PartialEq, Eq)]
+enum Problem<'a> {
+    Unclosed,
+    /// `secret:`, `file:` or `var.`, which a later version reads.
+    Later(&'a str),
+    BadName(&'a str),
+}
+
+/// Cuts a text at its references. `$` without a brace is an ordinary character.
+fn pieces(text: &str) -> Vec<Result<Piece<'_>, Problem<'_>>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if at > 0 {
+            pieces.push(Ok(Piece::Literal(&rest[..at])));
+        }
+        let inside = &rest[at + 2..];
+        let Some(end) = inside.find('}') else {
+            pieces.push(Err(Problem::Unclosed));
+            return pieces;
+        };
+        pieces.push(reference(&inside[..end]));
+        rest = &inside[end + 1..];
+    }
+    if !rest.is_empty() {
+        pieces.push(Ok(Piece::Literal(rest)));
+    }
+    pieces
+}
+
+fn reference(inside: &str) -> Result<Piece<'_>, Problem<'_>> {
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    if ["secret:", "file:", "var."].iter().any(|prefix| inside.starts_with(prefix)) {
+        return Err(Problem::Later(inside));
+    }
+    if is_name(name) { Ok(Piece::Variable { name, default }) } else { Err(Problem::BadName(name)) }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// True where a text reads the environment, or tries to.
+pub fn has_references(text: &str) -> bool {
+    text.contains("${")
+}
+
+/// Checks how the references of a text are written, without reading any.
+pub(crate) fn check(text: &At<String>, diagnostics: &mut Diagnostics) {
+    for problem in pieces(text).into_iter().filter_map(Result::err) {
+        report(&problem, &text.place, diagnostics);
+    }
+}
+
+/// The text with each reference replaced. `environment` tells the value of a
+/// variable; an empty one counts as unset where there is a default. `None`
+/// where something was reported.
+pub fn resolve(
+    text: &At<String>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    let mut out = Some(String::with_capacity(text.len()));
+    let mut add = |part: Option<&str>| match (&mut out, part) {
+        (Some(out), Some(part)) => out.push_str(part),
+        _ => out = None,
+    };
+    for piece in pieces(text) {
+        match piece {
+            Ok(Piece::Literal(literal)) => add(Some(literal)),
+            Ok(Piece::Variable { name, default }) => match (environment(name), default) {
+                (Some(value), Some(default)) if value.is_empty() => add(Some(default)),
+                (Some(value), _) => add(Some(&value)),
+                (None, Some(default)) => add(Some(default)),
+                (None, None) => {
+                    let message = format!("the environment variable `{name}` is not set");
+                    let help = format!("set it, write it into `.env`, or give a default: `${{{name}:-…}}`");
+                    diagnostics.push(Diagnostic::error(Code::UNSET_VARIABLE, &text.place, message).help(help));
+                    add(None);
+                }
+            },
+            Err(problem) => {
+                report(&problem, &text.place, diagnostics);
+                add(None);
+            }
+        }
+    }
+    out
+}
+
+fn report(problem: &Problem<'_>, place: &Place, diagnostics: &mut Diagnostics) {
+    diagnostics.push(match problem {
+        Problem::Unclosed => {
+            Diagnostic::error(Code::BAD_REFERENCE, place, "a `${` without its `}`").help("write `${NAME}`")
+        }
+        Problem::Later(inside) => not_yet(place, &format!("`${{{inside}}}`")),
+        Problem::BadName(name) => {
+            let message = format!("`{name}` is not the name of an environment variable");
+            Diagnostic::error(Code::BAD_REFERENCE, place, message)
+                .help("write `${NAME}` or `${NAME:-default}`, with letters, digits and `_` in the name")
+        }
+    });
+}
+
+/// The environment of a project: the process's, and a `.env` file behind it.
+#[derive(Default)]
+pub struct Environment {
+    file: HashMap<String, String>,
+}
+
+impl Environment {
+    /// Reads the `.env` in a project's folder, or else the one beside that folder.
+    pub fn load(root: &Path, diagnostics: &mut Diagnostics) -> Environment {
+        let beside = root.parent().map(|parent| parent.join(".env"));
+        for path in std::iter::once(root.join(".env")).chain(beside) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => return Environment { file: parse_file(&Arc::from(path), &text, diagnostics) },
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let message = format!("cannot read `{}`: {error}", path.display());
+                    diagnostics.push(Diagnostic::nowhere(Code::FILE_REFUSED, message));
+                    return Environment::default();
+                }
+            }
+        }
+        Environment::default()
+    }
+
+    /// The value of a variable; the process's own come first.
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub fn get(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().or_else(|| self.file.get(name).cloned())
+    }
+}
+
+/// The variables of a `.env` file: `NAME=value` lines, `export` before them or
+/// not; `#` starts a comment; single quotes keep everything, double quotes know
+/// `\n`, `\t`, `\"` and `\\`.
+fn parse_file(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> HashMap<String, String> {
+    let mut variables = HashMap::new();
+    let mut byte = 0;
+    for (index, line) in text.split('\n').enumerate() {
+        let start = Position { line: to_u32(index + 1), column: 1, byte: to_u32(byte) };
+        byte += line.len() + 1;
+        let entry = line.strip_prefix('\u{feff}').unwrap_or(line).trim();
+        if entry.is_empty() || entry.starts_with('#') {
+            continue;
+        }
+        let entry = entry.strip_prefix("export ").unwrap_or(entry);
+        let pair = entry.split_once('=').map(|(name, value)| (name.trim(), unquoted(value.trim())));
+        match pair {
+            Some((name, Some(value))) if is_name(name) => {
+                variables.insert(name.to_owned(), value);
+            }
+            _ => {
+                let place = Place::new(file.clone(), Span { start, end: start });
+                let message = "a line of `.env` that is not `NAME=value`";
+                let help = "write a name of letters, digits and `_`, an equals sign, and the value, quoted or not";
+                diagnostics.push(Diagnostic::error(Code::BAD_REFERENCE, &place, message).help(help));
+            }
+        }
+    }
+    variables
+}
+
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// A value without its quotes, or `None` where they do not close.
+fn unquoted(value: &str) -> Option<String> {
+    let tail_is_comment = |tail: &str| tail.trim_start().is_empty() || tail.trim_start().starts_with('#');
+    if let Some(inside) = value.strip_prefix('\'') {
+        let (text, tail) = inside.split_once('\'')?;
+        return tail_is_comment(tail).then(|| text.to_owned());
+    }
+    let Some(inside) = value.strip_prefix('"') else {
+        return Some(value.split(" #").next().unwrap_or_default().trim_end().to_owned());
+    };
+    let mut text = String::new();
+    let mut characters = inside.chars();
+    loop {
+        match characters.next()? {
+            '"' => return tail_is_comment(characters.as_str()).then_some(text),
+            '\\' => match characters.next()? {
+                'n' => text.push('\n'),
+                't' => text.push('\t'),
+                other @ ('"' | '\\' | '$') => text.push(other),
+                other => text.extend(['\\', other]),
+            },
+            other => text.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> At<String> {
+        At::new(text.to_owned(), Place::new(Arc::from(Path::new("a.yaml")), Span::default()))
+    }
+
+    fn resolved(text: &str) -> Result<String, String> {
+        let mut diagnostics = Diagnostics::new();
+        let known = |name: &str| match name {
+            "HOST" => Some("db".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        let out = resolve(&at(text), &known, &mut diagnostics);
+        out.ok_or_else(|| diagnostics.iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn references_are_replaced() {
+        assert_eq!(resolved("postgres://${HOST}/${NAME:-crm}"), Ok("postgres://db/crm".into()));
+        assert_eq!(resolved("${EMPTY:-x}|${EMPTY}|${NONE:-}"), Ok("x||".into()));
+        assert_eq!(resolved("pa$$word $HOST {x}"), Ok("pa$$word $HOST {x}".into()));
+        assert_eq!(resolved("${HOST:-é}}"), Ok("db}".into()));
+    }
+
+    #[test]
+    fn every_bad_reference_is_reported() {
+        assert_eq!(
+            resolved("${NONE} ${1} ${secret:a} ${"),
+            Err("the environment variable `NONE` is not set; `1` is not the name of an environment variable; \
+                 `${secret:a}` comes in a later version; a `${` without its `}`"
+                .into())
+        );
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read() {
+        let text = "# all\nA=1\nexport B = two words # comment\r\nC='it is # $this'\nD=\"a\\nb\\\"\" # x\nE=\nbroken\n2=3\nF='x";
+        let mut diagnostics = Diagnostics::new();
+        let variables = parse_file(&Arc::from(Path::new(".env")), text, &mut diagnostics);
+        let get = |name: &str| variables.get(name).map(String::as_str);
+        assert_eq!(
+            [get("A"), get("B"), get("C"), get("D"), get("E"), get("F")],
+            [Some("1"), Some("two words"), Some("it is # $this"), Some("a\nb\""), Some(""), None]
+        );
+        let lines: Vec<u32> = diagnostics.iter().filter_map(|d| d.place.as_ref().map(Place::line)).collect();
+        assert_eq!(lines, [7, 8, 9]);
+    }
+}

@@ -1,0 +1,254 @@
+//! One pair of objects, and what goes between them.
+
+use super::field::FieldEntry;
+use super::or_text;
+use super::policy::{Allow, Conflicts, Deletes, Direction, Drift, Limits, Operation, Policy};
+use super::schedule::Schedule;
+use super::side::SideSpec;
+use crate::config::decode::{Table, boolean, choice, given_name, list, mismatch, name, text};
+use crate::config::tree::{At, Content, Node};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+
+/// One pair of objects with its fields, rules, policies and schedule.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Mapping {
+    /// The name with its namespace: `acme/customers`.
+    #[schemars(skip)]
+    pub full_name: String,
+    /// The folder below the project, with slashes; empty at the top.
+    #[schemars(skip)]
+    pub namespace: String,
+    /// The whole document.
+    #[schemars(skip)]
+    pub place: Place,
+    /// The mapping's name, unique in its folder. It is stored with every link,
+    /// so that a renamed mapping names its former one in `was`.
+    #[schemars(example = &"customers")]
+    pub mapping: At<String>,
+    /// A line that says what the mapping does. Default: none.
+    #[schemars(example = &"ERP customers <-> CRM customers")]
+    pub description: Option<At<String>>,
+    /// The former name of the mapping, when it was renamed: its links and
+    /// cursors are taken over. Default: none.
+    #[schemars(example = &"clientes")]
+    pub was: Option<At<String>>,
+    /// Whether the mapping runs. Default: `true`.
+    pub enabled: Option<At<bool>>,
+    /// The side called source.
+    pub source: SideSpec,
+    /// The side called target.
+    pub target: SideSpec,
+    /// Which way values go. Default: `source_to_target`.
+    #[schemars(example = &"bidirectional")]
+    pub direction: Option<At<Direction>>,
+    /// Which writes each side is subject to. Default: both, create and update.
+    pub allow: Option<Allow>,
+    /// When the mapping runs by itself. Default: only when it is asked for.
+    pub schedule: Option<Schedule>,
+    /// The target fields that identify a record which has no link yet. `[a, b]`
+    /// means both together; `[[a], [b, c]]` means a, and where that finds
+    /// nothing b and c together. Default: none.
+    #[schemars(rename = "match", with = "MatchSchema", default)]
+    pub match_on: Vec<Vec<At<String>>>,
+    /// An expression over the fields of the side that is read; records for
+    /// which it is false are skipped and counted. Default: none.
+    #[schemars(example = &"A1_NOME != ''")]
+    pub when: Option<When>,
+    /// What goes where, field by field.
+    pub fields: Vec<FieldEntry>,
+    /// Who wins where both sides changed. Default: nobody, the field waits.
+    pub conflicts: Option<Conflicts>,
+    /// What a record deleted on one side does to the other. Default: nothing.
+    pub deletes: Option<Deletes>,
+    /// How much one run may change before it stops.
+    pub limits: Option<Limits>,
+}
+
+impl Mapping {
+    /// Reads a mapping document. What is missing or wrong is reported and left
+    /// empty, so that the rest can be checked as well.
+    pub(crate) fn decode(node: &Node, namespace: &str, diagnostics: &mut Diagnostics) -> Option<Mapping> {
+        let mut table = Table::open(node, "a mapping", diagnostics)?;
+        table.later(&[
+            "approve",
+            "batch",
+            "for_each",
+            "let",
+            "lookups",
+            "notify",
+            "requires",
+            "tests",
+            "then",
+            "vars",
+            "write_back",
+        ]);
+        let place = node.place.clone();
+        let mapping = table.required("mapping", given_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
+        let full_name =
+            if namespace.is_empty() { mapping.value.clone() } else { format!("{namespace}/{}", mapping.value) };
+        let model = Mapping {
+            full_name,
+            namespace: namespace.to_owned(),
+            mapping,
+            description: table.optional("description", text),
+            was: table.optional("was", given_name),
+            enabled: table.optional("enabled", boolean),
+            source: table.required("source", SideSpec::decode).unwrap_or_else(|| SideSpec::absent(&place)),
+            target: table.required("target", SideSpec::decode).unwrap_or_else(|| SideSpec::absent(&place)),
+            direction: table.optional("direction", choice),
+            allow: table.optional("allow", Allow::decode),
+            schedule: table.optional("schedule", Schedule::decode),
+            match_on: table.optional("match", alternatives).unwrap_or_default(),
+            when: table.optional("when", When::decode),
+            fields: table.required("fields", fields).unwrap_or_default(),
+            conflicts: table.optional("conflicts", Conflicts::decode),
+            deletes: table.optional("deletes", Deletes::decode),
+            limits: table.optional("limits", Limits::decode),
+            place,
+        };
+        table.finish();
+        Some(model)
+    }
+
+    /// The direction that is meant.
+    pub fn direction(&self) -> Direction {
+        self.direction.as_ref().map_or_else(Direction::default, |direction| direction.value)
+    }
+
+    /// Whether the mapping runs.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.as_ref().is_none_or(|enabled| enabled.value)
+    }
+
+    /// Whether records may be created on a side that the direction writes.
+    pub fn may_create(&self, on_target: bool) -> bool {
+        let side = |allow: &Allow| if on_target { allow.to_target.clone() } else { allow.to_source.clone() };
+        let allowed = self.allow.as_ref().and_then(side);
+        allowed.is_none_or(|operations| operations.iter().any(|operation| operation.value == Operation::Create))
+    }
+
+    /// The policy of fields that have none of their own.
+    pub fn default_policy(&self) -> Policy {
+        let written = self.conflicts.as_ref().and_then(|conflicts| conflicts.default.as_ref());
+        written.map_or_else(Policy::default, |policy| policy.value)
+    }
+
+    /// The policy of a first meeting, for fields with this `conflict` of their own.
+    pub fn first_policy(&self, own: Option<Policy>) -> Policy {
+        let written = self.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref());
+        written.map_or_else(|| own.unwrap_or_else(|| self.default_policy()), |policy| policy.value)
+    }
+}
+
+impl super::FieldSpec {
+    /// The direction that is meant within this mapping: an entry with
+    /// `template` or `value` goes towards the field it fills.
+    pub fn direction(&self, mapping: &Mapping) -> Direction {
+        match (&self.direction, &self.source, &self.target) {
+            (Some(direction), _, _) => direction.value,
+            (None, None, Some(_)) => Direction::SourceToTarget,
+            (None, Some(_), None) => Direction::TargetToSource,
+            _ => mapping.direction(),
+        }
+    }
+
+    /// The policy that is meant within this mapping.
+    pub fn policy(&self, mapping: &Mapping) -> Policy {
+        self.conflict.as_ref().map_or_else(|| mapping.default_policy(), |policy| policy.value)
+    }
+
+    /// What is done about drift.
+    pub fn drift(&self) -> Drift {
+        self.drift.as_ref().map_or_else(Drift::default, |drift| drift.value)
+    }
+}
+
+fn fields(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<FieldEntry>> {
+    list(node, diagnostics, FieldEntry::decode)
+}
+
+fn alternatives(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Vec<At<String>>>> {
+    let Some(items) = node.as_list() else {
+        return list(node, diagnostics, name).map(|all| vec![all]);
+    };
+    if items.is_empty() {
+        let message = "`match` names no field";
+        diagnostics.push(
+            Diagnostic::error(Code::BAD_VALUE, &node.place, message).help("name a target field, or leave `match` out"),
+        );
+        return None;
+    }
+    let lists = items.iter().filter(|item| item.as_list().is_some()).count();
+    if lists == 0 {
+        return Some(vec![list(node, diagnostics, name)?]);
+    }
+    let mut all = Vec::new();
+    for item in items {
+        match item.as_list() {
+            Some([]) => {
+                diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &item.place, "an alternative that names no field"));
+            }
+            Some(_) => all.extend(list(item, diagnostics, name)),
+            None => {
+                let help = "write `[[a], [b, c]]` for a, else b and c";
+                diagnostics.push(mismatch(item, "each alternative of `match` is a list").help(help));
+            }
+        }
+    }
+    Some(all)
+}
+
+/// The two forms of `match`.
+struct MatchSchema;
+
+impl JsonSchema for MatchSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Match".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let fields = json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+        json_schema!({
+            "anyOf": [fields, { "type": "array", "items": fields, "minItems": 1 }],
+            "examples": [["tax_id"], [["tax_id"], ["name", "postal_code"]]]
+        })
+    }
+}
+
+/// Which records are carried over: one expression, or one for each side.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = or_text)]
+pub struct When {
+    #[schemars(skip)]
+    pub place: Place,
+    /// The one expression, where no side is named.
+    #[schemars(skip)]
+    pub both: Option<At<String>>,
+    /// The expression for records read from the source.
+    #[schemars(example = &"A1_NOME != ''")]
+    pub source: Option<At<String>>,
+    /// The expression for records read from the target.
+    #[schemars(example = &"active")]
+    pub target: Option<At<String>>,
+}
+
+impl When {
+    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<When> {
+        let place = node.place.clone();
+        if let Content::Scalar(_) = &node.content {
+            return Some(When { place, both: Some(text(node, diagnostics)?), source: None, target: None });
+        }
+        let mut table = Table::open(node, "`when`", diagnostics)?;
+        let source = table.optional("source", text);
+        let target = table.optional("target", text);
+        table.finish();
+        Some(When { place, both: None, source, target })
+    }
+}

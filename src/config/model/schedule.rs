@@ -1,0 +1,48 @@
+//! When a mapping runs by itself.
+
+use super::scalar::{Cron, Duration, Timezone};
+use crate::config::decode::{Table, names};
+use crate::config::tree::{At, Node};
+use crate::diagnostic::{Diagnostics, Place};
+use schemars::JsonSchema;
+
+/// When a mapping runs under `engine run` without `--once`.
+///
+/// With `every` or `cron`, and any `after`; with `after` alone it runs
+/// whenever those mappings have run.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Schedule {
+    #[schemars(skip)]
+    pub place: Place,
+    /// The time from the start of one run to the start of the next, such as
+    /// `30s`, `5m` or `1h30m`. A run that takes longer is not overlapped.
+    #[schemars(example = &"5m")]
+    pub every: Option<At<Duration>>,
+    /// A cron pattern instead of `every`: minute, hour, day of the month, month
+    /// and day of the week.
+    #[schemars(example = &"0 6,12,18 * * *")]
+    pub cron: Option<At<Cron>>,
+    /// The zone in which `cron` is meant, by its IANA name. Default: `UTC`.
+    #[schemars(example = &"America/Sao_Paulo")]
+    pub timezone: Option<At<Timezone>>,
+    /// The mappings that run before this one where both are due. They are
+    /// named as seen from this mapping's folder. Default: none.
+    #[schemars(default, example = ["sellers"])]
+    pub after: Vec<At<String>>,
+}
+
+impl Schedule {
+    pub(crate) fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Schedule> {
+        let mut table = Table::open(node, "a schedule", diagnostics)?;
+        let schedule = Schedule {
+            place: node.place.clone(),
+            every: table.optional("every", Duration::decode_positive),
+            cron: table.optional("cron", Cron::decode),
+            timezone: table.optional("timezone", Timezone::decode),
+            after: table.optional("after", names).unwrap_or_default(),
+        };
+        table.finish();
+        Some(schedule)
+    }
+}

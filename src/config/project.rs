@@ -1,0 +1,286 @@
+//! A project: the files below a folder, read and checked.
+//!
+//! Owns which document is what, namespaces, and the lookup of names. What a
+//! user wrote wrongly is collected; what could be read is there beside it.
+//! Opens no connection. Start reading at [`Project::load`].
+
+use super::decode::{Table, not_yet};
+use super::files::{self, Found};
+use super::model::{Connection, Mapping};
+use super::tree::{At, Node};
+use super::{check, order, yaml};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest, quoted};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Everything below a folder, or in one file, that a user wrote.
+#[derive(Debug, Default)]
+pub struct Project {
+    /// What was asked for, as the user wrote it.
+    pub path: PathBuf,
+    /// The project's folder: `path`, or a folder above it that has a state.
+    pub root: PathBuf,
+    /// The mappings below `path`, in the order of files and documents.
+    pub mappings: Vec<Mapping>,
+    /// The connections that these mappings can see, and others below `path`.
+    pub connections: Vec<Connection>,
+    sources: BTreeMap<Arc<Path>, Arc<str>>,
+    /// Every connection that is written, also where it could not be read.
+    pub(super) declared: Vec<Declared>,
+    /// True where `path` is a folder, and each document below it could be told
+    /// for what it is.
+    pub(super) complete: bool,
+    connection_index: HashMap<String, usize>,
+    mapping_index: HashMap<String, usize>,
+}
+
+/// The name of a connection that is written somewhere.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) name: At<String>,
+    pub(super) namespace: String,
+    /// False where it stands above the path that was asked for.
+    pub(super) inside: bool,
+}
+
+/// Folders of a project that hold something else than connections and mappings.
+const LATER_FOLDERS: &[&str] = &["connectors", "environments"];
+
+impl Project {
+    /// Reads and checks a folder, or one file. Always a project: what could
+    /// not be read is missing in it, and reported.
+    pub fn load(path: &Path, diagnostics: &mut Diagnostics) -> Project {
+        if !path.exists() {
+            let message = format!("there is no folder or file `{}`", path.display());
+            diagnostics.push(Diagnostic::nowhere(Code::FILE_REFUSED, message));
+            return Project { path: path.to_owned(), root: path.to_owned(), ..Project::default() };
+        }
+        let (root, below_root) = files::root(path);
+        let mut project = Project { path: path.to_owned(), root, complete: path.is_dir(), ..Project::default() };
+        for found in files::find(path, &project.root, &below_root, diagnostics) {
+            project.read(&found, diagnostics);
+        }
+        project.index(diagnostics);
+        check::project(&project, diagnostics);
+        project
+    }
+
+    fn read(&mut self, found: &Found, diagnostics: &mut Diagnostics) {
+        let file: Arc<Path> = Arc::from(found.path.as_path());
+        let start = Position { line: 1, column: 1, byte: 0 };
+        let top = Place::new(file.clone(), Span { start, end: start });
+        let folder = found.namespace.split('/').next().unwrap_or_default();
+        if LATER_FOLDERS.contains(&folder) {
+            diagnostics.push(not_yet(&top, &format!("a file in the folder `{folder}`")));
+            return;
+        }
+        let bytes = match files::read(&found.path) {
+            Ok(bytes) => bytes,
+            Err(message) => {
+                self.complete = false;
+                diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top, message));
+                return;
+            }
+        };
+        // Above the path that was asked for only connections are of interest.
+        let mut unheard = Diagnostics::new();
+        let heard = if found.inside { &mut *diagnostics } else { &mut unheard };
+        let before = heard.len();
+        let Some(text) = yaml::text_of(&file, bytes, heard) else {
+            self.complete &= !found.inside;
+            return;
+        };
+        let documents = yaml::parse(&file, &text, heard);
+        self.complete &= heard.len() == before || !found.inside;
+        self.sources.insert(file, text.into());
+        for document in documents {
+            match kind(&document) {
+                Kind::Connections => self.add_connections(&document, found, diagnostics),
+                _ if !found.inside => {}
+                Kind::Mapping => self.mappings.extend(Mapping::decode(&document, &found.namespace, diagnostics)),
+                Kind::Refused(diagnostic) => {
+                    self.complete = false;
+                    diagnostics.push(*diagnostic);
+                }
+            }
+        }
+    }
+
+    fn add_connections(&mut self, document: &Node, found: &Found, diagnostics: &mut Diagnostics) {
+        let Some(mut table) = Table::open(document, "a document of connections", diagnostics) else { return };
+        table.later(&["lookups", "vars"]);
+        let entries = table.node("connections");
+        table.finish();
+        let Some(entries) = entries.and_then(|node| super::decode::entries(node, "`connections`", diagnostics)) else {
+            self.complete = false;
+            return;
+        };
+        for (key, value) in entries {
+            let Some(name) = super::decode::given_name(key, diagnostics) else { continue };
+            let (namespace, inside) = (found.namespace.clone(), found.inside);
+            self.declared.push(Declared { name: name.clone(), namespace, inside });
+            self.connections.extend(Connection::decode(name, value, &found.namespace, diagnostics));
+        }
+    }
+
+    /// Fills the indexes and reports names that stand twice.
+    fn index(&mut self, diagnostics: &mut Diagnostics) {
+        let mut first: HashMap<String, &Place> = HashMap::new();
+        for declared in &self.declared {
+            let full_name = join(&declared.namespace, &declared.name);
+            same_name("connection", &full_name, &declared.name.place, &mut first, diagnostics);
+        }
+        first.clear();
+        for mapping in self.mappings.iter().filter(|mapping| !mapping.mapping.is_empty()) {
+            same_name("mapping", &mapping.full_name, &mapping.mapping.place, &mut first, diagnostics);
+        }
+        for (index, connection) in self.connections.iter().enumerate() {
+            self.connection_index.entry(connection.full_name()).or_insert(index);
+        }
+        for (index, mapping) in self.mappings.iter().enumerate() {
+            self.mapping_index.entry(mapping.full_name.clone()).or_insert(index);
+        }
+    }
+
+    /// The connection of this name as seen from a namespace: its own first,
+    /// then those above.
+    pub fn connection(&self, namespace: &str, name: &str) -> Option<&Connection> {
+        let index = levels(namespace).find_map(|level| self.connection_index.get(&join(level, name)))?;
+        self.connections.get(*index)
+    }
+
+    /// The mapping of this full name.
+    pub fn mapping(&self, full_name: &str) -> Option<&Mapping> {
+        self.mapping_index.get(full_name).and_then(|index| self.mappings.get(*index))
+    }
+
+    /// The index in `mappings` of a mapping named as seen from a namespace.
+    pub(super) fn find_mapping(&self, namespace: &str, name: &str) -> Option<usize> {
+        levels(namespace).find_map(|level| self.mapping_index.get(&join(level, name))).copied()
+    }
+
+    /// The mappings in an order in which each comes after those it names under
+    /// `schedule.after`; otherwise as they stand in `mappings`.
+    pub fn in_order(&self) -> Vec<&Mapping> {
+        let edges = check::after_edges(self);
+        order::sort(&edges).0.into_iter().map(|index| &self.mappings[index]).collect()
+    }
+
+    /// The text of a file that was read, without a byte order mark: what the
+    /// byte offsets of its places count in.
+    pub fn source_text(&self, file: &Path) -> Option<&str> {
+        self.sources.get(file).map(|text| &**text)
+    }
+
+    /// The files that were read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.sources.keys().map(|file| &**file)
+    }
+
+    /// True where all mappings of the project were read, not a part of them.
+    pub(super) fn is_whole(&self) -> bool {
+        self.root == self.path
+    }
+}
+
+/// A path written in a file, which is relative to that file's folder.
+pub fn relative_to(place: &Place, path: &str) -> PathBuf {
+    match place.file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.join(path),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// A namespace, then the one around it, up to the project's own.
+pub(super) fn levels(namespace: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(namespace), |level| {
+        if level.is_empty() { None } else { Some(level.rsplit_once('/').map_or("", |(above, _)| above)) }
+    })
+}
+
+/// A name in a namespace.
+pub(super) fn join(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+fn same_name<'a>(
+    what: &str,
+    full_name: &str,
+    place: &'a Place,
+    first: &mut HashMap<String, &'a Place>,
+    diagnostics: &mut Diagnostics,
+) {
+    if let Some(first) = first.get(full_name) {
+        let message = format!("a second {what} `{full_name}`");
+        let diagnostic = Diagnostic::error(Code::SAME_NAME, place, message);
+        diagnostics.push(diagnostic.help("give it another name").related(first, "the first one stands here"));
+    } else {
+        first.insert(full_name.to_owned(), place);
+    }
+}
+
+enum Kind {
+    Connections,
+    Mapping,
+    Refused(Box<Diagnostic>),
+}
+
+/// What a document is, by the settings at its top.
+fn kind(document: &Node) -> Kind {
+    let refused = |diagnostic: Diagnostic| Kind::Refused(Box::new(diagnostic));
+    let expected = "a document starts with `connections:` or with `mapping:` and its name";
+    let Some(entries) = document.as_map() else {
+        let message = format!("neither connections nor a mapping, but {}", document.kind());
+        return refused(Diagnostic::error(Code::WRONG_TYPE, &document.place, message).help(expected));
+    };
+    let key = |name: &str| entries.iter().map(|(key, _)| key).find(|key| key.text() == Some(name));
+    if let (Some(connections), Some(mapping)) = (key("connections"), key("mapping")) {
+        let (first, second) =
+            if connections.place.span < mapping.place.span { (connections, mapping) } else { (mapping, connections) };
+        let message = "one document holds connections or a mapping, not both";
+        let diagnostic = Diagnostic::error(Code::EXCLUSIVE, &second.place, message);
+        let help = "put a line with `---` between the two, or use two files";
+        return refused(diagnostic.help(help).related(&first.place, "the other one starts here"));
+    }
+    if key("connections").is_some() {
+        return Kind::Connections;
+    }
+    if ["mapping", "source", "target", "fields"].iter().any(|name| key(name).is_some()) {
+        return Kind::Mapping;
+    }
+    let (first, name) = entries.first().map_or((document, ""), |(key, _)| (key, key.text().unwrap_or_default()));
+    if matches!(name, "lookups" | "vars") {
+        return refused(not_yet(&first.place, &format!("`{name}`")));
+    }
+    let names = entries.iter().filter_map(|(key, _)| Some((key, key.text()?)));
+    for (key, name) in names {
+        if let Some(near) = nearest(name, ["connections", "mapping"]) {
+            let message = format!("a document has no setting `{name}`");
+            let diagnostic = Diagnostic::error(Code::UNKNOWN_NAME, &key.place, message);
+            return refused(diagnostic.help(format!("did you mean `{near}`?")));
+        }
+    }
+    let known = quoted(&["connections", "mapping"]);
+    let message = format!("neither connections nor a mapping: {known} is missing");
+    refused(Diagnostic::error(Code::MISSING_NAME, &document.place, message).help(expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_left_step_by_step() {
+        assert_eq!(levels("a/b/c").collect::<Vec<_>>(), ["a/b/c", "a/b", "a", ""]);
+        assert_eq!(levels("").collect::<Vec<_>>(), [""]);
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_they_stand_in() {
+        let place = |file: &str| Place::new(Arc::from(Path::new(file)), Span::default());
+        assert_eq!(relative_to(&place("mappings/acme/c.yaml"), "demo.sql"), Path::new("mappings/acme/demo.sql"));
+        assert_eq!(relative_to(&place("c.yaml"), "data/demo.db"), Path::new("data/demo.db"));
+        assert_eq!(relative_to(&place("m/c.yaml"), "/var/x.db"), Path::new("/var/x.db"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Listings as statements, the same in every dialect.
+
+use super::statement::{all_of, quote};
+use crate::connector::Listing;
+
+/// An opened object as SQL text.
+pub(super) struct Selection {
+    /// The table as `FROM` takes it.
+    pub(super) table: String,
+    /// Its last part, quoted: what its columns are qualified with. The table
+    /// gets no alias, so that a `where` may name it too.
+    pub(super) qualifier: String,
+    /// The column of each slot, as it is compared and ordered.
+    pub(super) columns: Vec<String>,
+    /// The column of each slot, as it is selected (a type that travels as
+    /// text is cast).
+    pub(super) selected: Vec<String>,
+    pub(super) key: Vec<usize>,
+    pub(super) cursor: Option<usize>,
+    /// `where` and `start` as one condition.
+    pub(super) within: String,
+}
+
+/// One statement of a listing.
+pub(super) struct Statement {
+    pub(super) sql: String,
+    /// The slots it selects, in order.
+    pub(super) slots: Vec<usize>,
+    /// Whether its rows carry a cursor value that counts for `reached`.
+    pub(super) moves_cursor: bool,
+}
+
+impl Selection {
+    /// `"table"."column"`.
+    pub(super) fn qualified(&self, name: &str) -> String {
+        format!("{}.{}", self.qualifier, quote(name))
+    }
+
+    /// The statements of a listing, one after the other. `from` is the
+    /// condition on the cursor, where the listing has one.
+    pub(super) fn listing(&self, listing: &Listing, from: Option<&str>) -> Vec<Statement> {
+        let everything: Vec<usize> = (0..self.columns.len()).collect();
+        let key = || self.key.iter().map(|slot| self.columns[*slot].as_str());
+        match (listing, self.cursor) {
+            (Listing::Keys, _) => vec![self.statement(self.key.clone(), &[], key(), false)],
+            (Listing::Changes { .. }, Some(cursor)) => {
+                let column = &self.columns[cursor];
+                let there = format!("{column} IS NOT NULL");
+                let conditions = [self.within.as_str(), from.unwrap_or(&there)];
+                let order = std::iter::once(column.as_str()).chain(key());
+                let nulls = format!("{column} IS NULL");
+                vec![
+                    self.statement(everything.clone(), &conditions, order, true),
+                    self.statement(everything, &[self.within.as_str(), &nulls], key(), false),
+                ]
+            }
+            (Listing::Full | Listing::Changes { .. }, _) => {
+                vec![self.statement(everything, &[self.within.as_str()], key(), false)]
+            }
+        }
+    }
+
+    fn statement<'a>(
+        &self,
+        slots: Vec<usize>,
+        conditions: &[&str],
+        order: impl Iterator<Item = &'a str>,
+        moves_cursor: bool,
+    ) -> Statement {
+        let selected: Vec<&str> = slots.iter().map(|slot| self.selected[*slot].as_str()).collect();
+        let order = order.collect::<Vec<_>>().join(", ");
+        let order = if order.is_empty() { order } else { format!(" ORDER BY {order}") };
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {}{order}",
+            selected.join(", "),
+            self.table,
+            all_of(conditions.iter().copied()),
+        );
+        Statement { sql, slots, moves_cursor }
+    }
+}

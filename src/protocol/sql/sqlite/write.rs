@@ -1,0 +1,404 @@
+//! Writes to a SQLite table, a batch in one transaction.
+//!
+//! The write lock is held from `begin` on, so a batch first looks at the rows
+//! it is about, decides each change by what stands there, and then makes the
+//! changes: nobody can come between. Afterwards it looks again, which tells
+//! what triggers, defaults and affinity made of what was sent.
+
+use std::collections::HashMap;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::super::statement::{quote, safe};
+use super::super::write::{Form, forms, rounds};
+use super::fault;
+use super::read::Opened;
+use crate::connector::{Action, Change, Fault, Outcome, Refusal, Scope, Writing};
+use crate::record::{Value, same};
+
+/// Rows in one INSERT at most.
+const ROWS: usize = 500;
+
+/// Parameters in one statement at most: SQLite takes 32,766.
+const PARAMETERS: usize = 30_000;
+
+pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fault> {
+    let doing = object.doing("writing to");
+    let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+    let pool = object.inner.pool(&doing).await?;
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let keys =
+        if allot == 0 { Vec::new() } else { allot_keys(object, &mut transaction, allot).await.map_err(failed)? };
+    Ok(Batch { object, transaction, keys })
+}
+
+/// Keys as SQLite itself would give them: the next row numbers, or what the
+/// key columns' defaults come to. Empty where a key slot has neither.
+async fn allot_keys(
+    object: &Opened,
+    transaction: &mut Transaction<'static, Sqlite>,
+    count: usize,
+) -> Result<Vec<Vec<Value>>, sqlx::Error> {
+    let table = &object.table;
+    let place =
+        |slot: &usize| table.columns.iter().position(|column| column.field.name == object.columns[*slot].field.name);
+    let places: Option<Vec<usize>> = object.access.key.iter().map(place).collect();
+    let Some(places) = places.filter(|places| !places.is_empty()) else { return Ok(Vec::new()) };
+    if let ([place], Some(number)) = (places.as_slice(), table.row_number)
+        && *place == number
+    {
+        let sql = format!(
+            "SELECT coalesce(max({}), 0) FROM {}",
+            object.selection.columns[object.access.key[0]], object.selection.table
+        );
+        let largest: i64 = sqlx::query_scalar(safe(sql)).fetch_one(&mut **transaction).await?;
+        // AUTOINCREMENT never gives a number again, not even a deleted row's.
+        let counted: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
+            .fetch_one(&mut **transaction)
+            .await?;
+        let given: i64 = if counted {
+            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?1")
+                .bind(&table.name)
+                .fetch_one(&mut **transaction)
+                .await?
+        } else {
+            0
+        };
+        let first = largest.max(given).max(0);
+        return Ok((1..)
+            .map_while(|step: i64| first.checked_add(step))
+            .take(count)
+            .map(|key| vec![Value::Integer(key)])
+            .collect());
+    }
+    let defaults: Option<Vec<&str>> = places.iter().map(|place| table.defaults[*place].as_deref()).collect();
+    let Some(defaults) = defaults else { return Ok(Vec::new()) };
+    let defaults: Vec<String> = defaults.iter().map(|default| format!("({default})")).collect();
+    let sql = format!(
+        "WITH RECURSIVE engine_count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM engine_count WHERE n < {count}) \
+         SELECT {} FROM engine_count",
+        defaults.join(", ")
+    );
+    let rows = sqlx::query(safe(sql)).persistent(false).fetch_all(&mut **transaction).await?;
+    rows.iter()
+        .map(|row| {
+            object
+                .access
+                .key
+                .iter()
+                .enumerate()
+                .map(|(index, slot)| {
+                    object.columns[*slot].read(row.try_get_raw(index)?).map_err(|why| sqlx::Error::Decode(why.into()))
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// One batch of writes, its transaction open.
+pub(super) struct Batch<'o> {
+    object: &'o Opened,
+    transaction: Transaction<'static, Sqlite>,
+    keys: Vec<Vec<Value>>,
+}
+
+impl Writing for Batch<'_> {
+    fn token(&self) -> Option<String> {
+        None
+    }
+
+    fn keys(&self) -> &[Vec<Value>] {
+        &self.keys
+    }
+
+    fn write<'a>(mut self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let doing = self.object.doing("writing to");
+            let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+            let mut outcomes = vec![None; changes.len()];
+            for members in rounds(changes) {
+                self.round(changes, members, &mut outcomes).await.map_err(failed)?;
+            }
+            let Batch { transaction, .. } = *self;
+            transaction.commit().await.map_err(|error| match &error {
+                // SQLite says why it would not commit; the transaction is rolled back with its connection.
+                sqlx::Error::Database(_) if fault::is_busy(&error) || fault::refusal(&error).is_some() => failed(error),
+                _ => failed(error).maybe_applied(),
+            })?;
+            Ok(outcomes.into_iter().map(|outcome| outcome.expect("each change has been dealt with")).collect())
+        })
+    }
+}
+
+impl Batch<'_> {
+    /// Makes the changes of one round, no two of which have the same key.
+    async fn round(
+        &mut self,
+        changes: &[Change],
+        members: Vec<usize>,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), sqlx::Error> {
+        let standing = self.look(changes, &members, |change| Some(change.key.clone())).await?;
+        let mut open = Vec::with_capacity(members.len());
+        for index in members {
+            let rows = standing.get(&index).map_or(&[][..], Vec::as_slice);
+            outcomes[index] = decide(&changes[index], rows);
+            if outcomes[index].is_none() {
+                open.push(index);
+            }
+        }
+        for (form, members) in forms(changes, &open) {
+            if form.action == Action::Create && form.keyed {
+                let width = form.key.len() + form.set.len();
+                let rows = ROWS.min(PARAMETERS / width.max(1)).max(1);
+                for chunk in members.chunks(rows) {
+                    self.create(changes, &form, chunk, outcomes).await?;
+                }
+            } else {
+                for index in members {
+                    outcomes[index] = Some(self.change(&changes[index], &form).await?);
+                }
+            }
+        }
+        self.tell_stored(changes, &open, outcomes).await
+    }
+
+    /// The rows that stand under the keys of these changes.
+    async fn look(
+        &mut self,
+        changes: &[Change],
+        members: &[usize],
+        key: impl Fn(&Change) -> Option<Vec<Value>>,
+    ) -> Result<HashMap<usize, Vec<Vec<Value>>>, sqlx::Error> {
+        let width = self.object.access.key.len();
+        let (indexes, probes): (Vec<usize>, Vec<Vec<Value>>) = members
+            .iter()
+            .filter_map(|index| Some((*index, key(&changes[*index]).filter(|key| key.len() == width)?)))
+            .unzip();
+        let found =
+            self.object.find(&mut self.transaction, &self.object.access.key, &probes, Scope::Everything).await?;
+        let mut rows: HashMap<usize, Vec<Vec<Value>>> = HashMap::with_capacity(found.batch.len());
+        for (position, probe) in found.probes.iter().enumerate() {
+            rows.entry(indexes[*probe]).or_default().push(found.batch.row(position).to_vec());
+        }
+        Ok(rows)
+    }
+
+    /// Creates rows by one INSERT; where that fails, in halves, until the
+    /// record at fault is alone.
+    fn create<'a>(
+        &'a mut self,
+        changes: &'a [Change],
+        form: &'a Form,
+        members: &'a [usize],
+        outcomes: &'a mut [Option<Outcome>],
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        async move {
+            let slots: Vec<usize> = self.object.access.key.iter().chain(&form.set).copied().collect();
+            let mut arguments = SqliteArguments::default();
+            for index in members {
+                let change = &changes[*index];
+                for (slot, value) in
+                    slots.iter().zip(change.key.iter().chain(change.set.iter().map(|(_, value)| value)))
+                {
+                    self.object.columns[*slot].store(value).bind(&mut arguments);
+                }
+            }
+            let row = format!("({})", vec!["?"; slots.len()].join(", "));
+            let sql = format!(
+                "INSERT INTO {} ({}) VALUES {}",
+                self.object.selection.table,
+                self.names(&slots),
+                vec![row; members.len()].join(", ")
+            );
+            match self.attempt(sql, arguments).await? {
+                Ok(_) => {
+                    for index in members {
+                        outcomes[*index] = Some(Outcome::Done { key: changes[*index].key.clone(), stored: None });
+                    }
+                }
+                Err(refusal) => match members {
+                    [only] => outcomes[*only] = Some(Outcome::Refused(refusal)),
+                    several => {
+                        let (first, second) = several.split_at(several.len() / 2);
+                        self.create(changes, form, first, outcomes).await?;
+                        self.create(changes, form, second, outcomes).await?;
+                    }
+                },
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Makes one change by a statement of its own.
+    async fn change(&mut self, change: &Change, form: &Form) -> Result<Outcome, sqlx::Error> {
+        let object = self.object;
+        let mut arguments = SqliteArguments::default();
+        let key_slots = &object.access.key;
+        let stored_key = |arguments: &mut SqliteArguments| {
+            for (slot, value) in key_slots.iter().zip(&change.key) {
+                object.columns[*slot].store(value).bind(arguments);
+            }
+        };
+        let by_key = || {
+            key_slots
+                .iter()
+                .map(|slot| format!("{} = ?", object.selection.columns[*slot]))
+                .collect::<Vec<_>>()
+                .join(" AND ")
+        };
+        let table = &object.selection.table;
+        let bind_set = |arguments: &mut SqliteArguments| {
+            for (slot, value) in &change.set {
+                object.columns[*slot].store(value).bind(arguments);
+            }
+        };
+        let sql = match change.action {
+            Action::Delete => {
+                stored_key(&mut arguments);
+                format!("DELETE FROM {table} WHERE {}", by_key())
+            }
+            // Nothing to write: the conditions held, and that is all.
+            Action::Update if form.set.is_empty() => {
+                return Ok(Outcome::Done { key: change.key.clone(), stored: None });
+            }
+            Action::Update => {
+                bind_set(&mut arguments);
+                stored_key(&mut arguments);
+                let set: Vec<String> =
+                    form.set.iter().map(|slot| format!("{} = ?", quote(&object.columns[*slot].field.name))).collect();
+                format!("UPDATE {table} SET {} WHERE {}", set.join(", "), by_key())
+            }
+            Action::Create => {
+                let given: Vec<usize> =
+                    key_slots.iter().zip(&form.key).filter(|(_, there)| **there).map(|(slot, _)| *slot).collect();
+                for (slot, value) in
+                    key_slots.iter().zip(&change.key).filter(|(_, value)| !matches!(value, Value::Missing))
+                {
+                    object.columns[*slot].store(value).bind(&mut arguments);
+                }
+                bind_set(&mut arguments);
+                let slots: Vec<usize> = given.iter().chain(&form.set).copied().collect();
+                let returned: Vec<String> =
+                    key_slots.iter().map(|slot| quote(&object.columns[*slot].field.name)).collect();
+                let values = if slots.is_empty() {
+                    "DEFAULT VALUES".into()
+                } else {
+                    format!("({}) VALUES ({})", self.names(&slots), vec!["?"; slots.len()].join(", "))
+                };
+                format!("INSERT INTO {table} {values} RETURNING {}", returned.join(", "))
+            }
+        };
+        Ok(match self.attempt(sql, arguments).await? {
+            Err(refusal) => Outcome::Refused(refusal),
+            Ok(row) => {
+                let key = match (change.action, row) {
+                    (Action::Create, Some(row)) => {
+                        let (_, values) = object.decode(&row, 0, key_slots)?;
+                        key_slots.iter().map(|slot| values[*slot].clone()).collect()
+                    }
+                    (Action::Update, _) => new_key(change, key_slots),
+                    _ => change.key.clone(),
+                };
+                Outcome::Done { key, stored: None }
+            }
+        })
+    }
+
+    /// Runs one statement under a savepoint: a refusal leaves nothing of it.
+    async fn attempt(
+        &mut self,
+        sql: String,
+        arguments: SqliteArguments,
+    ) -> Result<Result<Option<sqlx::sqlite::SqliteRow>, Refusal>, sqlx::Error> {
+        // A statement that breaks a constraint undoes itself (the default of
+        // `ON CONFLICT`); one that a trigger ends with RAISE(FAIL) does not.
+        let triggers = self.object.table.has_triggers;
+        if triggers {
+            sqlx::query("SAVEPOINT engine_change").execute(&mut *self.transaction).await?;
+        }
+        let done = sqlx::query_with(safe(sql), arguments).fetch_optional(&mut *self.transaction).await;
+        let (done, end) = match done {
+            Ok(row) => (Ok(row), "RELEASE engine_change"),
+            Err(error) => match fault::refusal(&error) {
+                Some(refusal) => (Err(refusal), "ROLLBACK TO engine_change"),
+                None => return Err(error),
+            },
+        };
+        if triggers {
+            sqlx::query(end).execute(&mut *self.transaction).await?;
+        }
+        Ok(done)
+    }
+
+    /// Fills in what stands in the rows that were written.
+    async fn tell_stored(
+        &mut self,
+        changes: &[Change],
+        members: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), sqlx::Error> {
+        let written: Vec<usize> = members
+            .iter()
+            .copied()
+            .filter(|index| {
+                changes[*index].action != Action::Delete && matches!(outcomes[*index], Some(Outcome::Done { .. }))
+            })
+            .collect();
+        let keys: HashMap<usize, Vec<Value>> = written
+            .iter()
+            .filter_map(|index| match &outcomes[*index] {
+                Some(Outcome::Done { key, .. }) => Some((*index, key.clone())),
+                _ => None,
+            })
+            .collect();
+        let width = self.object.access.key.len();
+        let (indexes, probes): (Vec<usize>, Vec<Vec<Value>>) =
+            keys.into_iter().filter(|(_, key)| key.len() == width).unzip();
+        let found =
+            self.object.find(&mut self.transaction, &self.object.access.key, &probes, Scope::Everything).await?;
+        for (position, probe) in found.probes.iter().enumerate() {
+            let row = found.batch.row(position);
+            let key = self.object.access.key.iter().map(|slot| row[*slot].clone()).collect();
+            outcomes[indexes[*probe]] = Some(Outcome::Done { key, stored: Some(row.to_vec()) });
+        }
+        Ok(())
+    }
+
+    fn names(&self, slots: &[usize]) -> String {
+        slots.iter().map(|slot| quote(&self.object.columns[*slot].field.name)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What a look at the standing rows already decides; `None`: go ahead.
+fn decide(change: &Change, rows: &[Vec<Value>]) -> Option<Outcome> {
+    match (change.action, rows) {
+        (Action::Create, []) => None,
+        (Action::Create, _) => Some(Outcome::Exists),
+        (Action::Update | Action::Delete, []) => Some(Outcome::Gone),
+        (Action::Update | Action::Delete, [row]) => {
+            let stands = change.expect.iter().all(|(slot, value)| same(&row[*slot], value));
+            (!stands).then_some(Outcome::Moved)
+        }
+        (Action::Update | Action::Delete, _) => Some(Outcome::Refused(Refusal {
+            native: String::new(),
+            message: "several rows have this key".into(),
+            slot: None,
+        })),
+    }
+}
+
+/// The key a record has after an update.
+fn new_key(change: &Change, key_slots: &[usize]) -> Vec<Value> {
+    let value = |(slot, old): (&usize, &Value)| {
+        change.set.iter().find(|(set, _)| set == slot).map_or_else(|| old.clone(), |(_, new)| new.clone())
+    };
+    key_slots.iter().zip(&change.key).map(value).collect()
+}

@@ -1,0 +1,346 @@
+//! What was read becomes pairs of records.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveTime, Utc};
+
+use super::execute::Work;
+use super::report::Trouble;
+use super::session::Session;
+use crate::compile::expression::{Expression, Input};
+use crate::compile::{BaseKind, DeletedWhen, FieldProgram, Rejection};
+use crate::connector::{Found, Scope};
+use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
+use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
+use crate::state::Reason;
+
+/// A record of one side, as it was read.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub key: Key,
+    pub seen: Seen,
+    /// It was read as a change (and counts as read), not looked at again.
+    pub counted: bool,
+}
+
+impl Session<'_> {
+    /// Deals with a batch of a reading.
+    pub(super) async fn batch(&mut self, side: Side, batch: &Batch, sweeping: bool) -> Result<(), Trouble> {
+        let toward = side.other();
+        self.counts.toward(toward).read += batch.len() as u64;
+        let mut candidates = Vec::with_capacity(batch.len());
+        let mut position: HashMap<Key, usize> = HashMap::with_capacity(batch.len());
+        for (mark, row) in batch.rows() {
+            let key = self.program.sides[side].key(row);
+            let Some(key) = key else {
+                self.park_without_key(side, mark);
+                continue;
+            };
+            let seen = match mark {
+                Mark::Malformed(why) => {
+                    self.park_malformed(side, &key, why);
+                    continue;
+                }
+                Mark::Deleted => Seen::Gone,
+                Mark::Live => match self.see(side, row, true) {
+                    Ok(seen) => seen,
+                    Err(rejection) => {
+                        self.park_rejected(toward, side, &key, &rejection);
+                        continue;
+                    }
+                },
+            };
+            let candidate = Candidate { key: key.clone(), seen, counted: true };
+            // A row may be read twice; and a code marked as deleted may live on in another row.
+            match position.get(&key) {
+                Some(&earlier) => {
+                    let known: &mut Candidate = &mut candidates[earlier];
+                    if !(matches!(known.seen, Seen::Live(_)) && candidate.seen == Seen::Gone) {
+                        *known = candidate;
+                    }
+                    self.counts.toward(toward).unchanged += 1;
+                }
+                None => {
+                    position.insert(key, candidates.len());
+                    candidates.push(candidate);
+                }
+            }
+        }
+        if sweeping {
+            let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
+            self.sweep_seen(side, &keys).await?;
+        }
+        self.candidates(side, candidates).await
+    }
+
+    /// A row of a side as the planner sees it.
+    pub(super) fn see(&self, side: Side, row: &[Value], within: bool) -> Result<Seen, Rejection> {
+        let program = &self.program.sides[side];
+        match &program.deleted {
+            DeletedWhen::Mark { slot, equals } if same(&row[*slot], equals) => return Ok(Seen::Gone),
+            DeletedWhen::When(expression) if self.test(expression, row)? => {
+                return Ok(Seen::Gone);
+            }
+            _ => {}
+        }
+        if !within {
+            return Ok(Seen::Outside);
+        }
+        if let Some(when) = &program.when
+            && !self.test(when, row)?
+        {
+            return Ok(Seen::Outside);
+        }
+        let stamp = program.modified.and_then(|slot| stamp(&row[slot]));
+        Ok(Seen::Live(Record { fields: self.program.read(side, row)?, stamp }))
+    }
+
+    /// An expression over a record of one side.
+    fn test(&self, expression: &Expression, row: &[Value]) -> Result<bool, Rejection> {
+        expression.test(Input::new(row)).map_err(|trouble| trouble.into_rejection("*", &self.program.place))
+    }
+
+    /// Deals with records of one side: finds their links, leaves alone what did
+    /// not change, and pairs up the rest.
+    pub(super) async fn candidates(&mut self, side: Side, candidates: Vec<Candidate>) -> Result<(), Trouble> {
+        let toward = side.other();
+        let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
+        let links = self.setup.store.links(&self.program.name, side, &keys).await?;
+        let mut linked: Vec<(Candidate, Link)> = Vec::new();
+        let mut new: Vec<Candidate> = Vec::new();
+        for (mut candidate, link) in candidates.into_iter().zip(links) {
+            match link {
+                Some(mut link) => {
+                    let stale = self.layouts.stale(&link).iter().any(|stale| *stale);
+                    self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+                    self.restamp(side, &link, &mut candidate.seen);
+                    if stale || self.needs_a_look(side, &candidate, &link) {
+                        linked.push((candidate, link));
+                    } else {
+                        self.leave(toward, side, &candidate);
+                    }
+                }
+                None if self.options.dry && self.claimed[side].contains(&candidate.key) => {
+                    self.leave(toward, side, &candidate);
+                }
+                None => match candidate.seen {
+                    Seen::Live(_) => new.push(candidate),
+                    _ => {
+                        if candidate.counted {
+                            self.counts.toward(toward).skipped += 1;
+                        }
+                        self.clear_owed(side, &candidate.key);
+                    }
+                },
+            }
+        }
+        let mut work = Vec::with_capacity(linked.len() + new.len());
+        self.pair_linked(side, linked, &mut work).await?;
+        self.pair_new(side, new, &mut work).await?;
+        self.work(work).await
+    }
+
+    /// Nothing is to be done for a record.
+    fn leave(&mut self, toward: Side, side: Side, candidate: &Candidate) {
+        if candidate.counted {
+            let counts = self.counts.toward(toward);
+            match candidate.seen {
+                Seen::Outside => counts.skipped += 1,
+                _ => counts.unchanged += 1,
+            }
+        }
+        self.clear_owed(side, &candidate.key);
+    }
+
+    /// A record that is owed nothing any more is taken off the list.
+    pub(super) fn clear_owed(&mut self, side: Side, key: &Key) {
+        if !self.owed.is_empty() && self.owed.remove(&(side, key.clone())).is_some() {
+            self.pending.unpark.push((side, key.clone()));
+        }
+    }
+
+    /// True where a linked record differs from its base, or something waits
+    /// for it.
+    fn needs_a_look(&self, side: Side, candidate: &Candidate, link: &Link) -> bool {
+        if self.in_conflict.contains(&link.id)
+            || !self.owed.is_empty() && self.owed.contains_key(&(side, candidate.key.clone()))
+        {
+            return true;
+        }
+        match (&candidate.seen, link.status) {
+            (Seen::Live(record), LinkStatus::Linked) => self.has_changed(side, record, link),
+            (Seen::Live(_), LinkStatus::Severed { gone }) => gone == side,
+            (Seen::Gone | Seen::Nobody, LinkStatus::Linked) => true,
+            (Seen::Gone | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,
+            (Seen::Outside, _) => false,
+        }
+    }
+
+    fn has_changed(&self, side: Side, record: &Record, link: &Link) -> bool {
+        let changed = |(index, field): (usize, &FieldProgram)| {
+            if field.create_only || !(field.writes(Side::Source) || field.writes(Side::Target)) {
+                return false;
+            }
+            match &link.bases {
+                Bases::Values(values) => match &values[index] {
+                    Some(base) => !field.same(side, &base[side], &record.fields[index]),
+                    None => true,
+                },
+                Bases::Digests(_) => {
+                    let written = if field.writes(Side::Target) { Side::Target } else { Side::Source };
+                    if written == side {
+                        return true;
+                    }
+                    match field.convert(written, record.fields[index].clone()) {
+                        Ok(value) => !link.bases.holds(index, &value),
+                        Err(_) => true,
+                    }
+                }
+            }
+        };
+        self.program.fields.iter().enumerate().any(changed)
+    }
+
+    /// Where the engine itself made a record's last change, people's stamp
+    /// counts.
+    pub(super) fn restamp(&self, side: Side, link: &Link, seen: &mut Seen) {
+        if let (Seen::Live(record), Some(own)) = (seen, &link.own_stamps[side])
+            && record.stamp == Some(own.shown)
+        {
+            record.stamp = Some(own.people);
+        }
+    }
+
+    /// Linked records get their counterparts, read now.
+    async fn pair_linked(
+        &mut self,
+        side: Side,
+        linked: Vec<(Candidate, Link)>,
+        work: &mut Vec<Work>,
+    ) -> Result<(), Trouble> {
+        if linked.is_empty() {
+            return Ok(());
+        }
+        let other = side.other();
+        let keys: Vec<Key> = linked.iter().map(|(_, link)| link.keys[other].clone()).collect();
+        let mut others = self.look(other, &keys).await?;
+        // A soft-deleted row does not mean the record is gone where a live row has its key.
+        let gone: Vec<Key> = linked
+            .iter()
+            .filter(|(candidate, _)| candidate.counted && candidate.seen == Seen::Gone)
+            .map(|(candidate, _)| candidate.key.clone())
+            .collect();
+        let mut own = if gone.is_empty() { BTreeMap::new() } else { self.look(side, &gone).await? };
+        for (mut candidate, link) in linked {
+            if candidate.seen == Seen::Gone
+                && candidate.counted
+                && let Some(Ok(seen)) = own.remove(&candidate.key)
+            {
+                candidate.seen = seen;
+            }
+            let mut seen = match others.remove(&link.keys[other]) {
+                None => Seen::Gone,
+                Some(Ok(seen)) => seen,
+                Some(Err(rejection)) => {
+                    self.park_rejected(side, other, &link.keys[other].clone(), &rejection);
+                    continue;
+                }
+            };
+            self.restamp(other, &link, &mut seen);
+            let mut pair = Both::new(Seen::Nobody, Seen::Nobody);
+            pair[side] = candidate.seen;
+            pair[other] = seen;
+            work.push(Work {
+                link: Some(link),
+                keys: Both::default(),
+                seen: pair,
+                read: candidate.counted.then_some(side),
+                from: side,
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads records by key, whatever the filters say. Of several rows with one
+    /// key the live one counts.
+    pub(super) async fn look(
+        &self,
+        side: Side,
+        keys: &[Key],
+    ) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
+        let found = self.fetch_keys(side, keys).await?;
+        let mut seen = BTreeMap::new();
+        for (index, (mark, row)) in found.batch.rows().enumerate() {
+            let key = keys[found.probes[index]].clone();
+            let outcome = match mark {
+                Mark::Live => self.see(side, row, found.within[index]),
+                Mark::Deleted => Ok(Seen::Gone),
+                Mark::Malformed(why) => Err(self.malformed(why)),
+            };
+            match seen.get(&key) {
+                Some(Ok(Seen::Live(_))) => {}
+                _ => {
+                    seen.insert(key, outcome);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn fetch_keys(&self, side: Side, keys: &[Key]) -> Result<Found, Trouble> {
+        let access = &self.program.sides[side].access;
+        let probes: Vec<Vec<Value>> = keys.iter().map(|key| self.key_values(side, key)).collect();
+        self.setup.call(side, || self.setup.objects[side].fetch(&access.key, &probes, Scope::Everything)).await
+    }
+
+    /// The typed values of a stored key.
+    pub(super) fn key_values(&self, side: Side, key: &Key) -> Vec<Value> {
+        let access = &self.program.sides[side].access;
+        let kinds: Vec<_> = access.key.iter().map(|slot| &access.shape.fields[*slot].kind).collect();
+        key.values(&kinds)
+    }
+
+    /// Looks at records of one side again, by key: those that moved while they
+    /// were written, that are owed, or that a person has decided about.
+    pub(super) async fn revisit(&mut self, side: Side, keys: Vec<Key>) -> Result<(), Trouble> {
+        for page in keys.chunks(1000) {
+            let mut seen = self.look(side, page).await?;
+            let mut candidates = Vec::with_capacity(page.len());
+            for key in page {
+                match seen.remove(key) {
+                    Some(Ok(seen)) => candidates.push(Candidate { key: key.clone(), seen, counted: false }),
+                    Some(Err(rejection)) => self.park_rejected(side.other(), side, key, &rejection),
+                    None => candidates.push(Candidate { key: key.clone(), seen: Seen::Gone, counted: false }),
+                }
+            }
+            self.candidates(side, candidates).await?;
+        }
+        Ok(())
+    }
+
+    /// A record the side itself could not read is parked under its key.
+    fn park_malformed(&mut self, side: Side, key: &Key, why: &str) {
+        let rejection = self.malformed(why);
+        self.park_rejected(side.other(), side, key, &rejection);
+    }
+
+    fn park_without_key(&mut self, side: Side, mark: &Mark) {
+        let why = match mark {
+            Mark::Malformed(why) => format!("the {side} could not read a record: {why}"),
+            _ => format!("a record of the {side} has no key"),
+        };
+        self.park(side.other(), Both::default(), Reason::Rejected, None, Some("E0704"), &why);
+    }
+}
+
+/// A stamp as a point in time; a time without a zone counts as UTC here, since
+/// connectors bring it there.
+pub(super) fn stamp(value: &Value) -> Option<DateTime<Utc>> {
+    match value {
+        Value::Instant(time) => Some(*time),
+        Value::LocalTime(time) => Some(time.and_utc()),
+        Value::Date(date) => Some(date.and_time(NaiveTime::MIN).and_utc()),
+        Value::Text(text) => DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.to_utc()),
+        _ => None,
+    }
+}

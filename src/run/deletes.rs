@@ -1,0 +1,136 @@
+//! How deletions are noticed, and how deletes are held back or carried out.
+
+use chrono::TimeDelta;
+use futures::StreamExt;
+
+use super::event::Fact;
+use super::report::Trouble;
+use super::session::Session;
+use crate::compile::{DeletedWhen, Limit};
+use crate::connector::Listing;
+use crate::record::{Both, Key, Side};
+
+/// By default so many deletes are let through, or 5 % of the links if that is
+/// more.
+const ALWAYS_ALLOWED: u64 = 10;
+
+impl Session<'_> {
+    /// Sweeps a side where that is due.
+    pub(super) async fn sweep(&mut self, side: Side) -> Result<(), Trouble> {
+        let DeletedWhen::Sweep(every) = self.program.sides[side].deleted else { return Ok(()) };
+        let now = self.setup.world.now();
+        let due = self.state.swept[side]
+            .is_none_or(|last| self.options.full || now - last >= TimeDelta::from_std(every).unwrap_or(TimeDelta::MAX));
+        if !due || self.options.dry || self.setup.store.count_links(&self.program.name).await? == 0 {
+            return Ok(());
+        }
+        let setup = self.setup;
+        let mut attempt = 1;
+        'sweep: loop {
+            self.sweep_begin(side).await?;
+            let mut stream = setup.objects[side].read(Listing::Keys);
+            let mut any = false;
+            while let Some(batch) = stream.next().await {
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(fault) => {
+                        // An incomplete listing tells nothing about what is absent from it.
+                        setup.wait(side, &mut attempt, fault).await?;
+                        continue 'sweep;
+                    }
+                };
+                let keys: Vec<Key> = batch.rows().filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
+                any |= !keys.is_empty();
+                self.sweep_seen(side, &keys).await?;
+            }
+            if any {
+                self.sweep_end(side).await?;
+            }
+            break;
+        }
+        self.state.swept[side] = Some(now);
+        self.look_again().await
+    }
+
+    pub(super) async fn sweep_begin(&mut self, side: Side) -> Result<(), Trouble> {
+        if let Some(fence) = &self.fence {
+            self.setup.store.sweep_begin(fence, side).await?;
+        }
+        self.swept_any = false;
+        Ok(())
+    }
+
+    pub(super) async fn sweep_seen(&mut self, side: Side, keys: &[Key]) -> Result<(), Trouble> {
+        self.swept_any |= !keys.is_empty();
+        if let Some(fence) = &self.fence {
+            self.setup.store.sweep_seen(fence, side, keys).await?;
+        }
+        Ok(())
+    }
+
+    /// Links whose key was not in the listing are looked at one by one: a get
+    /// by key, without `where`, says whether the record is gone.
+    pub(super) async fn sweep_end(&mut self, side: Side) -> Result<(), Trouble> {
+        let Some(fence) = self.fence.clone() else { return Ok(()) };
+        if !self.swept_any {
+            // An empty listing never counts.
+            return Ok(());
+        }
+        let mut after = 0;
+        loop {
+            let page = self.setup.store.sweep_absent(&fence, side, after, 1000).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            let keys = page.iter().map(|link| link.keys[side].clone()).collect();
+            self.revisit(side, keys).await?;
+            self.flush().await?;
+        }
+    }
+
+    /// The deletes of this run and those held back before: all or nothing
+    /// under the limit, each looked at once more.
+    pub(super) async fn flush_deletes(&mut self) -> Result<(), Trouble> {
+        self.flush().await?;
+        if self.options.dry {
+            return Ok(());
+        }
+        let setup = self.setup;
+        let name = self.program.name.clone();
+        let waiting = setup.store.count_spooled(&name).await?;
+        if waiting == 0 {
+            return Ok(());
+        }
+        let links = setup.store.count_links(&name).await?.max(self.links_at_start);
+        let limit = match self.program.limits.delete {
+            Some(limit) => limit.of(links),
+            None => Limit::Percent(5.into()).of(links).max(ALWAYS_ALLOWED),
+        };
+        let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?
+            + self.counts.to_source.deleted
+            + self.counts.to_target.deleted;
+        if done + waiting > limit && !self.options.over_limit {
+            let first = setup.store.spooled(&name, 0, 1).await?;
+            let on = first.first().map_or(Side::Target, |spooled| spooled.on);
+            self.held[on] = Some((waiting, limit.saturating_sub(done)));
+            self.tell(Both::default(), Fact::Held { on, would: waiting, limit });
+            return self.flush().await;
+        }
+        self.deleting = true;
+        let mut after = 0;
+        loop {
+            let page = setup.store.spooled(&name, after, 500).await?;
+            let Some(last) = page.last() else { break };
+            after = last.link;
+            for on in Side::BOTH {
+                let gone = on.other();
+                let keys: Vec<Key> =
+                    page.iter().filter(|spooled| spooled.on == on).map(|spooled| spooled.keys[gone].clone()).collect();
+                self.pending.unspool.extend(page.iter().filter(|spooled| spooled.on == on).map(|spooled| spooled.link));
+                self.revisit(gone, keys).await?;
+            }
+            self.flush().await?;
+        }
+        self.deleting = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! What is worth telling, one variant for each fact.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::connector::Action;
+use crate::plan::ConflictOutcome;
+use crate::record::{Both, Key, Side, Value};
+use crate::state::{EventRecord, Parked, RunCounts};
+
+/// Listens to a run while it lasts. Called often and from the run's own task:
+/// it has to be quick.
+pub trait Observer: Send + Sync {
+    /// The run has read and dealt with more records.
+    fn progress(&self, mapping: &str, counts: &RunCounts);
+
+    /// Something was decided about a record.
+    fn event(&self, mapping: &str, run: &str, event: &Event);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn progress(&self, _: &str, _: &RunCounts) {}
+    fn event(&self, _: &str, _: &str, _: &Event) {}
+}
+
+/// One fact about one record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub keys: Both<Option<Key>>,
+    pub fact: Fact,
+}
+
+/// A field's value before and after, in the representation of the side
+/// written to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldChange {
+    pub field: String,
+    pub before: Option<Value>,
+    pub after: Value,
+    pub policy: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// Two records that were there already are one from now on.
+    Adopted,
+    /// A record was written.
+    Written {
+        side: Side,
+        action: Action,
+        fields: Vec<FieldChange>,
+    },
+    /// A field (or the record, `*`) is in conflict, or is no more.
+    Conflict {
+        field: String,
+        outcome: ConflictOutcome,
+        bases: Option<Both<Value>>,
+        values: Both<Value>,
+        policy: &'static str,
+    },
+    Parked(Box<Parked>),
+    /// What was parked went through.
+    Unparked,
+    /// One side's record is gone and the other stays.
+    Severed {
+        gone: Side,
+    },
+    /// Both records are gone.
+    Forgotten,
+    /// A delete waits for the end of the run.
+    Spooled {
+        on: Side,
+    },
+    /// A spooled delete was not carried out, for there would be too many.
+    Held {
+        on: Side,
+        would: u64,
+        limit: u64,
+    },
+    /// A write without an answer turned out to be in effect, or not.
+    Recovered {
+        side: Side,
+        applied: bool,
+    },
+}
+
+impl Fact {
+    /// The stable word of the log and of `engine trace`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fact::Adopted => "adopted",
+            Fact::Written { action: Action::Create, .. } => "created",
+            Fact::Written { action: Action::Update, .. } => "updated",
+            Fact::Written { action: Action::Delete, .. } => "deleted",
+            Fact::Conflict { outcome, .. } => match outcome {
+                ConflictOutcome::Opened => "conflict_opened",
+                ConflictOutcome::Moved => "conflict_moved",
+                ConflictOutcome::Waiting => "conflict_waiting",
+                ConflictOutcome::Decided => "conflict_decided",
+                ConflictOutcome::Resolved => "conflict_resolved",
+                ConflictOutcome::Closed => "conflict_closed",
+            },
+            Fact::Parked(_) => "parked",
+            Fact::Unparked => "unparked",
+            Fact::Severed { .. } => "severed",
+            Fact::Forgotten => "forgotten",
+            Fact::Spooled { .. } => "delete_spooled",
+            Fact::Held { .. } => "delete_held",
+            Fact::Recovered { .. } => "recovered",
+        }
+    }
+
+    /// What the word needs, as a JSON object.
+    pub fn detail(&self) -> serde_json::Value {
+        match self {
+            Fact::Adopted | Fact::Unparked | Fact::Forgotten => json!({}),
+            Fact::Written { side, fields, .. } => {
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|change| {
+                        let mut entry = json!({
+                            "field": change.field,
+                            "before": change.before.as_ref().map(Value::to_json),
+                            "after": change.after.to_json(),
+                        });
+                        if let Some(policy) = change.policy {
+                            entry["policy"] = policy.into();
+                        }
+                        entry
+                    })
+                    .collect();
+                json!({ "side": side, "fields": fields })
+            }
+            Fact::Conflict { field, bases, values, policy, .. } => json!({
+                "field": field,
+                "source_base": bases.as_ref().map(|bases| bases.source.to_json()),
+                "target_base": bases.as_ref().map(|bases| bases.target.to_json()),
+                "source": values.source.to_json(),
+                "target": values.target.to_json(),
+                "policy": policy,
+            }),
+            Fact::Parked(parked) => json!({
+                "side": parked.side,
+                "reason": parked.reason,
+                "field": parked.field,
+                "value": parked.value,
+                "code": parked.code,
+                "message": parked.message,
+            }),
+            Fact::Severed { gone } => json!({ "gone": gone }),
+            Fact::Spooled { on } => json!({ "side": on }),
+            Fact::Held { on, would, limit } => json!({ "side": on, "would_delete": would, "limit": limit }),
+            Fact::Recovered { side, applied } => json!({ "side": side, "applied": applied }),
+        }
+    }
+}
+
+impl Event {
+    pub fn record(&self, run: &str, at: DateTime<Utc>) -> EventRecord {
+        EventRecord {
+            at,
+            run: run.to_owned(),
+            keys: self.keys.clone(),
+            kind: self.fact.kind().to_owned(),
+            detail: self.fact.detail(),
+        }
+    }
+}

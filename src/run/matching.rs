@@ -1,0 +1,323 @@
+//! Records without a link find their counterparts.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::StreamExt;
+
+use super::batch::Candidate;
+use super::execute::Work;
+use super::report::Trouble;
+use super::session::Session;
+use crate::compile::{FieldProgram, Rejection};
+use crate::connector::{Found, Listing, Scope};
+use crate::plan::{Record, Seen};
+use crate::record::{Both, Key, Mark, Side, Value, digest};
+use crate::state::Reason;
+
+/// For each alternative of `match`: the keys of a side's records by a digest
+/// of their match values.
+pub(super) type Indexes = BTreeMap<usize, HashMap<u128, Vec<Key>>>;
+
+/// What a new record was found to be.
+enum Match {
+    New,
+    One(Key),
+    /// Several, or one that is taken: why.
+    Ambiguous(String),
+    Rejected(Box<Rejection>),
+}
+
+/// The values by which a record is looked for on the other side.
+struct Probe {
+    /// Position in the list of new records.
+    record: usize,
+    values: Vec<Value>,
+    digest: u128,
+}
+
+impl Session<'_> {
+    /// New records are adopted, parked as ambiguous, or stay new.
+    pub(super) async fn pair_new(
+        &mut self,
+        side: Side,
+        new: Vec<Candidate>,
+        work: &mut Vec<Work>,
+    ) -> Result<(), Trouble> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let other = side.other();
+        let matches = self.matches(side, &new).await?;
+        let hits: Vec<Key> = matches
+            .iter()
+            .filter_map(|found| match found {
+                Match::One(key) => Some(key.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut others = if hits.is_empty() { BTreeMap::new() } else { self.look(other, &hits).await? };
+        for (candidate, found) in new.into_iter().zip(matches) {
+            let mut keys = Both::default();
+            keys[side] = Some(candidate.key.clone());
+            let seen_there = match found {
+                Match::New => Seen::Nobody,
+                Match::Ambiguous(why) => {
+                    self.park(other, keys, Reason::Ambiguous, None, Some("E0705"), &why);
+                    continue;
+                }
+                Match::Rejected(rejection) => {
+                    self.park_rejected(other, side, &candidate.key, &rejection);
+                    continue;
+                }
+                Match::One(key) => {
+                    keys[other] = Some(key.clone());
+                    match others.remove(&key) {
+                        Some(Ok(seen)) => seen,
+                        Some(Err(rejection)) => {
+                            self.park_rejected(side, other, &key, &rejection);
+                            continue;
+                        }
+                        // It went away between two looks: the next run tells.
+                        None => {
+                            self.again[side].entry(candidate.key).or_insert(0);
+                            continue;
+                        }
+                    }
+                }
+            };
+            if self.options.dry {
+                for side in Side::BOTH {
+                    self.claimed[side].extend(keys[side].clone());
+                }
+            }
+            let mut seen = Both::new(Seen::Nobody, Seen::Nobody);
+            seen[side] = candidate.seen;
+            seen[other] = seen_there;
+            work.push(Work { link: None, keys, seen, read: candidate.counted.then_some(side), from: side });
+        }
+        Ok(())
+    }
+
+    async fn matches(&mut self, side: Side, new: &[Candidate]) -> Result<Vec<Match>, Trouble> {
+        let program = self.program;
+        let other = side.other();
+        let mut found: Vec<Option<Match>> = new.iter().map(|_| None).collect();
+        let by_key: Vec<usize> = program.sides[other].key_fields.iter().flatten().copied().collect();
+        let by_key = [by_key];
+        let alternatives: &[Vec<usize>] = if !program.matching.is_empty() {
+            &program.matching
+        } else if program.sides[other].key_is_mapped() && !self.empty[other] {
+            &by_key
+        } else {
+            &[]
+        };
+        // Records that this batch has already spoken for, by what they match on.
+        let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
+        let mut claimed: HashMap<Key, usize> = HashMap::new();
+        for (alternative, fields) in alternatives.iter().enumerate() {
+            let mut probes = Vec::new();
+            for (record, candidate) in new.iter().enumerate() {
+                let (None, Seen::Live(seen)) = (&found[record], &candidate.seen) else { continue };
+                match self.probe(side, seen, fields) {
+                    Ok(Some((values, digest))) => probes.push(Probe { record, values, digest }),
+                    Ok(None) => {}
+                    Err(rejection) => found[record] = Some(Match::Rejected(Box::new(rejection))),
+                }
+            }
+            let hits = self.ask(side, alternative, fields, &probes).await?;
+            let all: Vec<Key> = hits.iter().flatten().cloned().collect();
+            let linked = self.setup.store.links(&program.name, other, &all).await?;
+            let linked: std::collections::BTreeSet<&Key> =
+                all.iter().zip(&linked).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
+            let names =
+                || fields.iter().map(|field| program.fields[*field].name.as_str()).collect::<Vec<_>>().join(", ");
+            for (probe, mut keys) in probes.iter().zip(hits) {
+                keys.sort();
+                keys.dedup();
+                let verdict = match keys.as_slice() {
+                    [] => {
+                        // A twin earlier in this batch is about to be created there: it would be the one hit.
+                        match taken.entry((alternative, probe.digest)) {
+                            std::collections::hash_map::Entry::Occupied(_) => Some(Match::Ambiguous(format!(
+                                "another {side} record with the same {} is about to become its counterpart",
+                                names()
+                            ))),
+                            std::collections::hash_map::Entry::Vacant(free) => {
+                                free.insert(probe.record);
+                                None
+                            }
+                        }
+                    }
+                    [key] if linked.contains(key) || claimed.contains_key(key) || self.claimed[other].contains(key) => {
+                        Some(Match::Ambiguous(format!(
+                            "the {other} record with the same {} (key {key}) is linked to another {side} record",
+                            names()
+                        )))
+                    }
+                    [key] => {
+                        claimed.insert(key.clone(), probe.record);
+                        Some(Match::One(key.clone()))
+                    }
+                    several => Some(Match::Ambiguous(format!(
+                        "{} {other} records have the same {}: {}",
+                        several.len(),
+                        names(),
+                        several.iter().take(5).map(Key::plain).collect::<Vec<_>>().join("; ")
+                    ))),
+                };
+                if verdict.is_some() {
+                    found[probe.record] = verdict;
+                }
+            }
+        }
+        Ok(found.into_iter().map(|found| found.unwrap_or(Match::New)).collect())
+    }
+
+    /// The values a record is looked for by, in the representation of the side
+    /// that is asked; `None` where one of them is blank, for blanks never match.
+    fn probe(&self, side: Side, record: &Record, fields: &[usize]) -> Result<Option<(Vec<Value>, u128)>, Rejection> {
+        let mut values = Vec::with_capacity(fields.len());
+        let mut equal = Vec::with_capacity(fields.len());
+        for &index in fields {
+            let field = &self.program.fields[index];
+            let own = &record.fields[index];
+            if own.is_blank() {
+                return Ok(None);
+            }
+            let (value, compared) = Self::in_common(field, side, own)?;
+            if compared.is_blank() {
+                return Ok(None);
+            }
+            equal.push(compared);
+            values.push(value);
+        }
+        let digest = digest(&equal);
+        Ok(Some((values, digest)))
+    }
+
+    /// A field's value of `side` as the other side would show it (where it can
+    /// be mapped there), and in the form in which both sides are compared: the
+    /// target's representation (the source's where the target is not written),
+    /// by `equal`.
+    fn in_common(field: &FieldProgram, side: Side, own: &Value) -> Result<(Value, Value), Rejection> {
+        let other = side.other();
+        let mapped = if field.writes(other) { field.convert(other, own.clone())? } else { own.clone() };
+        let common = if field.writes(Side::Target) { Side::Target } else { Side::Source };
+        let compared = if side == common { own.clone() } else { mapped.clone() };
+        Ok((mapped, field.comparable(common, compared)))
+    }
+
+    /// Asks the whole other side for each probe.
+    async fn ask(
+        &mut self,
+        side: Side,
+        alternative: usize,
+        fields: &[usize],
+        probes: &[Probe],
+    ) -> Result<Vec<Vec<Key>>, Trouble> {
+        let other = side.other();
+        let mut hits = vec![Vec::new(); probes.len()];
+        if probes.is_empty() {
+            return Ok(hits);
+        }
+        let slots: Option<Vec<usize>> = fields
+            .iter()
+            .map(|&index| {
+                let field = &self.program.fields[index];
+                let slot = field.toward[other].as_ref().map(|way| way.slot)?;
+                field.equal.is_empty().then_some(slot)
+            })
+            .collect();
+        let Some(slots) = slots else {
+            self.build_index(other, alternative, fields).await?;
+            let index = &self.indexes[other][&alternative];
+            for (probe, hits) in probes.iter().zip(&mut hits) {
+                hits.extend(index.get(&probe.digest).into_iter().flatten().cloned());
+            }
+            return Ok(hits);
+        };
+        let values: Vec<Vec<Value>> = probes.iter().map(|probe| probe.values.clone()).collect();
+        let found: Found =
+            self.setup.call(other, || self.setup.objects[other].fetch(&slots, &values, Scope::Filtered)).await?;
+        for (index, (mark, row)) in found.batch.rows().enumerate() {
+            if *mark == Mark::Live
+                && found.within[index]
+                && let Ok(Seen::Live(_)) = self.see(other, row, true)
+                && let Some(key) = self.program.sides[other].key(row)
+            {
+                hits[found.probes[index]].push(key);
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Lists a side once, where it cannot be asked by `equal` or by a field
+    /// that is not written there.
+    async fn build_index(&mut self, side: Side, alternative: usize, fields: &[usize]) -> Result<(), Trouble> {
+        if self.indexes[side].contains_key(&alternative) {
+            return Ok(());
+        }
+        let setup = self.setup;
+        let mut attempt = 1;
+        let index = 'listing: loop {
+            let mut index: HashMap<u128, Vec<Key>> = HashMap::new();
+            let mut stream = setup.objects[side].read(Listing::Full);
+            while let Some(batch) = stream.next().await {
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(fault) => {
+                        setup.wait(side, &mut attempt, fault).await?;
+                        continue 'listing;
+                    }
+                };
+                for (mark, row) in batch.rows() {
+                    if *mark == Mark::Live
+                        && let Ok(Seen::Live(record)) = self.see(side, row, true)
+                        && let Some(key) = self.program.sides[side].key(row)
+                        && let Ok(Some((_, digest))) = self.probe(side, &record, fields)
+                    {
+                        index.entry(digest).or_default().push(key);
+                    }
+                }
+            }
+            break index;
+        };
+        self.indexes[side].insert(alternative, index);
+        Ok(())
+    }
+
+    /// Without `match` and without a fully mapped key, a first sync into a side
+    /// that holds records would double them.
+    pub(super) async fn refuse_unsafe_first_sync(&mut self) -> Result<(), Trouble> {
+        if self.state.first_sync_done || self.links_at_start > 0 {
+            return Ok(());
+        }
+        for side in Side::BOTH {
+            if !self.program.sides[side].may_create {
+                continue;
+            }
+            let mut stream = self.setup.objects[side].read(Listing::Full);
+            let first = loop {
+                match stream.next().await {
+                    None => break None,
+                    Some(Ok(batch)) if batch.is_empty() => {}
+                    Some(Ok(batch)) => break Some(batch),
+                    Some(Err(fault)) => return Err(Trouble::Side(side, fault)),
+                }
+            };
+            self.empty[side] = first.is_none();
+            if first.is_some() && self.program.matching.is_empty() && !self.program.sides[side].key_is_mapped() {
+                return Err(Trouble::Refused {
+                    code: "E0903",
+                    message: format!(
+                        "the {side} of `{}` already holds records, and nothing says which of them are the same as those of \
+                         the {}: add `match`, or map every key field",
+                        self.program.name,
+                        side.other()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}

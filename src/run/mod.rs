@@ -1,0 +1,27 @@
+//! One run of one mapping: read, plan, write, commit.
+//!
+//! Owns the order of things, retries, echo and the report. Decides nothing
+//! about values (that is `plan`), speaks no protocol (that is the connectors),
+//! keeps nothing (that is the store). One task decides; the same code serves
+//! both sides. Start reading at [`run_mapping`].
+
+mod batch;
+mod cursor;
+mod deletes;
+mod event;
+mod execute;
+mod fault;
+mod layout;
+mod matching;
+mod owed;
+mod recover;
+mod report;
+mod session;
+mod setup;
+mod world;
+
+pub use event::{Event, Fact, FieldChange, Observer, Silent};
+pub use report::{Planned, RunReport, Trouble};
+pub use session::run_mapping;
+pub use setup::{Options, RetryPolicy, Setup};
+pub use world::{SystemWorld, World};

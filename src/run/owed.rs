@@ -1,0 +1,208 @@
+//! What is owed: parked records, people's decisions, records to look at again.
+
+use chrono::TimeDelta;
+
+use super::event::Fact;
+use super::report::Trouble;
+use super::session::Session;
+use crate::compile::{BaseKind, Rejection};
+use crate::connector::Listing;
+use crate::diagnostic::Code;
+use crate::record::{Both, Key, Side};
+use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
+
+/// Retried on every run up to this many attempts, then less and less often.
+const EAGER: u32 = 10;
+
+impl Session<'_> {
+    /// Tries again what is parked and due.
+    pub(super) async fn retry_owed(&mut self) -> Result<(), Trouble> {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        let mut filter = ParkedFilter {
+            mapping: Some(self.program.name.to_string()),
+            due: Some(self.setup.world.now()),
+            limit: 1000,
+            ..ParkedFilter::default()
+        };
+        loop {
+            let page = self.setup.store.parked(&filter).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            filter.after = last.id;
+            let mut keys: Both<Vec<Key>> = Both::default();
+            for parked in page.iter().filter(|parked| parked.reason != Reason::InDoubt) {
+                let from = parked.side.other();
+                let side = if parked.keys[from].is_some() { from } else { parked.side };
+                keys[side].extend(parked.keys[side].clone());
+            }
+            for side in Side::BOTH {
+                let mut keys = std::mem::take(&mut keys[side]);
+                keys.sort();
+                keys.dedup();
+                self.revisit(side, keys).await?;
+            }
+            self.flush().await?;
+        }
+    }
+
+    /// Looks at the records that people have decided about.
+    pub(super) async fn decided_by_people(&mut self) -> Result<(), Trouble> {
+        let filter = ConflictFilter {
+            mapping: Some(self.program.name.to_string()),
+            open: true,
+            decided: true,
+            ..ConflictFilter::default()
+        };
+        let mut keys: Vec<Key> =
+            self.setup.store.conflicts(&filter).await?.into_iter().map(|conflict| conflict.keys.source).collect();
+        keys.sort();
+        keys.dedup();
+        self.revisit(Side::Source, keys).await
+    }
+
+    /// After the mapping was edited: links whose bases follow other fields or
+    /// rules are looked at again.
+    pub(super) async fn reevaluate(&mut self) -> Result<(), Trouble> {
+        if self.state.layouts.len() < 2 || self.links_at_start == 0 {
+            return Ok(());
+        }
+        let side = if self.program.sides.source.read { Side::Source } else { Side::Target };
+        let mut after = 0;
+        loop {
+            let page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            let keys: Vec<Key> = page
+                .iter()
+                .filter(|link| link.layout != self.layouts.current)
+                .map(|link| link.keys[side].clone())
+                .collect();
+            self.revisit(side, keys).await?;
+        }
+    }
+
+    /// Records that moved while they were written, or that a merge has left
+    /// half done, until nothing is left to look at.
+    pub(super) async fn look_again(&mut self) -> Result<(), Trouble> {
+        while !self.again.source.is_empty() || !self.again.target.is_empty() {
+            for side in Side::BOTH {
+                let keys: Vec<Key> = self.again[side].keys().cloned().collect();
+                let rounds = self.again[side].clone();
+                self.revisit(side, keys.clone()).await?;
+                // What was not put on the list anew is done with.
+                for key in keys {
+                    if self.again[side].get(&key) == rounds.get(&key) {
+                        self.again[side].remove(&key);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Parks a record, or one field of it.
+    pub(super) fn park(
+        &mut self,
+        side: Side,
+        keys: Both<Option<Key>>,
+        reason: Reason,
+        field: Option<usize>,
+        code: Option<&str>,
+        message: &str,
+    ) {
+        let field = field.map(|index| &self.program.fields[index]);
+        let place = field.map_or(&self.program.place, |field| &field.place);
+        let parked = Parked {
+            id: 0,
+            mapping: self.program.name.to_string(),
+            keys,
+            side,
+            reason,
+            field: field.map(|field| field.name.clone()),
+            value: None,
+            code: code.map(str::to_owned),
+            message: message.to_owned(),
+            file: Some(place.file.display().to_string()),
+            line: Some(place.line()),
+            attempts: 0,
+            since: self.setup.world.now(),
+            next_try: None,
+        };
+        self.put_aside(parked);
+    }
+
+    fn put_aside(&mut self, mut parked: Parked) {
+        let now = self.setup.world.now();
+        let known =
+            Side::BOTH.into_iter().filter_map(|side| self.owed.get(&(side, parked.keys[side].clone()?)).copied()).max();
+        parked.attempts = known.unwrap_or(0) + 1;
+        parked.next_try = if parked.reason == Reason::InDoubt {
+            None
+        } else if parked.attempts < EAGER {
+            Some(now)
+        } else {
+            Some(now + TimeDelta::minutes(i64::from(parked.attempts - EAGER + 1).min(60)))
+        };
+        if known.is_none() {
+            self.counts.toward(parked.side).parked += 1;
+            self.tell(parked.keys.clone(), Fact::Parked(Box::new(parked.clone())));
+            self.parked.push(parked.clone());
+        }
+        for side in Side::BOTH {
+            if let Some(key) = &parked.keys[side] {
+                self.owed.insert((side, key.clone()), parked.attempts);
+            }
+        }
+        self.pending.park.push(parked);
+    }
+
+    /// Parks a record of `from` for a value that does not fit on `side`.
+    pub(super) fn park_rejected(&mut self, side: Side, from: Side, key: &Key, rejection: &Rejection) {
+        let mut keys = Both::default();
+        keys[from] = Some(key.clone());
+        self.park_rejection(side, keys, rejection);
+    }
+
+    pub(super) fn park_rejection(&mut self, side: Side, keys: Both<Option<Key>>, rejection: &Rejection) {
+        let parked = Parked {
+            id: 0,
+            mapping: self.program.name.to_string(),
+            keys,
+            side,
+            reason: Reason::Rejected,
+            field: (rejection.field != "*").then(|| rejection.field.clone()),
+            value: rejection.value.clone(),
+            code: Some(rejection.code.as_str().to_owned()),
+            message: rejection.message.clone(),
+            file: Some(rejection.place.file.display().to_string()),
+            line: Some(rejection.place.line()),
+            attempts: 0,
+            since: self.setup.world.now(),
+            next_try: None,
+        };
+        self.put_aside(parked);
+    }
+
+    /// A record that its own side could not read.
+    pub(super) fn malformed(&self, why: &str) -> Rejection {
+        Rejection {
+            code: Code::MALFORMED,
+            field: "*".to_owned(),
+            value: None,
+            rule: None,
+            message: why.to_owned(),
+            place: self.program.place.clone(),
+        }
+    }
+
+    /// True where a complete listing of a side doubles as its sweep.
+    pub(super) fn sweeps_by_listing(&self, side: Side) -> bool {
+        use crate::compile::{DeletePolicy, DeletedWhen};
+        matches!(self.program.sides[side].deleted, DeletedWhen::Unknown)
+            && !matches!(self.program.sides[side.other()].deletes, DeletePolicy::Ignore)
+            && self.listing(side) == Listing::Full
+            && !self.options.dry
+            && !matches!(self.program.bases, BaseKind::Digests { written } if written == side)
+    }
+}

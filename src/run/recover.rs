@@ -1,0 +1,160 @@
+//! Intents that an earlier run left without an answer.
+
+use super::event::Fact;
+use super::fault::SETTLING;
+use super::report::Trouble;
+use super::session::Session;
+use crate::connector::{Action, Fault, Settled};
+use crate::plan::{Link, Seen};
+use crate::record::{Both, Key, Side};
+use crate::state::{Answered, Intent, Intents, IntentsId, Reason};
+
+impl Session<'_> {
+    /// Finds out what became of every write without an answer, before anything
+    /// else is done.
+    pub(super) async fn recover(&mut self) -> Result<(), Trouble> {
+        if self.options.dry {
+            return Ok(());
+        }
+        for (id, intents) in self.setup.store.open_intents(&self.program.name).await? {
+            let side = intents.side;
+            match self.outcome(side, intents.token.as_deref()).await? {
+                Settled::Applied => self.as_intended(id, intents).await?,
+                Settled::NotApplied => {
+                    self.tell(Both::default(), Fact::Recovered { side, applied: false });
+                    let not_made = (0..intents.creates.len()).collect();
+                    self.pending.answered.push(Answered { intents: id, not_made });
+                }
+                Settled::Look | Settled::Running => self.look_at(id, intents).await?,
+            }
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks until the writer is at its end.
+    async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
+        let mut waited = std::time::Duration::ZERO;
+        let mut pause = std::time::Duration::from_millis(50);
+        loop {
+            let settled = self.setup.call(side, || self.setup.objects[side].settle(token)).await?;
+            if settled != Settled::Running {
+                return Ok(settled);
+            }
+            if waited >= SETTLING {
+                let doing = format!("waiting for an earlier write to `{}`", self.program.name);
+                let fault = Fault::external(doing, "", "the system is still at work on a statement of an earlier run");
+                return Err(Trouble::Side(side, fault));
+            }
+            self.setup.world.sleep(pause).await;
+            waited += pause;
+            pause = (pause * 2).min(std::time::Duration::from_secs(5));
+        }
+    }
+
+    /// All of it is in effect.
+    async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
+        let side = intents.side;
+        for link in &intents.creates {
+            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+            self.counts.toward(side).created += 1;
+        }
+        let links = self.links_of(&intents.changes).await?;
+        for (intent, link) in intents.changes.iter().zip(links) {
+            if let Some(link) = link {
+                self.take_in(side, intent, link);
+            }
+        }
+        self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
+        Ok(())
+    }
+
+    /// A change is known to be in effect: its bases and no others move.
+    fn take_in(&mut self, side: Side, intent: &Intent, mut link: Link) {
+        self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+        let counts = self.counts.toward(side);
+        match intent.action {
+            Action::Create => counts.created += 1,
+            Action::Update => counts.updated += 1,
+            Action::Delete => {
+                counts.deleted += 1;
+                self.pending.forget.push(link.id);
+                return;
+            }
+        }
+        self.layouts.bring(&mut link, matches!(self.program.bases, crate::compile::BaseKind::Digests { .. }));
+        link.keys = intent.keys.clone();
+        link.revision = link.revision.max(intent.revision);
+        link.layout = self.layouts.current;
+        for field in &intent.fields {
+            if field.field < link.bases.len() {
+                link.bases.set(field.field, field.bases.clone(), self.written(field.field));
+            }
+        }
+        self.pending.links.push(link);
+    }
+
+    async fn links_of(&self, changes: &[Intent]) -> Result<Vec<Option<Link>>, Trouble> {
+        let keys: Vec<Key> = changes.iter().map(|intent| intent.keys.source.clone()).collect();
+        Ok(self.setup.store.links(&self.program.name, Side::Source, &keys).await?)
+    }
+
+    /// The writer is at its end; the records tell what it did.
+    async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
+        let side = intents.side;
+        let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
+        let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();
+        let there = self.look(side, &known).await?;
+        let mut not_made = Vec::new();
+        for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
+            let pair = link.keys.clone().map(Some);
+            if key.as_str().is_empty() {
+                not_made.push(position);
+                let mut pair = pair;
+                pair[side] = None;
+                let message = "sent, without an answer, and there is no way to look whether it is in effect";
+                self.park(side, pair, Reason::InDoubt, None, Some("E0801"), message);
+            } else if there.contains_key(key) {
+                self.counts.toward(side).created += 1;
+                self.tell(pair, Fact::Recovered { side, applied: true });
+            } else {
+                not_made.push(position);
+            }
+        }
+        self.pending.answered.push(Answered { intents: id, not_made });
+        let keys: Vec<Key> = intents.changes.iter().map(|intent| intent.keys[side].clone()).collect();
+        let there = self.look(side, &keys).await?;
+        let links = self.links_of(&intents.changes).await?;
+        for (intent, link) in intents.changes.iter().zip(links) {
+            let Some(link) = link else { continue };
+            let seen = there.get(&intent.keys[side]);
+            let in_effect = match (intent.action, seen) {
+                (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
+                (Action::Delete, Some(_)) | (Action::Create | Action::Update, None) => false,
+                (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {
+                    // Field by field: what stands as intended is ours; what still stands as it was was not
+                    // written; a third value is somebody's edit, and planned as one.
+                    let held: Vec<_> = intent
+                        .fields
+                        .iter()
+                        .filter(|field| {
+                            let program = &self.program.fields[field.field];
+                            program.same(side, &record.fields[field.field], &field.value)
+                        })
+                        .cloned()
+                        .collect();
+                    if !held.is_empty() {
+                        let part = Intent { fields: held, ..intent.clone() };
+                        self.take_in(side, &part, link.clone());
+                    }
+                    false
+                }
+                (Action::Create | Action::Update, Some(_)) => false,
+            };
+            if in_effect {
+                self.take_in(side, intent, link);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! What a run did.
+
+use chrono::{DateTime, Utc};
+
+use crate::connector::{Action, Fault, FaultKind};
+use crate::record::{Both, Key, Side};
+use crate::state::{Parked, RunCounts, RunStatus, StoreError};
+
+use super::event::FieldChange;
+
+/// The outcome of one run of one mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunReport {
+    pub mapping: String,
+    pub run: String,
+    pub status: RunStatus,
+    pub started_at: DateTime<Utc>,
+    pub duration_ms: u64,
+    pub counts: RunCounts,
+    /// What was newly parked.
+    pub parked: Vec<Parked>,
+    /// What stopped the run, or a part of it.
+    pub troubles: Vec<Trouble>,
+    /// In a dry run: what would be done.
+    pub planned: Vec<Planned>,
+    /// Deletes that were held back: the side, how many, and the limit.
+    pub held: Both<Option<(u64, u64)>>,
+}
+
+/// One write a dry run would have made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    pub side: Side,
+    pub action: Action,
+    pub keys: Both<Option<Key>>,
+    pub fields: Vec<FieldChange>,
+}
+
+/// What stopped a run, or kept it from something.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trouble {
+    /// A side failed us.
+    Side(Side, Fault),
+    State(StoreError),
+    /// The run refuses to go on: a stable code and what to do.
+    Refused {
+        code: &'static str,
+        message: String,
+    },
+}
+
+impl Trouble {
+    /// True where a system could not be reached or refused us, so that the
+    /// command ends with 3.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Trouble::Side(_, Fault { kind: FaultKind::External | FaultKind::User, .. }))
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Side(side, fault) => write!(f, "{side}: {fault}"),
+            Trouble::State(error) => write!(f, "state: {error}"),
+            Trouble::Refused { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Trouble {
+        Trouble::State(error)
+    }
+}

@@ -1,0 +1,312 @@
+//! The order of things in one run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use super::event::{Event, Fact};
+use super::execute::Work;
+use super::layout::Layouts;
+use super::report::{Planned, RunReport, Trouble};
+use super::setup::{Options, Setup};
+use crate::compile::Program;
+use crate::connector::{Horizon, Listing};
+use crate::plan::LinkId;
+use crate::record::{Both, Key, Side};
+use crate::state::{
+    Commit, ConflictFilter, Fence, MappingState, Parked, ParkedFilter, RunCounts, RunRecord, RunStatus,
+};
+
+/// Runs a mapping once, from the intents an earlier run left behind to the
+/// deletes, and says what it did. Never fails: what goes wrong is in the
+/// report.
+pub async fn run_mapping(setup: &Setup, options: &Options) -> RunReport {
+    let mut session = Session::new(setup, options);
+    if let Err(trouble) = session.go().await {
+        session.troubles.push(trouble);
+    }
+    session.finish().await
+}
+
+/// One run while it lasts.
+pub(super) struct Session<'a> {
+    pub setup: &'a Setup,
+    pub options: &'a Options,
+    pub program: &'a Program,
+    /// `None` in a dry run, which changes nothing.
+    pub fence: Option<Fence>,
+    pub run: String,
+    pub started: DateTime<Utc>,
+    pub state: MappingState,
+    pub layouts: Layouts,
+    pub counts: RunCounts,
+    pub parked: Vec<Parked>,
+    pub troubles: Vec<Trouble>,
+    pub planned: Vec<Planned>,
+    pub held: Both<Option<(u64, u64)>>,
+    /// Links with a conflict that waits for a person.
+    pub in_conflict: BTreeSet<LinkId>,
+    /// What is parked under each key, and how often it was tried.
+    pub owed: BTreeMap<(Side, Key), u32>,
+    /// Records to be looked at again before the run ends, and how often they
+    /// were.
+    pub again: Both<BTreeMap<Key, u32>>,
+    /// What goes into the next commit.
+    pub pending: Commit,
+    pub links_at_start: u64,
+    /// Keys a dry run would have linked, so that it does not plan them twice.
+    pub claimed: Both<BTreeSet<Key>>,
+    /// The other side's records by their match values, where the side itself
+    /// cannot be asked.
+    pub indexes: Both<super::matching::Indexes>,
+    /// What is known to be empty on each side since the run began.
+    pub empty: Both<bool>,
+    /// The sweep under way has seen at least one key.
+    pub swept_any: bool,
+    /// Spooled deletes are being carried out.
+    pub deleting: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(setup: &'a Setup, options: &'a Options) -> Session<'a> {
+        Session {
+            setup,
+            options,
+            program: &setup.program,
+            fence: None,
+            run: setup.world.id(),
+            started: setup.world.now(),
+            state: MappingState::default(),
+            layouts: Layouts::default(),
+            counts: RunCounts::default(),
+            parked: Vec::new(),
+            troubles: Vec::new(),
+            planned: Vec::new(),
+            held: Both::default(),
+            in_conflict: BTreeSet::new(),
+            owed: BTreeMap::new(),
+            again: Both::default(),
+            pending: Commit::default(),
+            links_at_start: 0,
+            claimed: Both::default(),
+            indexes: Both::default(),
+            empty: Both::default(),
+            swept_any: false,
+            deleting: false,
+        }
+    }
+
+    async fn go(&mut self) -> Result<(), Trouble> {
+        self.open().await?;
+        self.recover().await?;
+        self.load_owed().await?;
+        if !self.options.keys.is_empty() {
+            return self.only_keys().await;
+        }
+        let mut horizons = Both::default();
+        for side in Side::BOTH {
+            horizons[side] = Some(self.horizon(side).await?);
+        }
+        self.refuse_unsafe_first_sync().await?;
+        self.decided_by_people().await?;
+        self.retry_owed().await?;
+        self.reevaluate().await?;
+        for side in Side::BOTH {
+            if self.program.sides[side].read {
+                self.read_side(side, horizons[side].as_ref()).await?;
+            }
+        }
+        self.look_again().await?;
+        for side in Side::BOTH {
+            self.sweep(side).await?;
+        }
+        self.flush_deletes().await?;
+        self.state.first_sync_done = true;
+        Ok(())
+    }
+
+    /// Takes the mapping and reads what is stored of it.
+    async fn open(&mut self) -> Result<(), Trouble> {
+        let (setup, name) = (self.setup, &self.program.name);
+        if !self.options.dry {
+            self.fence = Some(setup.store.acquire(name).await?);
+        }
+        let stored = setup.store.mapping(name).await?;
+        if let Some(stored) = &stored
+            && let Some(side) =
+                Side::BOTH.into_iter().find(|side| stored.fingerprints[*side] != setup.fingerprints[*side])
+        {
+            return Err(Trouble::Refused {
+                code: "E0901",
+                message: format!(
+                    "the {side} of `{name}` is not what its links belong to: they were made with {}, and it is {} now; \
+                     `engine state adopt` takes the links over, `engine reset --links` forgets them",
+                    stored.fingerprints[side], setup.fingerprints[side]
+                ),
+            });
+        }
+        self.state = stored.unwrap_or_default();
+        self.state.fingerprints = setup.fingerprints.clone();
+        self.state.runs += 1;
+        self.layouts = Layouts::enter(&mut self.state, &setup.layout);
+        self.links_at_start = setup.store.count_links(name).await?;
+        let filter = ConflictFilter { mapping: Some(name.to_string()), open: true, ..ConflictFilter::default() };
+        self.in_conflict = setup.store.conflicts(&filter).await?.into_iter().map(|conflict| conflict.link).collect();
+        self.pending.mapping = Some(self.state.clone());
+        self.flush().await
+    }
+
+    async fn load_owed(&mut self) -> Result<(), Trouble> {
+        let filter = ParkedFilter { mapping: Some(self.program.name.to_string()), ..ParkedFilter::default() };
+        for parked in self.setup.store.parked(&filter).await? {
+            for side in Side::BOTH {
+                if let Some(key) = &parked.keys[side] {
+                    let attempts = self.owed.entry((side, key.clone())).or_default();
+                    *attempts = (*attempts).max(parked.attempts);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one side to its end, and moves its cursor there.
+    async fn read_side(&mut self, side: Side, horizon: Option<&Horizon>) -> Result<(), Trouble> {
+        let setup = self.setup;
+        let mut listing = self.listing(side);
+        let complete = listing == Listing::Full;
+        let sweeping = complete && self.sweeps_by_listing(side);
+        if sweeping {
+            self.sweep_begin(side).await?;
+        }
+        let mut attempt = 1;
+        'reading: loop {
+            let mut stream = setup.objects[side].read(listing.clone());
+            let mut next = stream.next().await;
+            loop {
+                match next {
+                    None => break 'reading,
+                    Some(Err(fault)) => {
+                        drop(stream);
+                        setup.wait(side, &mut attempt, fault).await?;
+                        continue 'reading;
+                    }
+                    Some(Ok(batch)) => {
+                        attempt = 1;
+                        // The next batch is fetched while this one is dealt with.
+                        let (following, done) = futures::join!(stream.next(), self.batch(side, &batch, sweeping));
+                        done?;
+                        if let (Listing::Changes { from }, Some(reached)) = (&mut listing, batch.reached) {
+                            *from = Some(reached);
+                        }
+                        next = following;
+                        setup.observer.progress(&self.program.name, &self.counts);
+                    }
+                }
+            }
+        }
+        if let Some(horizon) = horizon {
+            self.move_cursor(side, horizon);
+        }
+        if sweeping {
+            self.sweep_end(side).await?;
+        }
+        self.pending.mapping = Some(self.state.clone());
+        self.flush().await
+    }
+
+    /// Only the records asked for by key.
+    async fn only_keys(&mut self) -> Result<(), Trouble> {
+        for side in Side::BOTH {
+            let keys: Vec<Key> =
+                self.options.keys.iter().filter(|(of, _)| *of == side).map(|(_, key)| key.clone()).collect();
+            if !keys.is_empty() {
+                self.revisit(side, keys).await?;
+            }
+        }
+        self.look_again().await?;
+        self.flush_deletes().await
+    }
+
+    /// Commits what is pending, if anything is.
+    pub(super) async fn flush(&mut self) -> Result<(), Trouble> {
+        if self.pending == Commit::default() {
+            return Ok(());
+        }
+        let commit = std::mem::take(&mut self.pending);
+        if let Some(fence) = &self.fence {
+            self.setup.store.commit(fence, &commit).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells an event, and keeps it for the record's timeline.
+    pub(super) fn tell(&mut self, keys: Both<Option<Key>>, fact: Fact) {
+        let event = Event { keys, fact };
+        self.setup.observer.event(&self.program.name, &self.run, &event);
+        self.pending.events.push(event.record(&self.run, self.setup.world.now()));
+    }
+
+    /// Deals with pairs: decides each, writes, commits.
+    pub(super) async fn work(&mut self, work: Vec<Work>) -> Result<(), Trouble> {
+        self.apply(work).await
+    }
+
+    async fn finish(mut self) -> RunReport {
+        let now = self.setup.world.now();
+        let duration_ms = u64::try_from((now - self.started).num_milliseconds()).unwrap_or(0);
+        if let Err(trouble) = self.count_owed().await {
+            self.troubles.push(trouble);
+        }
+        let counts = &self.counts;
+        let failed = counts.to_target.failed + counts.to_source.failed;
+        let newly = counts.to_target.parked + counts.to_source.parked + counts.conflicts;
+        let held = self.held.source.is_some() || self.held.target.is_some();
+        let status = if !self.troubles.is_empty() {
+            RunStatus::Failure
+        } else if failed + newly > 0 || held {
+            RunStatus::Partial
+        } else {
+            RunStatus::Success
+        };
+        self.pending.run = Some(RunRecord {
+            run: self.run.clone(),
+            mapping: self.program.name.to_string(),
+            number: self.state.runs,
+            status,
+            started_at: self.started,
+            duration_ms,
+            counts: self.counts,
+            errors: self.troubles.iter().map(ToString::to_string).collect(),
+        });
+        if self.troubles.is_empty() {
+            self.pending.mapping = Some(self.state.clone());
+        }
+        let mut status = status;
+        if let Err(trouble) = self.flush().await {
+            status = RunStatus::Failure;
+            self.troubles.push(trouble);
+        }
+        RunReport {
+            mapping: self.program.name.to_string(),
+            run: self.run,
+            status,
+            started_at: self.started,
+            duration_ms,
+            counts: self.counts,
+            parked: self.parked,
+            troubles: self.troubles,
+            planned: self.planned,
+            held: self.held,
+        }
+    }
+
+    async fn count_owed(&mut self) -> Result<(), Trouble> {
+        let mapping = Some(self.program.name.to_string());
+        let parked = ParkedFilter { mapping: mapping.clone(), ..ParkedFilter::default() };
+        let conflicts = ConflictFilter { mapping, open: true, ..ConflictFilter::default() };
+        let store = &self.setup.store;
+        self.counts.owed = (store.parked(&parked).await?.len() + store.conflicts(&conflicts).await?.len()) as u64;
+        Ok(())
+    }
+}

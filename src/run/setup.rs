@@ -1,0 +1,56 @@
+//! What a run is given, and how it may be asked to behave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::Observer;
+use super::world::World;
+use crate::compile::Program;
+use crate::connector::Object;
+use crate::record::{Both, Key, Side};
+use crate::state::{Layout, Store};
+
+/// Everything one mapping runs on.
+pub struct Setup {
+    pub program: Arc<Program>,
+    pub objects: Both<Arc<dyn Object>>,
+    /// Each side's identity, object and key, as text.
+    pub fingerprints: Both<String>,
+    /// The fields of the program's bases; its number is given by the run.
+    pub layout: Layout,
+    /// What readings depend on besides the cursor, as text.
+    pub filters: Both<String>,
+    pub retry: Both<RetryPolicy>,
+    pub store: Arc<dyn Store>,
+    pub world: Arc<dyn World>,
+    pub observer: Arc<dyn Observer>,
+}
+
+/// How often a call that failed for a passing reason is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Calls in all.
+    pub attempts: u32,
+    /// The wait before the second call; doubled for each further one.
+    pub backoff: Duration,
+    pub max: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy { attempts: 5, backoff: Duration::from_millis(500), max: Duration::from_secs(30) }
+    }
+}
+
+/// How one run may be asked to behave.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Read everything, whatever the cursors say.
+    pub full: bool,
+    /// Only these records: a side and a key each.
+    pub keys: Vec<(Side, Key)>,
+    /// Let this run delete more than the limit.
+    pub over_limit: bool,
+    /// Decide everything, write nothing: neither to a side nor to the state.
+    pub dry: bool,
+}

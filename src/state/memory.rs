@@ -1,0 +1,483 @@
+//! The state in memory: what the simulation runs on, and a second reading of
+//! what [`Store`] promises.
+//!
+//! Every call is done at its first poll, fully or not at all, and in an order
+//! that depends on nothing but the calls. Clones are handles on the same
+//! state: an engine that dies loses nothing of it, and the next one goes on
+//! with it. Nothing of it outlives the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId,
+    MappingState, Parked, ParkedFilter, RunRecord, Spooled, Store, StoreError,
+};
+use crate::plan::{Link, LinkId, LinkStatus, Resolution};
+use crate::record::{Both, Key, Side};
+
+/// A state in memory; a clone is a handle on the same one.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    everything: Arc<Mutex<Everything>>,
+}
+
+#[derive(Debug, Default)]
+struct Everything {
+    mappings: BTreeMap<String, Mapping>,
+    runs: BTreeMap<String, RunRecord>,
+    given: Given,
+}
+
+/// The last number given of each kind; none is ever given twice.
+#[derive(Debug, Default)]
+struct Given {
+    link: LinkId,
+    intents: IntentsId,
+    conflict: i64,
+    parked: i64,
+}
+
+#[derive(Debug, Default)]
+struct Mapping {
+    fence: u64,
+    kept: Kept,
+    events: Vec<EventRecord>,
+    sweeps: Both<Option<Sweep>>,
+}
+
+/// What a commit changes: a copy of it takes the place of the old one when
+/// all of the commit went well.
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    state: Option<MappingState>,
+    links: BTreeMap<LinkId, Arc<Link>>,
+    /// Which link has a key, those of open creates too.
+    holders: Both<BTreeMap<Key, LinkId>>,
+    open: BTreeMap<IntentsId, Arc<Open>>,
+    conflicts: BTreeMap<i64, Arc<Conflict>>,
+    parked: BTreeMap<i64, Arc<Parked>>,
+    spooled: BTreeMap<LinkId, Spooled>,
+}
+
+#[derive(Debug)]
+struct Open {
+    intents: Intents,
+    /// The number its first create will have as a link; the others follow.
+    first: LinkId,
+}
+
+#[derive(Debug, Default)]
+struct Sweep {
+    /// The newest link when it began.
+    until: LinkId,
+    seen: BTreeSet<Key>,
+}
+
+impl MemoryStore {
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Everything> {
+        self.everything.lock().expect("no call of the store panics")
+    }
+
+    /// Runs a call when its answer is first polled.
+    fn call<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&mut Everything) -> Result<T, StoreError> + Send + 'a,
+    ) -> Answer<'a, T> {
+        Box::pin(async move { work(&mut self.lock()) })
+    }
+}
+
+impl Everything {
+    /// What is kept of a mapping, where anything is.
+    fn kept(&self, mapping: &str) -> Option<&Kept> {
+        self.mappings.get(mapping).map(|mapping| &mapping.kept)
+    }
+
+    fn fenced(&mut self, fence: &Fence) -> Result<(&mut Mapping, &mut Given), StoreError> {
+        match self.mappings.get_mut(&fence.mapping) {
+            Some(mapping) if mapping.fence == fence.number => Ok((mapping, &mut self.given)),
+            _ => Err(StoreError::Fenced),
+        }
+    }
+
+    fn every_kept(&mut self) -> impl Iterator<Item = &mut Kept> {
+        self.mappings.values_mut().map(|mapping| &mut mapping.kept)
+    }
+}
+
+impl Store for MemoryStore {
+    fn acquire<'a>(&'a self, mapping: &'a str) -> Answer<'a, Fence> {
+        self.call(move |all| {
+            let entry = all.mappings.entry(mapping.to_owned()).or_default();
+            entry.fence += 1;
+            Ok(Fence { mapping: mapping.to_owned(), number: entry.fence })
+        })
+    }
+
+    fn mapping<'a>(&'a self, mapping: &'a str) -> Answer<'a, Option<MappingState>> {
+        self.call(move |all| Ok(all.kept(mapping).and_then(|kept| kept.state.clone())))
+    }
+
+    fn mappings(&self) -> Answer<'_, Vec<String>> {
+        self.call(|all| Ok(all.mappings.keys().cloned().collect()))
+    }
+
+    fn links<'a>(&'a self, mapping: &'a str, side: Side, keys: &'a [Key]) -> Answer<'a, Vec<Option<Link>>> {
+        self.call(move |all| {
+            let Some(kept) = all.kept(mapping) else { return Ok(vec![None; keys.len()]) };
+            let link = |key| kept.links.get(kept.holders[side].get(key)?).map(|link| Link::clone(link));
+            Ok(keys.iter().map(link).collect())
+        })
+    }
+
+    fn links_after<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>> {
+        self.call(move |all| {
+            let Some(kept) = all.kept(mapping) else { return Ok(Vec::new()) };
+            Ok(kept.links_after(after).take(limit).cloned().collect())
+        })
+    }
+
+    fn count_links<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64> {
+        self.call(move |all| Ok(all.kept(mapping).map_or(0, |kept| kept.links.len() as u64)))
+    }
+
+    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
+        self.call(move |all| {
+            let (mapping, given) = all.fenced(fence)?;
+            let mut kept = mapping.kept.clone();
+            let first = given.link + 1;
+            for create in &intents.creates {
+                given.link += 1;
+                kept.hold(given.link, &create.keys)?;
+            }
+            given.intents += 1;
+            kept.open.insert(given.intents, Arc::new(Open { intents: intents.clone(), first }));
+            mapping.kept = kept;
+            Ok(given.intents)
+        })
+    }
+
+    fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>> {
+        self.call(move |all| {
+            let Some(kept) = all.kept(mapping) else { return Ok(Vec::new()) };
+            Ok(kept.open.iter().map(|(id, open)| (*id, open.intents.clone())).collect())
+        })
+    }
+
+    fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()> {
+        self.call(move |all| {
+            commit.check_mapping(&fence.mapping)?;
+            let (mapping, given) = all.fenced(fence)?;
+            let mut kept = mapping.kept.clone();
+            kept.apply(commit, given)?;
+            mapping.kept = kept;
+            mapping.events.extend(commit.events.iter().cloned());
+            all.runs.extend(commit.run.iter().map(|run| (run.run.clone(), run.clone())));
+            Ok(())
+        })
+    }
+
+    fn conflicts<'a>(&'a self, filter: &'a ConflictFilter) -> Answer<'a, Vec<Conflict>> {
+        self.call(move |all| {
+            let every = all.mappings.values().flat_map(|mapping| mapping.kept.conflicts.values());
+            let mut found: Vec<_> = every.filter(|conflict| filter.finds(conflict)).collect();
+            found.sort_by_key(|conflict| std::cmp::Reverse((conflict.at, conflict.id)));
+            Ok(found.into_iter().map(|conflict| Conflict::clone(conflict)).collect())
+        })
+    }
+
+    fn resolve<'a>(&'a self, ids: &'a [i64], resolution: Option<&'a Resolution>) -> Answer<'a, u64> {
+        self.call(move |all| {
+            let ids: BTreeSet<_> = ids.iter().collect();
+            let mut changed = 0;
+            for kept in all.every_kept() {
+                for id in &ids {
+                    if let Some(conflict) = open_conflict(&mut kept.conflicts, **id) {
+                        conflict.resolution = resolution.cloned();
+                        changed += 1;
+                    }
+                }
+            }
+            Ok(changed)
+        })
+    }
+
+    fn parked<'a>(&'a self, filter: &'a ParkedFilter) -> Answer<'a, Vec<Parked>> {
+        self.call(move |all| {
+            let every = all.mappings.values().flat_map(|mapping| mapping.kept.parked.values());
+            let mut found: Vec<_> = every.filter(|parked| filter.finds(parked)).collect();
+            found.sort_by_key(|parked| parked.id);
+            let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
+            Ok(found.into_iter().take(limit).map(|parked| Parked::clone(parked)).collect())
+        })
+    }
+
+    fn retry<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, u64> {
+        self.call(move |all| {
+            let ids: BTreeSet<_> = ids.iter().collect();
+            let mut changed = 0;
+            for kept in all.every_kept() {
+                for id in &ids {
+                    if let Some(parked) = kept.parked.get_mut(id) {
+                        let parked = Arc::make_mut(parked);
+                        parked.next_try = Some(parked.since);
+                        changed += 1;
+                    }
+                }
+            }
+            Ok(changed)
+        })
+    }
+
+    fn drop_parked<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, u64> {
+        self.call(move |all| {
+            let removed = all.every_kept().map(|kept| ids.iter().filter_map(|id| kept.parked.remove(id)).count());
+            Ok(removed.sum::<usize>() as u64)
+        })
+    }
+
+    fn spooled<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Spooled>> {
+        self.call(move |all| {
+            let Some(kept) = all.kept(mapping) else { return Ok(Vec::new()) };
+            Ok(kept.spooled.range(after.saturating_add(1)..).take(limit).map(|(_, spooled)| spooled.clone()).collect())
+        })
+    }
+
+    fn count_spooled<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64> {
+        self.call(move |all| Ok(all.kept(mapping).map_or(0, |kept| kept.spooled.len() as u64)))
+    }
+
+    fn sweep_begin<'a>(&'a self, fence: &'a Fence, side: Side) -> Answer<'a, ()> {
+        self.call(move |all| {
+            let (mapping, given) = all.fenced(fence)?;
+            mapping.sweeps[side] = Some(Sweep { until: given.link, seen: BTreeSet::new() });
+            Ok(())
+        })
+    }
+
+    fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()> {
+        self.call(move |all| {
+            let (mapping, _) = all.fenced(fence)?;
+            let sweep = mapping.sweeps[side].as_mut().ok_or_else(|| no_sweep(side))?;
+            sweep.seen.extend(keys.iter().cloned());
+            Ok(())
+        })
+    }
+
+    fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>> {
+        self.call(move |all| {
+            let (mapping, _) = all.fenced(fence)?;
+            let sweep = mapping.sweeps[side].as_ref().ok_or_else(|| no_sweep(side))?;
+            let absent = mapping.kept.links_after(after).filter(|link| {
+                link.status == LinkStatus::Linked && link.id <= sweep.until && !sweep.seen.contains(&link.keys[side])
+            });
+            Ok(absent.take(limit).cloned().collect())
+        })
+    }
+
+    fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>> {
+        self.call(move |all| {
+            let newest = all.runs.values().rev();
+            Ok(newest.filter(|run| mapping.is_none_or(|name| run.mapping == name)).take(limit).cloned().collect())
+        })
+    }
+
+    fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64> {
+        self.call(move |all| {
+            let Some(mapping) = all.mappings.get(mapping) else { return Ok(0) };
+            let deleted = |event: &&EventRecord| event.kind == EventRecord::DELETED && event.at >= since;
+            Ok(mapping.events.iter().filter(deleted).count() as u64)
+        })
+    }
+
+    fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>> {
+        self.call(move |all| {
+            let Some(mapping) = all.mappings.get(mapping) else { return Ok(Vec::new()) };
+            Ok(mapping.events.iter().filter(|event| event.keys[side].as_ref() == Some(key)).cloned().collect())
+        })
+    }
+
+    fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()> {
+        self.call(move |all| {
+            let Some(mapping) = all.mappings.get_mut(mapping) else { return Ok(()) };
+            mapping.fence += 1;
+            let kept = &mut mapping.kept;
+            if let Some(state) = &mut kept.state {
+                state.cursors = Both::default();
+                if links {
+                    state.begin_anew();
+                }
+            }
+            if links {
+                for link in std::mem::take(&mut kept.links).values() {
+                    kept.release(&link.keys);
+                }
+                kept.conflicts.clear();
+                kept.parked.clear();
+                kept.spooled.clear();
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Kept {
+    fn links_after(&self, after: LinkId) -> impl Iterator<Item = &Link> {
+        self.links.range(after.saturating_add(1)..).map(|(_, link)| &**link)
+    }
+
+    fn apply(&mut self, commit: &Commit, given: &mut Given) -> Result<(), StoreError> {
+        for answered in &commit.answered {
+            self.answer(answered)?;
+        }
+        for id in &commit.forget {
+            self.forget(*id)?;
+        }
+        self.store_links(&commit.links, given)?;
+        self.unpark_and_park(commit, given);
+        for conflict in &commit.conflicts {
+            self.store_conflict(conflict, given)?;
+        }
+        for id in &commit.unspool {
+            self.spooled.remove(id);
+        }
+        for spooled in &commit.spool {
+            self.spooled.entry(spooled.link).or_insert_with(|| spooled.clone()).on = spooled.on;
+        }
+        if let Some(state) = &commit.mapping {
+            self.state = Some(state.clone());
+        }
+        let state = self.state.get_or_insert_default();
+        for side in Side::BOTH {
+            if let Some(cursor) = &commit.cursors[side] {
+                state.cursors[side] = Some(cursor.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that this link has these keys. An empty key is nobody's yet.
+    fn hold(&mut self, id: LinkId, keys: &Both<Key>) -> Result<(), StoreError> {
+        for side in Side::BOTH {
+            let key = &keys[side];
+            if !key.is_empty() && self.holders[side].insert(key.clone(), id).is_some() {
+                return Err(StoreError::linked_twice(side, key.as_str()));
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, keys: &Both<Key>) {
+        for side in Side::BOTH {
+            self.holders[side].remove(&keys[side]);
+        }
+    }
+
+    fn answer(&mut self, answered: &Answered) -> Result<(), StoreError> {
+        let open = self.open.remove(&answered.intents).ok_or_else(|| StoreError::not_open(answered.intents))?;
+        let creates = &open.intents.creates;
+        let not_made: BTreeSet<_> = answered.not_made.iter().copied().collect();
+        if not_made.last().is_some_and(|last| *last >= creates.len()) {
+            return Err(StoreError::no_create(answered));
+        }
+        for ((position, create), id) in creates.iter().enumerate().zip(open.first..) {
+            if not_made.contains(&position) {
+                self.release(&create.keys);
+            } else if Side::BOTH.iter().any(|side| create.keys[*side].is_empty()) {
+                return Err(StoreError::without_key(answered.intents));
+            } else {
+                self.links.insert(id, Arc::new(Link { id, ..create.clone() }));
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, id: LinkId) -> Result<(), StoreError> {
+        let link = self.links.remove(&id).ok_or_else(|| StoreError::no_link(id))?;
+        self.release(&link.keys);
+        self.spooled.remove(&id);
+        self.parked.retain(|_, parked| Side::BOTH.iter().all(|s| parked.keys[*s].as_ref() != Some(&link.keys[*s])));
+        for conflict in self.conflicts.values_mut() {
+            if conflict.link == id && conflict.status == ConflictStatus::Open {
+                Arc::make_mut(conflict).status = ConflictStatus::Closed;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_links(&mut self, links: &[Link], given: &mut Given) -> Result<(), StoreError> {
+        // All old keys go first: links may exchange theirs.
+        for link in links.iter().filter(|link| link.id != 0) {
+            let old = self.links.remove(&link.id).ok_or_else(|| StoreError::no_link(link.id))?;
+            self.release(&old.keys);
+        }
+        for link in links {
+            let mut link = link.clone();
+            if link.id == 0 {
+                given.link += 1;
+                link.id = given.link;
+            }
+            self.hold(link.id, &link.keys)?;
+            self.links.insert(link.id, Arc::new(link));
+        }
+        Ok(())
+    }
+
+    fn unpark_and_park(&mut self, commit: &Commit, given: &mut Given) {
+        let again: BTreeSet<_> = commit.park.iter().map(Parked::place).collect();
+        self.parked.retain(|_, parked| {
+            again.contains(&parked.place())
+                || !commit.unpark.iter().any(|(side, key)| parked.keys[*side].as_ref() == Some(key))
+        });
+        for parked in &commit.park {
+            let before = self.parked.values().find(|before| before.place() == parked.place());
+            let mut parked = parked.clone();
+            if let Some(before) = before {
+                (parked.id, parked.since, parked.attempts) = (before.id, before.since, before.attempts + 1);
+            } else {
+                given.parked += 1;
+                parked.id = given.parked;
+            }
+            self.parked.insert(parked.id, Arc::new(parked));
+        }
+    }
+
+    fn store_conflict(&mut self, conflict: &Conflict, given: &mut Given) -> Result<(), StoreError> {
+        let mut conflict = conflict.clone();
+        if conflict.link == 0 {
+            let link = self.holders.source.get(&conflict.keys.source).filter(|id| self.links.contains_key(id));
+            conflict.link = *link.ok_or_else(|| StoreError::no_link_for_conflict(&conflict))?;
+        }
+        let before = if conflict.id == 0 {
+            self.conflicts.values().find(|before| {
+                before.status == ConflictStatus::Open && before.link == conflict.link && before.field == conflict.field
+            })
+        } else {
+            Some(self.conflicts.get(&conflict.id).ok_or_else(|| StoreError::no_conflict(conflict.id))?)
+        };
+        if let Some(before) = before {
+            conflict.id = before.id;
+            conflict.keep_decision(&before.values, before.resolution.as_ref());
+        } else {
+            given.conflict += 1;
+            conflict.id = given.conflict;
+        }
+        self.conflicts.insert(conflict.id, Arc::new(conflict));
+        Ok(())
+    }
+}
+
+fn open_conflict(conflicts: &mut BTreeMap<i64, Arc<Conflict>>, id: i64) -> Option<&mut Conflict> {
+    conflicts.get_mut(&id).map(Arc::make_mut).filter(|conflict| conflict.status == ConflictStatus::Open)
+}
+
+fn no_sweep(side: Side) -> StoreError {
+    StoreError::Broken(format!("no sweep of the {side} was begun"))
+}

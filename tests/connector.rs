@@ -1,0 +1,3 @@
+//! Connectors against the real systems.
+
+mod sqlite;

@@ -1,0 +1,4 @@
+//! What several tests need: servers of their own.
+
+pub(crate) mod postgres;
+pub(crate) mod sql;
