@@ -29,7 +29,7 @@ impl Postgres {
         let database = Database::fresh().await;
         let mut settings = SqlSettings { url: Some(database.url.clone()), ..SqlSettings::default() };
         change(&mut settings);
-        let connector = connect_postgres(settings).unwrap();
+        let connector = connect_postgres(&settings).unwrap();
         Postgres { database, connector }
     }
 
@@ -689,7 +689,10 @@ async fn rights_are_told() {
     postgres
         .run(&format!(
             "CREATE TABLE t (id int PRIMARY KEY, stamp timestamp); CREATE TABLE hidden (id int PRIMARY KEY); \
-             CREATE ROLE {role} LOGIN PASSWORD 'geheim'; GRANT SELECT, UPDATE ON t TO {role}"
+             CREATE ROLE {role} LOGIN PASSWORD 'geheim'; GRANT SELECT, UPDATE ON t TO {role}; \
+             CREATE TABLE policed (id int PRIMARY KEY, owner text); ALTER TABLE policed ENABLE ROW LEVEL SECURITY; \
+             INSERT INTO policed VALUES (1, 'clerk'), (2, 'boss'); GRANT ALL ON policed TO {role}; \
+             CREATE POLICY own ON policed USING (owner = 'clerk')"
         ))
         .await;
     let settings = SqlSettings {
@@ -699,7 +702,7 @@ async fn rights_are_told() {
         ..SqlSettings::default()
     };
     assert!(!format!("{settings:?}").contains("geheim"));
-    let clerk = Postgres { connector: connect_postgres(settings).unwrap(), database: Database { url: String::new() } };
+    let clerk = Postgres { connector: connect_postgres(&settings).unwrap(), database: Database { url: String::new() } };
     let described = clerk.connector.describe("t").await.unwrap().unwrap();
     assert!(!described.can_create && described.can_update && !described.can_delete);
     assert!(!described.sees_open_transactions);
@@ -712,6 +715,14 @@ async fn rights_are_told() {
     let hidden = clerk.open("hidden", &["id"], None).await;
     let fault = hidden.read(Listing::Full).next().await.unwrap().unwrap_err();
     assert_eq!(fault.kind, FaultKind::User, "{fault}");
+    let policed = clerk.open("policed", &["id"], None).await;
+    assert_eq!(rows(&*policed).await.len(), 1);
+    let fault = policed.read(Listing::Keys).next().await.unwrap().unwrap_err();
+    assert_eq!(fault.kind, FaultKind::User, "a listing with hidden rows is not complete: {fault}");
+    let owned = |id: i64, owner: &str| create(vec![int(id)], vec![(1, Value::text(owner))]);
+    let outcomes = write(&*policed, &[owned(3, "clerk"), owned(4, "boss")]).await;
+    assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
+    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.native == "42501"), "{outcomes:?}");
     postgres.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
@@ -719,12 +730,12 @@ async fn rights_are_told() {
 async fn a_server_that_is_not_there_is_told_at_once() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://clerk:geheim@127.0.0.1:{free}/shop");
-    let connector = connect_postgres(SqlSettings { url: Some(url), ..SqlSettings::default() }).unwrap();
+    let connector = connect_postgres(&SqlSettings { url: Some(url), ..SqlSettings::default() }).unwrap();
     let fault = connector.check().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::External);
     assert!(!fault.to_string().contains("geheim"));
     let odd = SqlSettings { url: Some("postgres://clerk:geheim@[oops".into()), ..SqlSettings::default() };
-    let fault = connect_postgres(odd).err().unwrap();
+    let fault = connect_postgres(&odd).err().unwrap();
     assert_eq!(fault.kind, FaultKind::User);
     assert!(!fault.to_string().contains("geheim"));
 }

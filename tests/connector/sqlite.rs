@@ -31,7 +31,7 @@ impl Sqlite {
         drop(options.journal_mode(journal).connect().await.unwrap());
         let mut settings = settings(&folder);
         change(&mut settings);
-        let connector = connect_sqlite(settings).unwrap();
+        let connector = connect_sqlite(&settings).unwrap();
         Sqlite { folder, connector }
     }
 
@@ -219,7 +219,7 @@ async fn a_missing_database_is_made_whole() {
             create_from: Some("shop.sql".into()),
             ..settings(&folder)
         };
-        connect_sqlite(settings).unwrap()
+        connect_sqlite(&settings).unwrap()
     };
     let (first, second) = (connect(), connect());
     let (a, b) = tokio::join!(first.check(), second.check());
@@ -235,7 +235,7 @@ async fn a_missing_database_is_made_whole() {
     assert_eq!(fault.kind, FaultKind::User);
     assert!(fault.message.contains("shop.sql"), "{fault}");
     assert!(!folder.path().join("data/new/shop.db").exists(), "half a database is none");
-    let fault = connect_sqlite(settings(&folder)).unwrap().check().await.unwrap_err();
+    let fault = connect_sqlite(&settings(&folder)).unwrap().check().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::User, "{fault}");
 }
 
@@ -271,7 +271,7 @@ async fn numbers_are_exact_whatever_holds_them() {
     assert_eq!(found(3, Value::text("01")).await, 1, "blanks count");
     assert_eq!(found(4, bytes).await, 1);
     assert_eq!(found(4, int(7)).await, 1);
-    let (notes, _) = (sqlite.connector.describe("t").await.unwrap().unwrap().notes, ());
+    let notes = sqlite.connector.describe("t").await.unwrap().unwrap().notes;
     assert!(notes.is_empty(), "{notes:?}");
 }
 

@@ -17,7 +17,7 @@ use super::fault;
 use crate::connector::Fault;
 
 /// Connections at once: readings, fetches and writes of several mappings.
-const CONNECTIONS: usize = 10;
+const CONNECTIONS: usize = 24;
 
 pub(super) struct Connections {
     options: PgConnectOptions,

@@ -112,7 +112,7 @@ pub(super) async fn find(
 
 async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result<Table, sqlx::Error> {
     let about = sqlx::query(
-        "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relrowsecurity, \
+        "SELECT n.nspname::text, c.relname::text, c.relkind::text, row_security_active(c.oid), \
          EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'), \
          EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1'), \
          pg_relation_is_updatable(c.oid, true), \
@@ -151,7 +151,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
     }
     let relation: String = about.try_get(2)?;
     let has_triggers = about.try_get::<bool, _>(4)? || about.try_get::<bool, _>(12)?;
-    let has_rules: bool = about.try_get(5)?;
+    let (has_rules, has_policies): (bool, bool) = (about.try_get(5)?, about.try_get(3)?);
     // Bits by the command's number: 4 update, 8 insert, 16 delete.
     let events: i32 = about.try_get(6)?;
     let can = |bit: i32, right: usize| Ok::<_, sqlx::Error>(events & bit != 0 && about.try_get::<bool, _>(right)?);
@@ -161,9 +161,9 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         shown,
         key,
         unique,
-        takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules,
+        takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
-        has_policies: about.try_get(3)?,
+        has_policies,
         can_create: can(8, 7)?,
         can_update: can(4, 8)?,
         can_delete: can(16, 9)?,
@@ -275,7 +275,7 @@ impl Table {
             notes.push("a trigger or rule may change what is written".into());
         }
         if self.has_policies {
-            notes.push("row security decides which rows are seen and written".into());
+            notes.push("row security decides which rows the role sees: deletes cannot be found by a sweep".into());
         }
         if !self.sees_transactions {
             notes.push(
