@@ -506,3 +506,22 @@ async fn a_database_only_to_be_read_is_not_written() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_table_that_would_replace_rows_is_kept_from_it() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, email TEXT UNIQUE ON CONFLICT REPLACE); \
+             INSERT INTO t VALUES (1, 'a@x'), (2, 'b@x')",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], None).await;
+    let email = |text: &str| vec![(1, Value::text(text))];
+    let changes =
+        [create(vec![int(3)], email("a@x")), update(2, email("a@x"), vec![]), create(vec![int(4)], email("d@x"))];
+    let outcomes = write(&*object, &changes).await;
+    assert!(matches!(&outcomes[..2], [Outcome::Refused(_), Outcome::Refused(_)]), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Outcome::Done { .. }));
+    assert_eq!(rows(&*object, Listing::Keys).await.len(), 3, "nobody's row is taken away");
+}

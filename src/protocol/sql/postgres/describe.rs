@@ -19,7 +19,9 @@ pub(super) struct Table {
     shown: String,
     pub(super) columns: Vec<Column>,
     pub(super) key: Vec<usize>,
-    pub(super) unique: Vec<Vec<usize>>,
+    unique: Vec<Vec<usize>>,
+    /// Those that are checked at once, so that `ON CONFLICT` takes them.
+    pub(super) arbiters: Vec<Vec<usize>>,
     /// COPY can write into it and nothing alters the rows on their way.
     pub(super) takes_copy: bool,
     pub(super) has_triggers: bool,
@@ -132,18 +134,21 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
     let slot = |number: i16| columns.iter().position(|(own, _)| *own == number);
     let indexes = sqlx::query(
         "SELECT i.indisprimary, (SELECT array_agg(k.n ORDER BY k.o) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o) \
-         WHERE k.o <= i.indnkeyatts) FROM pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid \
+         WHERE k.o <= i.indnkeyatts), i.indimmediate FROM pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid \
          AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indisprimary DESC, i.indexrelid",
     )
     .bind(oid)
     .fetch_all(&mut *connection)
     .await?;
-    let (mut key, mut unique) = (Vec::new(), Vec::new());
+    let (mut key, mut unique, mut arbiters) = (Vec::new(), Vec::new(), Vec::new());
     for index in &indexes {
         let numbers: Vec<i16> = index.try_get(1)?;
         let Some(slots) = numbers.into_iter().map(slot).collect::<Option<Vec<usize>>>() else { continue };
         if index.try_get(0)? {
             key.clone_from(&slots);
+        }
+        if index.try_get(2)? {
+            arbiters.push(slots.clone());
         }
         if !unique.contains(&slots) {
             unique.push(slots);
@@ -161,6 +166,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         shown,
         key,
         unique,
+        arbiters,
         takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
         has_policies,

@@ -3,7 +3,9 @@
 //! The write lock is held from `begin` on, so a batch first looks at the rows
 //! it is about, decides each change by what stands there, and then makes the
 //! changes: nobody can come between. Afterwards it looks again, which tells
-//! what triggers, defaults and affinity made of what was sent.
+//! what triggers, defaults and affinity made of what was sent. `OR ABORT`
+//! outranks a table's own `ON CONFLICT REPLACE`, which would silently take
+//! other rows away.
 
 use std::collections::HashMap;
 
@@ -212,7 +214,7 @@ impl Batch<'_> {
             }
             let row = format!("({})", vec!["?"; slots.len()].join(", "));
             let sql = format!(
-                "INSERT INTO {} ({}) VALUES {}",
+                "INSERT OR ABORT INTO {} ({}) VALUES {}",
                 self.object.selection.table,
                 self.names(&slots),
                 vec![row; members.len()].join(", ")
@@ -274,7 +276,7 @@ impl Batch<'_> {
                 stored_key(&mut arguments);
                 let set: Vec<String> =
                     form.set.iter().map(|slot| format!("{} = ?", quote(&object.columns[*slot].field.name))).collect();
-                format!("UPDATE {table} SET {} WHERE {}", set.join(", "), by_key())
+                format!("UPDATE OR ABORT {table} SET {} WHERE {}", set.join(", "), by_key())
             }
             Action::Create => {
                 let given: Vec<usize> =
@@ -293,7 +295,7 @@ impl Batch<'_> {
                 } else {
                     format!("({}) VALUES ({})", self.names(&slots), vec!["?"; slots.len()].join(", "))
                 };
-                format!("INSERT INTO {table} {values} RETURNING {}", returned.join(", "))
+                format!("INSERT OR ABORT INTO {table} {values} RETURNING {}", returned.join(", "))
             }
         };
         Ok(match self.attempt(sql, arguments).await? {
