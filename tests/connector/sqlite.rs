@@ -525,3 +525,33 @@ async fn a_table_that_would_replace_rows_is_kept_from_it() {
     assert!(matches!(outcomes[2], Outcome::Done { .. }));
     assert_eq!(rows(&*object, Listing::Keys).await.len(), 3, "nobody's row is taken away");
 }
+
+#[tokio::test]
+async fn a_reference_that_could_wait_still_finds_its_record() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (1); \
+             CREATE TABLE child (id INTEGER PRIMARY KEY, parent INT REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+             CREATE TABLE strict (id INTEGER PRIMARY KEY, parent INT REFERENCES parent)",
+        )
+        .await;
+    for table in ["child", "strict"] {
+        let object = sqlite.open(table, &["id"], None).await;
+        let changes: Vec<Change> =
+            (1..=5).map(|id| create(vec![int(id)], vec![(1, int(if id == 3 { 9 } else { 1 }))])).collect();
+        let outcomes = write(&*object, &changes).await;
+        for (id, outcome) in (1..).zip(&outcomes) {
+            match outcome {
+                Outcome::Refused(refusal) => assert_eq!((id, refusal.native.as_str()), (3, "787"), "{table}"),
+                Outcome::Done { .. } => assert_ne!(id, 3, "{table}"),
+                other => panic!("{table}: {other:?}"),
+            }
+        }
+        assert_eq!(rows(&*object, Listing::Keys).await.len(), 4, "{table}");
+    }
+    let parents = sqlite.open("parent", &["id"], None).await;
+    let gone = Change { action: Action::Delete, key: vec![int(1)], set: vec![], expect: vec![] };
+    let outcomes = write(&*parents, &[gone]).await;
+    assert!(matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.native == "787"), "{outcomes:?}");
+}
