@@ -97,7 +97,7 @@ fn start() -> String {
          -c fsync=off -c synchronous_commit=off -c full_page_writes=off",
         folder.display()
     );
-    guard(&folder, &data, as_user("pg_ctl"));
+    guard(&folder, &data, &as_user("pg_ctl"));
     output(
         as_user("pg_ctl").arg("-D").arg(&data).args(["-w", "-o", &settings, "-l"]).arg(folder.join("log")).arg("start"),
     );
@@ -107,7 +107,8 @@ fn start() -> String {
 /// A process that does nothing until our end of its standard input is closed,
 /// which the system does when this process ends in any way; then it stops the
 /// cluster and takes the folder away.
-fn guard(folder: &Path, data: &Path, stop: Command) {
+#[expect(clippy::zombie_processes, reason = "it outlives us: it ends because we do")]
+fn guard(folder: &Path, data: &Path, stop: &Command) {
     let stop: Vec<String> =
         std::iter::once(stop.get_program()).chain(stop.get_args()).map(|word| word.to_string_lossy().into()).collect();
     let script = r#"cat > /dev/null; data="$1"; folder="$2"; shift 2
