@@ -418,7 +418,9 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         K::MappingValueNotAllowed | K::InvalidColonPlacement => {
             ("a second colon in one line", "put a text that has `: ` in it in quotes")
         }
-        K::UnknownAnchor => ("an alias of an anchor that does not exist", "write the anchor, `&name`, above it in the same document"),
+        K::UnknownAnchor => {
+            ("an alias of an anchor that does not exist", "write the anchor, `&name`, above it in the same document")
+        }
         K::UnknownQuotedScalarEscape => {
             ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
         }

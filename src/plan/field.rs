@@ -121,9 +121,7 @@ impl Case<'_> {
             (true, false) if self.flows.source => self.flow(Side::Source, None),
             (false, true) if self.flows.target => self.flow(Side::Target, None),
             (true, false) | (false, true) => self.settle(),
-            (false, false) if self.flows.source && self.flows.target => {
-                self.conflict(policy, None)
-            }
+            (false, false) if self.flows.source && self.flows.target => self.conflict(policy, None),
             (false, false) => {
                 let to = if self.flows.target { Side::Target } else { Side::Source };
                 match self.first {

@@ -143,7 +143,10 @@ fn large_domains() -> Vec<Domain> {
             kinds: Both::new(Kind::Text { max: None, padded: false }, Kind::Integer { bits: 64 }),
             values: Both::new(codes.clone(), numbers),
         },
-        Domain { kinds: Both::new(Kind::Text { max: Some(1), padded: true }, Kind::Any), values: Both::new(codes, texts) },
+        Domain {
+            kinds: Both::new(Kind::Text { max: Some(1), padded: true }, Kind::Any),
+            values: Both::new(codes, texts),
+        },
     ]
 }
 
@@ -347,9 +350,13 @@ fn links_with_digests_write_what_links_with_values_write() {
         };
         let (mut values, mut digests) = (start.clone(), start);
         for _ in 0..6 {
-            check(&spec, &values.clone(), std::panic::AssertUnwindSafe(|| {
-                laws::digests(&spec, written, &mut values, &mut digests);
-            }));
+            check(
+                &spec,
+                &values.clone(),
+                std::panic::AssertUnwindSafe(|| {
+                    laws::digests(&spec, written, &mut values, &mut digests);
+                }),
+            );
             let side = *seed.pick(&Side::BOTH);
             let seen = if seed.percent(10) { Seen::Gone } else { live(vec![domain.draw(&mut seed, side)]) };
             if values.link.is_some() {

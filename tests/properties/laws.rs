@@ -59,9 +59,10 @@ fn stands_as(open: &OpenConflict, now: Both<&Value>) -> bool {
 /// Either value maps to the other.
 fn agree(program: &Program, field: usize, now: Both<&Value>) -> bool {
     let field = &program.fields[field];
-    Side::BOTH.into_iter().filter(|to| field.writes(*to)).any(|to| {
-        field.convert(to, now[to.other()].clone()).is_ok_and(|mapped| field.same(to, &mapped, now[to]))
-    })
+    Side::BOTH
+        .into_iter()
+        .filter(|to| field.writes(*to))
+        .any(|to| field.convert(to, now[to.other()].clone()).is_ok_and(|mapped| field.same(to, &mapped, now[to])))
 }
 
 fn both_live(program: &Program, model: &Model, decision: &Decision) {
@@ -223,9 +224,9 @@ fn one_side(program: &Program, model: &Model, decision: &Decision) {
         return;
     }
     let edited = (0..program.fields.len()).any(|index| {
-        let differs = model.base(index).is_some_and(|base| {
-            !program.fields[index].same(on, &base[on], model.value(on, index).unwrap())
-        });
+        let differs = model
+            .base(index)
+            .is_some_and(|base| !program.fields[index].same(on, &base[on], model.value(on, index).unwrap()));
         differs || model.base(index).is_none() && model.open_of(index).is_some()
     });
     let steps = steps_of(decision, None);

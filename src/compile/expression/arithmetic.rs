@@ -56,8 +56,7 @@ pub(crate) fn add(a: Decimal, b: Decimal) -> Option<Decimal> {
 
 /// The exact product.
 pub(crate) fn multiply(a: Decimal, b: Decimal) -> Option<Decimal> {
-    let product =
-        |a: Decimal, b: Decimal| build(a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale());
+    let product = |a: Decimal, b: Decimal| build(a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale());
     product(a, b).or_else(|| product(a.normalize(), b.normalize()))
 }
 
@@ -270,7 +269,9 @@ impl Operator {
 pub(super) fn negate(value: &Value) -> Result<Value, Box<Trouble>> {
     match value {
         Value::Missing | Value::Null => Ok(Value::Null),
-        Value::Integer(integer) => Ok(integer.checked_neg().map_or_else(|| Value::Decimal(-Decimal::from(*integer)), Value::Integer)),
+        Value::Integer(integer) => {
+            Ok(integer.checked_neg().map_or_else(|| Value::Decimal(-Decimal::from(*integer)), Value::Integer))
+        }
         other => exact(other).map(|number| Value::Decimal(-number)),
     }
 }
@@ -333,9 +334,7 @@ fn equal(a: &Value, b: &Value) -> bool {
 fn ordered(a: &Value, b: &Value) -> Result<Ordering, Box<Trouble>> {
     crate::record::order(a, b)
         .or_else(|| as_times(a, b).and_then(|(a, b)| crate::record::order(&a, &b)))
-        .ok_or_else(|| {
-            Trouble::with(Code::WRONG_NATURE, a, format!("{} and {} have no order", shown(a), shown(b)))
-        })
+        .ok_or_else(|| Trouble::with(Code::WRONG_NATURE, a, format!("{} and {} have no order", shown(a), shown(b))))
 }
 
 fn contains(whole: &Value, part: &Value) -> Result<bool, Box<Trouble>> {
@@ -379,9 +378,13 @@ mod tests {
 
     #[test]
     fn floors_and_remainders_follow_the_divisor() {
-        for (a, b, quotient, remainder) in
-            [("7", "3", "2", "1"), ("-7", "3", "-3", "2"), ("7", "-3", "-3", "-2"), ("7.5", "2", "3", "1.5"), ("-0.5", "1", "-1", "0.5")]
-        {
+        for (a, b, quotient, remainder) in [
+            ("7", "3", "2", "1"),
+            ("-7", "3", "-3", "2"),
+            ("7", "-3", "-3", "-2"),
+            ("7.5", "2", "3", "1.5"),
+            ("-0.5", "1", "-1", "0.5"),
+        ] {
             assert_eq!(floor_divide(d(a), d(b)), Some(d(quotient)), "{a} // {b}");
             assert_eq!(modulo(d(a), d(b)), Some(d(remainder)), "{a} % {b}");
         }

@@ -70,11 +70,7 @@ pub struct Expression {
 impl Expression {
     /// Compiles an expression. `None` where it is wrong, which is then said in
     /// `diagnostics`.
-    pub fn compile(
-        text: &At<String>,
-        resolve: &mut dyn Resolve,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Expression> {
+    pub fn compile(text: &At<String>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Expression> {
         let source = Source { text: &text.value, place: &text.place };
         let node = parse::expression(source, resolve, diagnostics)?;
         Some(Expression { node, text: text.value.as_str().into(), place: text.place.clone() })

@@ -14,11 +14,7 @@ use crate::config::tree::{At, Content, Node as Tree, Scalar, Style};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
 use crate::record::{Value, parse_number};
 
-pub(super) fn expression(
-    source: Source<'_>,
-    resolve: &mut dyn Resolve,
-    diagnostics: &mut Diagnostics,
-) -> Option<Node> {
+pub(super) fn expression(source: Source<'_>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Node> {
     match machinery::parse_expr(source.text) {
         Ok(expr) => Compiler { source, resolve, diagnostics }.node(&expr),
         Err(error) => {
@@ -51,7 +47,8 @@ fn refuse(source: Source<'_>, error: &minijinja::Error, diagnostics: &mut Diagno
         &source.at(range.start, range.end),
         format!("`{}` does not parse: {reason}", source.text.trim_end()),
     );
-    diagnostics.push(diagnostic.help("the language is Jinja's: `name`, `'text'`, `a ~ b`, `a | trim`, `x if c else y`"));
+    diagnostics
+        .push(diagnostic.help("the language is Jinja's: `name`, `'text'`, `a ~ b`, `a | trim`, `x if c else y`"));
 }
 
 struct Compiler<'a, 'b> {
@@ -120,11 +117,9 @@ impl Compiler<'_, '_> {
                         "the whole `record`",
                         Some("name a field of it: `record.NAME` or `record[\"A NAME\"]`"),
                     ),
-                    name => self.not_yet(
-                        var.span(),
-                        &format!("`{name}`"),
-                        Some("a field of that name is `record.NAME`"),
-                    ),
+                    name => {
+                        self.not_yet(var.span(), &format!("`{name}`"), Some("a field of that name is `record.NAME`"))
+                    }
                 };
             }
             Expr::Var(var) => self.slot(var.id, var.span())?,
@@ -153,11 +148,8 @@ impl Compiler<'_, '_> {
             Expr::BinOp(binary) => self.binary(binary)?,
             Expr::Compare(compare) => {
                 let first = self.node(&compare.expr);
-                let others: Vec<_> = compare
-                    .ops
-                    .iter()
-                    .map(|op| self.node(&op.expr).map(|node| (comparison(op.op), node)))
-                    .collect();
+                let others: Vec<_> =
+                    compare.ops.iter().map(|op| self.node(&op.expr).map(|node| (comparison(op.op), node))).collect();
                 Node::Compare(Box::new(first?), others.into_iter().collect::<Option<Vec<_>>>()?)
             }
             Expr::IfExpr(choice) => {
@@ -167,11 +159,7 @@ impl Compiler<'_, '_> {
                     Some(expr) => self.node(expr),
                     None => Some(Node::Constant(Value::Null)),
                 };
-                Node::Choose {
-                    condition: Box::new(condition?),
-                    then: Box::new(then?),
-                    otherwise: Box::new(otherwise?),
-                }
+                Node::Choose { condition: Box::new(condition?), then: Box::new(then?), otherwise: Box::new(otherwise?) }
             }
             Expr::Filter(filter) => self.filter(filter, filter.span())?,
             Expr::Test(test) => self.test(test, test.span())?,

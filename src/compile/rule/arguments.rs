@@ -35,7 +35,8 @@ impl<'a> Arguments<'a> {
         }
         for (name, _) in &self.spec.options {
             if !known(&name.value) || name.is_empty() {
-                let names = definition.parameters.iter().map(|parameter| parameter.name).filter(|name| !name.is_empty());
+                let names =
+                    definition.parameters.iter().map(|parameter| parameter.name).filter(|name| !name.is_empty());
                 let all: Vec<String> = names.clone().map(|name| format!("`{name}`")).collect();
                 let message = format!("`{rule}` has no option `{}`", name.value);
                 let mut error = Diagnostic::error(Code::UNKNOWN_NAME, &name.place, message);
@@ -48,7 +49,8 @@ impl<'a> Arguments<'a> {
             }
         }
         for parameter in definition.parameters {
-            let given = if parameter.name.is_empty() { self.spec.argument.as_ref() } else { self.option(parameter.name) };
+            let given =
+                if parameter.name.is_empty() { self.spec.argument.as_ref() } else { self.option(parameter.name) };
             if parameter.required && given.is_none() {
                 self.missing(rule, parameter);
             }

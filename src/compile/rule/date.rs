@@ -42,7 +42,10 @@ pub(super) static DATE: Definition = Definition {
                 (r#""20230229""#, "refused"),
             ],
         },
-        Example { rule: r#"{ date: "%d/%m/%y" }"#, values: &[(r#""01/03/26""#, "2026-03-01"), ("1926-03-01", "refused")] },
+        Example {
+            rule: r#"{ date: "%d/%m/%y" }"#,
+            values: &[(r#""01/03/26""#, "2026-03-01"), ("1926-03-01", "refused")],
+        },
     ],
     build: build_date,
 };
@@ -137,8 +140,13 @@ pub(super) static DATETIME: Definition = Definition {
     name: "datetime",
     class: Class::Invertible,
     parameters: &[
-        Parameter::argument(Takes::Text, "A strftime format that holds date and time; ISO 8601 if left out.").optional(),
-        Parameter::option("timezone", Takes::Text, "The zone of texts without an offset, as IANA names it: `America/Sao_Paulo`."),
+        Parameter::argument(Takes::Text, "A strftime format that holds date and time; ISO 8601 if left out.")
+            .optional(),
+        Parameter::option(
+            "timezone",
+            Takes::Text,
+            "The zone of texts without an offset, as IANA names it: `America/Sao_Paulo`.",
+        ),
     ],
     manual: "Reads a text as a date and time, or writes one as a text. With an offset in the format, or with a \
              `timezone`, the text means a point in time; without both it stays a time without zone. A time that the \
@@ -154,7 +162,13 @@ pub(super) static DATETIME: Definition = Definition {
                 (r#""04/11/2018 00:30""#, "refused"),
             ],
         },
-        Example { rule: "datetime", values: &[(r#""2026-03-01 09:30:00""#, "2026-03-01T09:30:00"), (r#""2026-03-01T09:30:00-03:00""#, "2026-03-01T12:30:00Z")] },
+        Example {
+            rule: "datetime",
+            values: &[
+                (r#""2026-03-01 09:30:00""#, "2026-03-01T09:30:00"),
+                (r#""2026-03-01T09:30:00-03:00""#, "2026-03-01T12:30:00Z"),
+            ],
+        },
     ],
     build: build_datetime,
 };
@@ -326,18 +340,22 @@ const UNITS: &[(&str, u32)] = &[("seconds", 0), ("milliseconds", 3), ("microseco
 pub(super) static EPOCH: Definition = Definition {
     name: "epoch",
     class: Class::Invertible,
-    parameters: &[
-        Parameter::argument(
-            Takes::Choice(&["seconds", "milliseconds", "microseconds"]),
-            "The unit that is counted; `seconds` if left out.",
-        )
-        .optional(),
-    ],
+    parameters: &[Parameter::argument(
+        Takes::Choice(&["seconds", "milliseconds", "microseconds"]),
+        "The unit that is counted; `seconds` if left out.",
+    )
+    .optional()],
     manual: "Makes a point in time of the units passed since 1970-01-01 UTC, and whole units of a point in time; what \
              is less than a unit is not written.",
     examples: &[
-        Example { rule: "epoch", values: &[("1772323200", "2026-03-01T00:00:00Z"), ("2026-03-01T00:00:00Z", "1772323200")] },
-        Example { rule: "{ epoch: milliseconds }", values: &[(r#""-1""#, "1969-12-31T23:59:59.999Z"), (r#""soon""#, "refused")] },
+        Example {
+            rule: "epoch",
+            values: &[("1772323200", "2026-03-01T00:00:00Z"), ("2026-03-01T00:00:00Z", "1772323200")],
+        },
+        Example {
+            rule: "{ epoch: milliseconds }",
+            values: &[(r#""-1""#, "1969-12-31T23:59:59.999Z"), (r#""soon""#, "refused")],
+        },
     ],
     build: |arguments| Ok(Arc::new(Epoch { digits: arguments.choice("", UNITS)?.unwrap_or(0) })),
 };
@@ -352,7 +370,8 @@ impl Rule for Epoch {
     fn apply(&self, value: Value, _: &[Value]) -> Result<Value, Box<Trouble>> {
         if let Value::Instant(instant) = &value {
             let fraction = i64::from(instant.timestamp_subsec_nanos() / 10u32.pow(9 - self.digits));
-            let units = instant.timestamp().checked_mul(10i64.pow(self.digits)).and_then(|units| units.checked_add(fraction));
+            let units =
+                instant.timestamp().checked_mul(10i64.pow(self.digits)).and_then(|units| units.checked_add(fraction));
             return units.map(Value::Integer).ok_or_else(|| not(&value, "within the range of times"));
         }
         let Some(number) = number_in(&value)? else { return Ok(Value::Null) };

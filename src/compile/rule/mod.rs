@@ -191,8 +191,22 @@ pub(crate) static RULES: &[&Definition] = &[
 
 /// Rules of the language that this version does not build yet.
 pub(crate) static LATER: &[&str] = &[
-    "truncate", "regex", "split", "join", "slug", "strip_html", "normalize", "time", "coalesce", "path", "first",
-    "list", "json", "lookup", "hash", "mask",
+    "truncate",
+    "regex",
+    "split",
+    "join",
+    "slug",
+    "strip_html",
+    "normalize",
+    "time",
+    "coalesce",
+    "path",
+    "first",
+    "list",
+    "json",
+    "lookup",
+    "hash",
+    "mask",
 ];
 
 /// The definition of this name.
