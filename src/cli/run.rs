@@ -43,8 +43,13 @@ pub(super) async fn run(arguments: &RunArguments, _common: &Common) -> Exit {
             match systems.prepare(mapping, &surroundings, &mut diagnostics).await {
                 Ok(setup) => {
                     let report: RunReport = run_once(setup, Options::default()).await;
-                    println!("{}", json!({"mapping": report.mapping, "status": report.status, "counts": report.counts, "ms": report.duration_ms, "troubles": report.troubles.iter().map(ToString::to_string).collect::<Vec<_>>() }));
-                    for p in report.parked.iter().take(8) { println!("  {p:?}"); }
+                    println!(
+                        "{}",
+                        json!({"mapping": report.mapping, "status": report.status, "counts": report.counts, "ms": report.duration_ms, "troubles": report.troubles.iter().map(ToString::to_string).collect::<Vec<_>>() })
+                    );
+                    for p in report.parked.iter().take(8) {
+                        println!("  {p:?}");
+                    }
                 }
                 Err(Unready::Wrong) => println!("wrong"),
                 Err(Unready::Fault(_, fault)) => println!("{fault}"),

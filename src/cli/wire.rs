@@ -73,8 +73,8 @@ impl<'a> Systems<'a> {
         }
         let Some(settings) = self.settings(connection, diagnostics) else { return Ok(None) };
         let connector = match &connection.system {
-            System::Sqlite(_) => connect_sqlite(settings)?,
-            System::Postgres(_) => connect_postgres(settings)?,
+            System::Sqlite(_) => connect_sqlite(&settings)?,
+            System::Postgres(_) => connect_postgres(&settings)?,
         };
         self.open.insert(name, connector.clone());
         Ok(Some(connector))
@@ -83,9 +83,8 @@ impl<'a> Systems<'a> {
     fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<SqlSettings> {
         let lookup = |name: &str| self.loaded.environment.get(name);
         let before = diagnostics.len();
-        let mut read = |text: Option<&At<String>>| {
-            text.and_then(|text| environment::resolve(text, &lookup, diagnostics))
-        };
+        let mut read =
+            |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, &lookup, diagnostics));
         let mut settings = SqlSettings {
             folder: relative_to(&connection.place, ""),
             timezone: connection.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.value.0),
@@ -136,8 +135,7 @@ impl<'a> Systems<'a> {
                 .connect(connection, diagnostics)
                 .map_err(|fault| Unready::Fault(side, fault))?
                 .ok_or(Unready::Wrong)?;
-            let described =
-                connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
+            let described = connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
             match described {
                 Some(description) => both.push((connector, description)),
                 None => {

@@ -27,8 +27,7 @@ pub(super) fn compile(
     let (rules, looks) = chain(&spec.rules, &mut slots[from], diagnostics);
     let reverse = spec.reverse.as_ref().map(|reverse| chain(reverse, &mut slots[onward], diagnostics));
     let equal = chain(&spec.equal, &mut slots.target, diagnostics);
-    let template =
-        spec.template.as_ref().map(|text| Template::compile(text, &mut slots[from], diagnostics));
+    let template = spec.template.as_ref().map(|text| Template::compile(text, &mut slots[from], diagnostics));
     let value = spec.value.as_ref().map(|node| {
         let value = literal(node);
         if value.is_none() {
@@ -202,7 +201,10 @@ fn meets(
 
 /// True unless no value of the one kind ever fits the other.
 fn can_meet(from: &Kind, to: &Kind) -> bool {
-    use Kind::{Any, Boolean, Bytes, Date, Decimal, Enum, Float, Instant, Integer, Interval, Json, List, LocalTime, Other, Text, Time, Uuid};
+    use Kind::{
+        Any, Boolean, Bytes, Date, Decimal, Enum, Float, Instant, Integer, Interval, Json, List, LocalTime, Other,
+        Text, Time, Uuid,
+    };
     match (from, to) {
         (Any | Json | Other(_), _) | (_, Any | Json | Other(_)) => true,
         (List(from), List(to)) => can_meet(from, to),
@@ -212,7 +214,10 @@ fn can_meet(from: &Kind, to: &Kind) -> bool {
         // Text may hold anything that is written as text, and be read as it.
         (Text { .. } | Enum { .. } | Uuid, Interval) => false,
         (Text { .. } | Enum { .. } | Uuid, _) | (_, Text { .. } | Enum { .. }) => true,
-        (Boolean | Integer { .. } | Decimal { .. } | Float { .. }, Boolean | Integer { .. } | Decimal { .. } | Float { .. })
+        (
+            Boolean | Integer { .. } | Decimal { .. } | Float { .. },
+            Boolean | Integer { .. } | Decimal { .. } | Float { .. },
+        )
         | (Date | LocalTime { .. }, Date | LocalTime { .. })
         | (Instant { .. }, Instant { .. })
         | (Time { .. }, Time { .. })

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::compile::field;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
-use crate::compile::field;
 use crate::config::model::{FieldEntry, Mapping, Policy};
 use crate::connector::Description;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::record::{Both, Side, digest, Value};
+use crate::record::{Both, Side, Value, digest};
 
 /// A mapping, compiled.
 #[derive(Debug)]
@@ -41,8 +41,7 @@ fn assemble(
     described: Both<Option<&Description>>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
-    let mut slots =
-        Both::new(Slots::new(Side::Source, described.source), Slots::new(Side::Target, described.target));
+    let mut slots = Both::new(Slots::new(Side::Source, described.source), Slots::new(Side::Target, described.target));
     let mut fields: Vec<Option<FieldProgram>> = Vec::new();
     for entry in &mapping.fields {
         match entry {

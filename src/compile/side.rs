@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::compile::expression::{Expression, Resolve};
 use crate::compile::program::{DeletePolicy, DeletedWhen, SideProgram};
-use crate::config::model::{Cursor, Deleted, Mapping, Operation, SideSpec};
 use crate::config::model;
+use crate::config::model::{Cursor, Deleted, Mapping, Operation, SideSpec};
 use crate::config::tree::{At, Node};
 use crate::connector::{Access, Description};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};

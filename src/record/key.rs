@@ -52,7 +52,7 @@ impl Key {
     /// It has no entry: the key of a record that only the answer to its
     /// creation will tell.
     pub fn is_empty(&self) -> bool {
-        self.0 == "[]"
+        matches!(self.0.as_str(), "" | "[]")
     }
 
     /// The entries as JSON values, numbers as their text where a double would

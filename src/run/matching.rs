@@ -271,10 +271,8 @@ impl Session<'_> {
             return Ok(hits);
         };
         let values: Vec<Vec<Value>> = probes.iter().map(|(values, _)| values.to_vec()).collect();
-        let found: Found = self
-            .setup
-            .call(side, || self.setup.objects[side].fetch(&slots, &values, Scope::Filtered))
-            .await?;
+        let found: Found =
+            self.setup.call(side, || self.setup.objects[side].fetch(&slots, &values, Scope::Filtered)).await?;
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             if *mark == Mark::Live
                 && found.within[index]

@@ -1,6 +1,15 @@
 //! Links, intents, fences and sweeps.
 
-use super::*;
+use super::{
+    MAPPING, acquire, all_links, answer, assert_broken, conflict, conflicts, event, intents, key, link, links_commit,
+    number, one_link, parked, store_links, time,
+};
+use crate::connector::Action;
+use crate::plan::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp};
+use crate::record::{Both, Key, Side, Value};
+use crate::state::{
+    Commit, ConflictFilter, Fence, Intent, IntentField, Intents, Parked, ParkedFilter, Store, StoreError,
+};
 
 pub(super) async fn links_come_back_exactly(store: &dyn Store) {
     let fence = acquire(store).await;
@@ -269,7 +278,7 @@ pub(super) async fn large_batches_are_taken(store: &dyn Store) {
     assert_eq!(conflicts(store, ConflictFilter::default()).await.len(), made);
     let unpark = links.iter().map(|link| (Side::Target, link.keys.target.clone())).collect();
     let forget = links.iter().skip(1).map(|link| link.id).collect();
-    store.commit(&fence, &Commit { unpark, forget, ..Commit::default() }).await.expect("links are forgotten");
+    store.commit(&fence, &Commit { forget, unpark, ..Commit::default() }).await.expect("links are forgotten");
     assert_eq!(store.parked(&ParkedFilter::default()).await, Ok(Vec::new()));
     assert_eq!(all_links(store).await.len(), 1);
 }

@@ -10,13 +10,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intent, IntentField,
-    Intents, Layout, LayoutField, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled,
-    Store, StoreError,
+    Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents, Layout,
+    LayoutField, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled, Store,
+    StoreError,
 };
 use crate::compile::Policy;
-use crate::connector::Action;
-use crate::plan::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp, Resolution};
+use crate::plan::{Bases, Link, LinkStatus};
 use crate::record::{Both, Key, Side, Value};
 
 /// Holds a store to every promise. `fresh` makes an empty one.

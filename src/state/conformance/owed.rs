@@ -1,6 +1,12 @@
 //! What is parked, in conflict, or waits for the end of a run.
 
-use super::*;
+use super::{
+    MAPPING, acquire, all_links, assert_broken, conflict, conflicts, conflicts_commit, key, link, number, one_link,
+    parked, store_links, time,
+};
+use crate::plan::{Link, Resolution};
+use crate::record::{Both, Side, Value};
+use crate::state::{Commit, Conflict, ConflictFilter, ConflictStatus, Parked, ParkedFilter, Reason, Spooled, Store};
 
 pub(super) async fn what_is_parked_is_owed(store: &dyn Store) {
     let fence = acquire(store).await;
