@@ -677,7 +677,7 @@ impl Session<'_> {
                 }
                 Outcome::Exists => {
                     not_made.extend(recorded.map(|(position, _)| position));
-                    if self.program.matching.is_empty() {
+                    if self.matches_by_key(side) {
                         self.empty[side] = false;
                         self.moved_away(side, item, keys);
                     } else {

@@ -106,13 +106,10 @@ impl Session<'_> {
         let mut found: Vec<Option<Match>> = new.iter().map(|_| None).collect();
         let by_key: Vec<usize> = program.sides[other].key_fields.iter().flatten().copied().collect();
         let by_key = [by_key];
-        let alternatives: &[Vec<usize>] = if !program.matching.is_empty() {
-            &program.matching
-        } else if program.sides[other].key_is_mapped() && !self.empty[other] {
-            &by_key
-        } else {
-            &[]
-        };
+        // Into a side that was empty when the run began nothing has to be looked for by its key: the
+        // side itself says where it is taken by now.
+        let alternatives: &[Vec<usize>] =
+            if self.matches_by_key(other) { if self.empty[other] { &[] } else { &by_key } } else { &program.matching };
         // Records that this batch has already spoken for, by what they match on.
         let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
         let mut claimed: HashMap<Key, usize> = HashMap::new();
@@ -185,6 +182,22 @@ impl Session<'_> {
             }
         }
         Ok(found.into_iter().map(|found| found.unwrap_or(Match::New)).collect())
+    }
+
+    /// True where the other side's records are found by their key alone.
+    pub(super) fn matches_by_key(&self, side: Side) -> bool {
+        let program = &self.program.sides[side];
+        let key: Vec<usize> = program.key_fields.iter().flatten().copied().collect();
+        let same_fields = |alternative: &Vec<usize>| {
+            alternative.len() == key.len()
+                && alternative.iter().all(|field| key.contains(field) && self.program.fields[*field].equal.is_empty())
+        };
+        program.key_is_mapped()
+            && match self.program.matching.as_slice() {
+                [] => true,
+                [alternative] => same_fields(alternative),
+                _ => false,
+            }
     }
 
     /// The values a record is looked for by, in the representation of the side
