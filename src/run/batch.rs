@@ -176,7 +176,7 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn has_changed(&self, side: Side, record: &Record, link: &Link) -> bool {
+    fn has_changed(&self, side: Side, record: &Record, link: &Link) -> bool {
         let changed = |(index, field): (usize, &FieldProgram)| {
             if field.create_only || !(field.writes(Side::Source) || field.writes(Side::Target)) {
                 return false;

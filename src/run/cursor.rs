@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Horizon, Listing};
-use crate::plan::Seen;
+use crate::plan::{Link, Record, Seen};
 use crate::record::{Mark, Side, Value, order};
 use crate::state::Cursor;
 
@@ -64,7 +64,7 @@ impl Session<'_> {
             let links = setup.store.links(&self.program.name, side, &keys).await?;
             for ((key, record), link) in seen.iter().zip(links) {
                 let Some(link) = link.filter(|link| link.layout == self.layouts.current) else { continue };
-                if self.has_changed(side, record, &link)
+                if self.would_have_flowed(side, record, &link)
                     && !self.in_conflict.contains(&link.id)
                     && !self.owed.contains_key(&(side, key.clone()))
                 {
@@ -81,6 +81,20 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A field differs from its base that no run would have left so.
+    fn would_have_flowed(&self, side: Side, record: &Record, link: &Link) -> bool {
+        let other = side.other();
+        self.program.sides[other].may_update
+            && self.program.fields.iter().enumerate().any(|(index, field)| {
+                let flows = field.writes(other) && !field.create_only;
+                flows
+                    && link
+                        .bases
+                        .values(index)
+                        .is_some_and(|base| !field.same(side, &base[side], &record.fields[index]))
+            })
     }
 
     /// What to read from a side.
