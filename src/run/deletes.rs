@@ -131,6 +131,6 @@ impl Session<'_> {
             self.flush().await?;
         }
         self.deleting = false;
-        Ok(())
+        self.look_again().await
     }
 }

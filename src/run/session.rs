@@ -106,7 +106,9 @@ impl<'a> Session<'a> {
         }
         let mut horizons = Both::default();
         for side in Side::BOTH {
-            horizons[side] = Some(self.horizon(side).await?);
+            if self.program.sides[side].read {
+                horizons[side] = Some(self.horizon(side).await?);
+            }
         }
         self.refuse_unsafe_first_sync().await?;
         self.decided_by_people().await?;
