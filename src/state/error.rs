@@ -1,8 +1,8 @@
 //! What can go wrong with the state itself.
 
 use super::{Answered, Conflict, IntentsId};
-use crate::plan::LinkId;
-use crate::record::Side;
+use crate::plan::{Link, LinkId};
+use crate::record::{Both, Key, Side};
 
 /// The state could not be read or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,10 @@ impl StoreError {
         StoreError::Broken(format!("there is no conflict {id}"))
     }
 
+    pub(super) fn no_sweep(side: Side) -> StoreError {
+        StoreError::Broken(format!("no sweep of the {side} was begun by this engine"))
+    }
+
     pub(super) fn not_open(intents: IntentsId) -> StoreError {
         StoreError::Broken(format!("intents {intents} are not open"))
     }
@@ -61,6 +65,11 @@ impl StoreError {
     pub(super) fn no_create(answered: &Answered) -> StoreError {
         let Answered { intents, not_made } = answered;
         StoreError::Broken(format!("intents {intents} have fewer creates than the answer speaks of: {not_made:?}"))
+    }
+
+    pub(super) fn keyless(link: &Link) -> StoreError {
+        let Both { source, target } = link.keys.as_ref().map(Key::as_str);
+        StoreError::Broken(format!("a link needs a key on both sides: {source} and {target}"))
     }
 
     pub(super) fn without_key(intents: IntentsId) -> StoreError {

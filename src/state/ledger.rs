@@ -64,6 +64,20 @@ pub struct ConflictFilter {
     pub decided: bool,
 }
 
+impl ConflictStatus {
+    pub(super) const ALL: [ConflictStatus; 4] =
+        [ConflictStatus::Open, ConflictStatus::Decided, ConflictStatus::Resolved, ConflictStatus::Closed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ConflictStatus::Open => "open",
+            ConflictStatus::Decided => "decided",
+            ConflictStatus::Resolved => "resolved",
+            ConflictStatus::Closed => "closed",
+        }
+    }
+}
+
 impl ConflictFilter {
     /// Whether it lists this conflict.
     pub(super) fn finds(&self, conflict: &Conflict) -> bool {
@@ -91,6 +105,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub(super) const ALL: [Reason; 7] = [
+        Reason::Conflict,
+        Reason::Unknown,
+        Reason::Ambiguous,
+        Reason::Rejected,
+        Reason::Approval,
+        Reason::InDoubt,
+        Reason::Loop,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Reason::Conflict => "conflict",
@@ -197,6 +221,9 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
+    pub(super) const ALL: [RunStatus; 4] =
+        [RunStatus::Running, RunStatus::Success, RunStatus::Partial, RunStatus::Failure];
+
     pub fn name(self) -> &'static str {
         match self {
             RunStatus::Running => "running",

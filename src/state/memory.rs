@@ -265,7 +265,7 @@ impl Store for MemoryStore {
     fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()> {
         self.call(move |all| {
             let (mapping, _) = all.fenced(fence)?;
-            let sweep = mapping.sweeps[side].as_mut().ok_or_else(|| no_sweep(side))?;
+            let sweep = mapping.sweeps[side].as_mut().ok_or_else(|| StoreError::no_sweep(side))?;
             sweep.seen.extend(keys.iter().cloned());
             Ok(())
         })
@@ -274,7 +274,7 @@ impl Store for MemoryStore {
     fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>> {
         self.call(move |all| {
             let (mapping, _) = all.fenced(fence)?;
-            let sweep = mapping.sweeps[side].as_ref().ok_or_else(|| no_sweep(side))?;
+            let sweep = mapping.sweeps[side].as_ref().ok_or_else(|| StoreError::no_sweep(side))?;
             let absent = mapping.kept.links_after(after).filter(|link| {
                 link.status == LinkStatus::Linked && link.id <= sweep.until && !sweep.seen.contains(&link.keys[side])
             });
@@ -419,6 +419,9 @@ impl Kept {
             self.release(&old.keys);
         }
         for link in links {
+            if Side::BOTH.iter().any(|side| link.keys[*side].is_empty()) {
+                return Err(StoreError::keyless(link));
+            }
             let mut link = link.clone();
             if link.id == 0 {
                 given.link += 1;
@@ -455,12 +458,14 @@ impl Kept {
             let link = self.holders.source.get(&conflict.keys.source).filter(|id| self.links.contains_key(id));
             conflict.link = *link.ok_or_else(|| StoreError::no_link_for_conflict(&conflict))?;
         }
-        let before = if conflict.id == 0 {
-            self.conflicts.values().find(|before| {
-                before.status == ConflictStatus::Open && before.link == conflict.link && before.field == conflict.field
-            })
-        } else {
-            Some(self.conflicts.get(&conflict.id).ok_or_else(|| StoreError::no_conflict(conflict.id))?)
+        let open = self.conflicts.values().find(|before| {
+            before.status == ConflictStatus::Open && before.link == conflict.link && before.field == conflict.field
+        });
+        let before = match open {
+            None if conflict.id != 0 => {
+                Some(self.conflicts.get(&conflict.id).ok_or_else(|| StoreError::no_conflict(conflict.id))?)
+            }
+            open => open,
         };
         if let Some(before) = before {
             conflict.id = before.id;
@@ -476,8 +481,4 @@ impl Kept {
 
 fn open_conflict(conflicts: &mut BTreeMap<i64, Arc<Conflict>>, id: i64) -> Option<&mut Conflict> {
     conflicts.get_mut(&id).map(Arc::make_mut).filter(|conflict| conflict.status == ConflictStatus::Open)
-}
-
-fn no_sweep(side: Side) -> StoreError {
-    StoreError::Broken(format!("no sweep of the {side} was begun"))
 }

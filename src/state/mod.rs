@@ -1,15 +1,17 @@
 //! What the engine remembers: links with their bases, cursors, intents,
 //! parked records, conflicts, runs and the events of each record.
 //!
-//! Owns the trait [`Store`] and its records; `memory` is the store of the
-//! simulation and the shortest way to read what each call means. Decides
-//! nothing. All of it works in batches: there is no call for a single record.
+//! Owns the trait [`Store`] and its records; `sqlite` is the default store,
+//! `memory` the simulation's and the shortest way to read what each call
+//! means. Decides nothing. All of it works in batches: there is no call for a
+//! single record.
 
 mod error;
 mod intent;
 mod ledger;
 mod mapping;
 mod memory;
+mod sqlite;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -25,6 +27,7 @@ pub use ledger::{
 };
 pub use mapping::{Cursor, Layout, LayoutField, MappingState};
 pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 

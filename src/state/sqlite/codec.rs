@@ -1,0 +1,226 @@
+//! Bases, histories, times and words as the tables hold them.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::StoreError;
+use super::error::damaged;
+use crate::plan::{Bases, Contest, OwnStamp};
+use crate::record::{Both, Side, Value, decode_values, encode_values};
+
+/// The first byte of bases.
+const VALUES: u8 = 0;
+const DIGESTS: u8 = 1;
+
+/// One byte for each field of bases.
+const NO_BASE: u8 = 0;
+/// Both values follow.
+const BOTH: u8 = 1;
+/// One value follows, which is the base of both sides: the usual case.
+const SAME: u8 = 2;
+
+/// A form byte, the number of fields, a byte for each field, then the values
+/// or digests of those that have any.
+pub(super) fn encode_bases(bases: &Bases) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let fields = u32::try_from(bases.len()).expect("a mapping has fewer fields than four thousand million");
+    match bases {
+        Bases::Values(values) => {
+            out.push(VALUES);
+            out.extend(fields.to_le_bytes());
+            out.extend(values.iter().map(|base| match base {
+                None => NO_BASE,
+                Some(Both { source, target }) if source == target => SAME,
+                Some(_) => BOTH,
+            }));
+            for (index, base) in values.iter().enumerate() {
+                if let Some(Both { source, target }) = base {
+                    encode_values([source], &mut out);
+                    if out[5 + index] == BOTH {
+                        encode_values([target], &mut out);
+                    }
+                }
+            }
+        }
+        Bases::Digests(digests) => {
+            out.push(DIGESTS);
+            out.extend(fields.to_le_bytes());
+            out.extend(digests.iter().map(|digest| if digest.is_some() { SAME } else { NO_BASE }));
+            out.extend(digests.iter().flatten().flat_map(|digest| digest.to_le_bytes()));
+        }
+    }
+    out
+}
+
+pub(super) fn decode_bases(bytes: &[u8]) -> Result<Bases, StoreError> {
+    try_decode_bases(bytes).ok_or_else(|| damaged("the bases of a link"))
+}
+
+fn try_decode_bases(bytes: &[u8]) -> Option<Bases> {
+    let (form, rest) = bytes.split_first()?;
+    let (fields, rest) = rest.split_first_chunk()?;
+    let (marks, rest) = rest.split_at_checked(u32::from_le_bytes(*fields) as usize)?;
+    if *form == DIGESTS {
+        let mut rest = rest;
+        let mut digest =
+            |mark: &u8| Some(if *mark == NO_BASE { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) });
+        return Some(Bases::Digests(marks.iter().map(&mut digest).collect::<Option<_>>()?));
+    }
+    let mut values = decode_values(rest).ok()?.into_iter();
+    let mut base = |mark: &u8| {
+        Some(match *mark {
+            NO_BASE => None,
+            SAME => {
+                let value = values.next()?;
+                Some(Both::new(value.clone(), value))
+            }
+            _ => Some(Both::new(values.next()?, values.next()?)),
+        })
+    };
+    Some(Bases::Values(marks.iter().map(&mut base).collect::<Option<_>>()?))
+}
+
+/// Own stamps and contests of a link; `None` where there are none.
+pub(super) fn encode_history(stamps: &Both<Option<OwnStamp>>, contests: &[Contest]) -> Option<Vec<u8>> {
+    if contests.is_empty() && stamps.source.is_none() && stamps.target.is_none() {
+        return None;
+    }
+    let mut out = vec![u8::from(stamps.source.is_some()) | (u8::from(stamps.target.is_some()) << 1)];
+    for stamp in Side::BOTH.iter().filter_map(|side| stamps[*side]) {
+        for time in [stamp.shown, stamp.people] {
+            out.extend(time.timestamp().to_le_bytes());
+            out.extend(time.timestamp_subsec_nanos().to_le_bytes());
+        }
+    }
+    for contest in contests {
+        out.extend(contest.field.to_le_bytes());
+        out.extend(contest.run.to_le_bytes());
+    }
+    Some(out)
+}
+
+pub(super) type History = (Both<Option<OwnStamp>>, Vec<Contest>);
+
+pub(super) fn decode_history(bytes: &[u8]) -> Result<History, StoreError> {
+    if bytes.is_empty() {
+        return Ok(History::default());
+    }
+    try_decode_history(bytes).ok_or_else(|| damaged("the history of a link"))
+}
+
+fn try_decode_history(bytes: &[u8]) -> Option<History> {
+    let (marks, mut rest) = bytes.split_first()?;
+    let mut stamps = Both::default();
+    for (bit, side) in Side::BOTH.into_iter().enumerate() {
+        if marks & (1 << bit) != 0 {
+            stamps[side] = Some(OwnStamp { shown: take_time(&mut rest)?, people: take_time(&mut rest)? });
+        }
+    }
+    let mut contests = Vec::new();
+    while !rest.is_empty() {
+        let field = u32::from_le_bytes(take(&mut rest)?);
+        contests.push(Contest { field, run: u64::from_le_bytes(take(&mut rest)?) });
+    }
+    Some((stamps, contests))
+}
+
+fn take_time(bytes: &mut &[u8]) -> Option<DateTime<Utc>> {
+    let seconds = i64::from_le_bytes(take(bytes)?);
+    DateTime::from_timestamp(seconds, u32::from_le_bytes(take(bytes)?))
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+pub(super) fn encode_all<'a>(values: impl IntoIterator<Item = &'a Value>) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_values(values, &mut out);
+    out
+}
+
+/// Exactly `N` values.
+pub(super) fn decode_exactly<const N: usize>(bytes: &[u8], what: &str) -> Result<[Value; N], StoreError> {
+    decode_values(bytes).ok().and_then(|values| values.try_into().ok()).ok_or_else(|| damaged(what))
+}
+
+/// ISO 8601 in UTC with a fixed number of digits: as text it sorts by time.
+pub(super) fn time_text(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
+pub(super) fn parse_time(text: &str) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).map_err(|_| damaged("a time"))
+}
+
+/// The one among `all` that is called so.
+pub(super) fn named<T: Copy>(all: &[T], name: fn(T) -> &'static str, word: &str) -> Result<T, StoreError> {
+    all.iter().copied().find(|one| name(*one) == word).ok_or_else(|| damaged(&format!("the word `{word}`")))
+}
+
+pub(super) fn side(word: &str) -> Result<Side, StoreError> {
+    named(&Side::BOTH, Side::name, word)
+}
+
+/// A count as SQLite keeps it.
+pub(super) fn signed(count: u64) -> i64 {
+    i64::try_from(count).expect("counts and revisions stay below nine million million million")
+}
+
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| damaged("a count"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bases_come_back() {
+        let text = Value::text("ação");
+        let values = Bases::Values(vec![
+            None,
+            Some(Both::new(text.clone(), text.clone())),
+            Some(Both::new(Value::Integer(2), Value::Decimal("2.00".parse().unwrap()))),
+            Some(Both::new(Value::Null, Value::Missing)),
+        ]);
+        let digests = Bases::Digests(vec![Some(u64::MAX), None, Some(0)]);
+        for bases in [values, digests, Bases::Values(Vec::new()), Bases::none(3, true)] {
+            assert_eq!(decode_bases(&encode_bases(&bases)), Ok(bases));
+        }
+    }
+
+    #[test]
+    fn equal_bases_are_stored_once() {
+        let both = |text: &str| Bases::Values(vec![Some(Both::new(Value::text("x".repeat(100)), Value::text(text)))]);
+        assert!(encode_bases(&both(&"x".repeat(100))).len() < 110);
+        assert!(encode_bases(&both(&"y".repeat(100))).len() > 200);
+    }
+
+    #[test]
+    fn a_history_comes_back() {
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let stamp = OwnStamp { shown: time("2026-03-01T12:00:00.123456789Z"), people: time("1969-01-01T00:00:00Z") };
+        let contests = vec![Contest { field: 3, run: 9 }, Contest { field: 0, run: 10 }];
+        for (stamps, contests) in [
+            (Both::new(None, Some(stamp)), contests.clone()),
+            (Both::new(Some(stamp), None), Vec::new()),
+            (Both::default(), contests),
+        ] {
+            let bytes = encode_history(&stamps, &contests).unwrap();
+            assert_eq!(decode_history(&bytes), Ok((stamps, contests)));
+        }
+        assert_eq!(encode_history(&Both::default(), &[]), None);
+    }
+
+    #[test]
+    fn foreign_bytes_are_damage() {
+        for bytes in
+            [&[][..], &[0], &[0, 1, 0, 0, 0], &[0, 1, 0, 0, 0, 2], &[1, 1, 0, 0, 0, 2, 1], &[0, 255, 255, 255, 255]]
+        {
+            assert!(matches!(decode_bases(bytes), Err(StoreError::Broken(_))), "{bytes:?}");
+        }
+        assert!(matches!(decode_history(&[3, 1]), Err(StoreError::Broken(_))));
+    }
+}

@@ -1,0 +1,167 @@
+//! The tables of the state, and their layout's version.
+//!
+//! People may open the file with any SQLite tool: keys are their canonical
+//! JSON text, times ISO 8601 text that sorts, events and counts JSON. Values
+//! that must come back exactly (bases, cursors, conflicts) are blobs of
+//! [`crate::record::encode_values`].
+
+use sqlx::SqliteConnection;
+
+use super::StoreError;
+
+/// The layout this engine writes.
+const LAYOUT: i64 = 1;
+
+/// The links of a mapping are numbered from `mapping * LINKS_EACH + 1`, so
+/// that they lie together in the file whatever other mappings do, and a range
+/// of numbers is a range of one mapping.
+pub(super) const LINKS_EACH: i64 = 1 << 40;
+
+const TABLES: &str = "
+    CREATE TABLE mappings (
+        mapping INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        fence INTEGER NOT NULL,
+        links INTEGER NOT NULL DEFAULT 0,      -- how many there are
+        last_link INTEGER NOT NULL DEFAULT 0,  -- the newest number given
+        runs INTEGER,                          -- null before the first commit
+        source_fingerprint TEXT NOT NULL DEFAULT '',
+        target_fingerprint TEXT NOT NULL DEFAULT '',
+        layouts TEXT NOT NULL DEFAULT '[]',
+        source_swept TEXT,
+        target_swept TEXT,
+        first_sync_done INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE cursors (
+        mapping INTEGER NOT NULL,
+        side TEXT NOT NULL,
+        low BLOB,
+        timeline TEXT,
+        filter TEXT NOT NULL,
+        PRIMARY KEY (mapping, side)
+    ) WITHOUT ROWID;
+    CREATE TABLE links (
+        link INTEGER PRIMARY KEY,
+        mapping INTEGER NOT NULL,
+        source_key TEXT,                       -- null while a create has none yet
+        target_key TEXT,
+        revision INTEGER NOT NULL,
+        layout INTEGER NOT NULL,
+        gone TEXT,                             -- the side whose record is gone, in a severed link
+        history BLOB,                          -- own stamps and contests
+        bases BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX links_source ON links (mapping, source_key);
+    CREATE UNIQUE INDEX links_target ON links (mapping, target_key);
+    CREATE TABLE intents (                     -- what is sent and not answered yet
+        intents INTEGER PRIMARY KEY AUTOINCREMENT,
+        mapping INTEGER NOT NULL,
+        side TEXT NOT NULL,
+        token TEXT,
+        at TEXT NOT NULL,
+        first_create INTEGER NOT NULL,         -- creates stand in links already, from this number to the last
+        last_create INTEGER NOT NULL,
+        keyless INTEGER NOT NULL,              -- whether the answer has to tell a key
+        changes TEXT NOT NULL,
+        change_values BLOB NOT NULL
+    );
+    CREATE TABLE conflicts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        mapping INTEGER NOT NULL,
+        link INTEGER NOT NULL,
+        source_key TEXT NOT NULL,
+        target_key TEXT NOT NULL,
+        field TEXT NOT NULL,
+        bases BLOB,
+        sides BLOB NOT NULL,
+        policy TEXT NOT NULL,
+        status TEXT NOT NULL,
+        at TEXT NOT NULL,
+        take TEXT,                             -- what a person decided: a side,
+        take_value BLOB                        -- or a value
+    );
+    CREATE UNIQUE INDEX conflicts_open ON conflicts (link, field) WHERE status = 'open';
+    CREATE TABLE parked (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        mapping INTEGER NOT NULL,
+        side TEXT NOT NULL,
+        source_key TEXT NOT NULL,              -- empty where there is none
+        target_key TEXT NOT NULL,
+        field TEXT NOT NULL,                   -- empty for the record as a whole
+        reason TEXT NOT NULL,
+        value TEXT,
+        code TEXT,
+        message TEXT NOT NULL,
+        file TEXT,
+        line INTEGER,
+        attempts INTEGER NOT NULL,
+        since TEXT NOT NULL,
+        next_try TEXT
+    );
+    CREATE UNIQUE INDEX parked_place ON parked (mapping, source_key, target_key, side, field);
+    CREATE INDEX parked_target ON parked (mapping, target_key);
+    CREATE TABLE spooled (                     -- deletes that wait for the end of the run
+        link INTEGER PRIMARY KEY,
+        side TEXT NOT NULL,
+        since TEXT NOT NULL
+    );
+    CREATE TABLE runs (
+        run TEXT PRIMARY KEY,
+        mapping INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        duration_ms INTEGER NOT NULL,
+        counts TEXT NOT NULL,
+        errors TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX runs_mapping ON runs (mapping, run);
+    CREATE TABLE events (
+        event INTEGER PRIMARY KEY,
+        mapping INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        run TEXT NOT NULL,
+        source_key TEXT,
+        target_key TEXT,
+        kind TEXT NOT NULL,
+        detail TEXT NOT NULL
+    );
+    CREATE INDEX events_source ON events (mapping, source_key) WHERE source_key IS NOT NULL;
+    CREATE INDEX events_target ON events (mapping, target_key) WHERE target_key IS NOT NULL;
+    CREATE INDEX events_deleted ON events (mapping, at) WHERE kind = 'deleted';
+    PRAGMA user_version = 1;
+";
+
+/// What one engine keeps for itself while it runs.
+pub(super) const TEMPORARY: &str = "
+    CREATE TEMPORARY TABLE sweeps (
+        mapping INTEGER NOT NULL,
+        side TEXT NOT NULL,
+        until INTEGER NOT NULL,                -- the newest link when it began
+        PRIMARY KEY (mapping, side)
+    ) WITHOUT ROWID;
+    CREATE TEMPORARY TABLE swept (
+        side TEXT NOT NULL,
+        link INTEGER NOT NULL,
+        PRIMARY KEY (side, link)
+    ) WITHOUT ROWID;
+";
+
+/// Lays out an empty file, and refuses what another program or a newer engine
+/// wrote. Stands in a transaction of the caller's.
+pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    match found {
+        LAYOUT => Ok(()),
+        0 => {
+            let tables: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
+            if tables > 0 {
+                return Err(StoreError::Broken("the file is a database of another program".into()));
+            }
+            sqlx::raw_sql(TABLES).execute(connection).await?;
+            Ok(())
+        }
+        _ => Err(StoreError::Newer { found, known: LAYOUT }),
+    }
+}

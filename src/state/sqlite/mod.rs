@@ -1,0 +1,383 @@
+//! The default state: one SQLite file beside the project.
+//!
+//! Owns the file, its tables (`layout`), the lock of the engine that runs on
+//! it, and how each call of [`Store`] becomes statements. Decides nothing.
+//! One connection writes, a few read; a write is one transaction that is on
+//! the disk when it is answered. Nothing here works record by record.
+
+mod bulk;
+mod codec;
+mod conflicts;
+mod error;
+mod intents;
+mod layout;
+mod ledger;
+mod links;
+mod lock;
+mod mappings;
+mod parked;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intent,
+    IntentField, Intents, IntentsId, MappingState, Parked, ParkedFilter, Reason, RunRecord, RunStatus, Spooled, Store,
+    StoreError,
+};
+use crate::plan::{Link, LinkId, Resolution};
+use crate::record::{Key, Side};
+use lock::RunLock;
+use mappings::MappingRow;
+
+/// How long a write waits for another process's. Commands write for
+/// milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A state in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    options: SqliteConnectOptions,
+    /// Empty until the first write, and after a write that was given up.
+    writer: Mutex<Option<SqliteConnection>>,
+    readers: SqlitePool,
+    _lock: Option<RunLock>,
+}
+
+/// A transaction. Dropping it unfinished closes the connection, and so undoes
+/// it.
+struct Write<'a> {
+    slot: MutexGuard<'a, Option<SqliteConnection>>,
+    connection: SqliteConnection,
+}
+
+impl SqliteStore {
+    /// Opens the state in this file beside whoever else uses it, as commands
+    /// do. A new file and its folder are readable by their owner only.
+    pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        make_file(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
+        SqliteStore::connect(path, None).await
+    }
+
+    /// Opens the state to run on it: there is no other engine that does, as
+    /// the lock beside the file says (`state.db` has `state.lock`). `now` is
+    /// what others are told when they are refused.
+    pub async fn open_for_run(path: &Path, now: DateTime<Utc>) -> Result<SqliteStore, StoreError> {
+        make_file(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
+        let lock = RunLock::take(&path.with_extension("lock"), now)?;
+        SqliteStore::connect(path, Some(lock)).await
+    }
+
+    async fn connect(path: &Path, lock: Option<RunLock>) -> Result<SqliteStore, StoreError> {
+        let common = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(PATIENCE)
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        // A lost intent is a duplicate: FULL, which costs nothing with large
+        // transactions. The log is carried over in large steps.
+        let options = common
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", "-65536")
+            .pragma("wal_autocheckpoint", "8192");
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(common.read_only(true).pragma("cache_size", "-16384"));
+        let store = SqliteStore { options, writer: Mutex::new(None), readers, _lock: lock };
+        let mut write = store.begin().await?;
+        let prepared = layout::prepare(&mut write.connection).await;
+        write.finish(prepared).await?;
+        Ok(store)
+    }
+
+    async fn begin(&self) -> Result<Write<'_>, StoreError> {
+        let mut slot = self.writer.lock().await;
+        let mut connection = if let Some(connection) = slot.take() {
+            connection
+        } else {
+            let mut connection = self.options.connect().await?;
+            sqlx::raw_sql(layout::TEMPORARY).execute(&mut connection).await?;
+            connection
+        };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+        Ok(Write { slot, connection })
+    }
+
+    /// A transaction of one mapping's, under its fence.
+    async fn begin_fenced(&self, fence: &Fence) -> Result<(Write<'_>, MappingRow), StoreError> {
+        let mut write = self.begin().await?;
+        match MappingRow::fenced(&mut write.connection, fence).await {
+            Ok(mapping) => Ok((write, mapping)),
+            Err(error) => write.finish(Err(error)).await,
+        }
+    }
+
+    /// A mapping's number, where the state knows it.
+    async fn number(&self, connection: &mut SqliteConnection, mapping: &str) -> Result<Option<i64>, StoreError> {
+        let query = sqlx::query_scalar("SELECT mapping FROM mappings WHERE name = ?").bind(mapping);
+        Ok(query.fetch_optional(connection).await?)
+    }
+}
+
+impl Write<'_> {
+    /// Makes it last, or undoes it where it failed.
+    async fn finish<T>(mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = sqlx::query(end).execute(&mut self.connection).await;
+        let (done, whole) = match (done, ended) {
+            (Ok(_), Err(error)) => (Err(error.into()), false),
+            // After some failures SQLite has undone it already, and says so.
+            (done, ended) => (done, ended.is_ok()),
+        };
+        if whole {
+            *self.slot = Some(self.connection);
+        }
+        done
+    }
+}
+
+impl Store for SqliteStore {
+    fn acquire<'a>(&'a self, mapping: &'a str) -> Answer<'a, Fence> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = mappings::acquire(&mut write.connection, mapping).await;
+            write.finish(done).await
+        })
+    }
+
+    fn mapping<'a>(&'a self, mapping: &'a str) -> Answer<'a, Option<MappingState>> {
+        Box::pin(async move { mappings::load(&mut *self.readers.acquire().await?, mapping).await })
+    }
+
+    fn mappings(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async move {
+            Ok(sqlx::query_scalar("SELECT name FROM mappings ORDER BY name").fetch_all(&self.readers).await?)
+        })
+    }
+
+    fn links<'a>(&'a self, mapping: &'a str, side: Side, keys: &'a [Key]) -> Answer<'a, Vec<Option<Link>>> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            match self.number(&mut reader, mapping).await? {
+                Some(number) => links::by_keys(&mut reader, number, side, keys).await,
+                None => Ok(vec![None; keys.len()]),
+            }
+        })
+    }
+
+    fn links_after<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(Vec::new()) };
+            let (first, last) = links::bounds(number);
+            links::page(&mut reader, after.max(first), last, limit, None).await
+        })
+    }
+
+    fn count_links<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let query = sqlx::query_scalar("SELECT links FROM mappings WHERE name = ?").bind(mapping);
+            codec::unsigned(query.fetch_optional(&self.readers).await?.unwrap_or(0))
+        })
+    }
+
+    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
+        Box::pin(async move {
+            let (mut write, mut mapping) = self.begin_fenced(fence).await?;
+            let done = intend(&mut write.connection, &mut mapping, intents).await;
+            write.finish(done).await
+        })
+    }
+
+    fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>> {
+        Box::pin(async move {
+            // In a transaction, so that intents and their creates are of one
+            // moment.
+            let mut write = self.begin().await?;
+            let done = intents::open(&mut write.connection, mapping).await;
+            write.finish(done).await
+        })
+    }
+
+    fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()> {
+        Box::pin(async move {
+            commit.check_mapping(&fence.mapping)?;
+            let (mut write, mut mapping) = self.begin_fenced(fence).await?;
+            let done = apply(&mut write.connection, &mut mapping, commit).await;
+            write.finish(done).await
+        })
+    }
+
+    fn conflicts<'a>(&'a self, filter: &'a ConflictFilter) -> Answer<'a, Vec<Conflict>> {
+        Box::pin(async move { conflicts::find(&mut *self.readers.acquire().await?, filter).await })
+    }
+
+    fn resolve<'a>(&'a self, ids: &'a [i64], resolution: Option<&'a Resolution>) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = conflicts::resolve(&mut write.connection, ids, resolution).await;
+            write.finish(done).await
+        })
+    }
+
+    fn parked<'a>(&'a self, filter: &'a ParkedFilter) -> Answer<'a, Vec<Parked>> {
+        Box::pin(async move { parked::find(&mut *self.readers.acquire().await?, filter).await })
+    }
+
+    fn retry<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = parked::retry(&mut write.connection, ids).await;
+            write.finish(done).await
+        })
+    }
+
+    fn drop_parked<'a>(&'a self, ids: &'a [i64]) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = parked::drop_ids(&mut write.connection, ids).await;
+            write.finish(done).await
+        })
+    }
+
+    fn spooled<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Spooled>> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(Vec::new()) };
+            ledger::spooled(&mut reader, number, after, limit).await
+        })
+    }
+
+    fn count_spooled<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(0) };
+            ledger::count_spooled(&mut reader, number).await
+        })
+    }
+
+    fn sweep_begin<'a>(&'a self, fence: &'a Fence, side: Side) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (mut write, mapping) = self.begin_fenced(fence).await?;
+            let done = ledger::sweep_begin(&mut write.connection, &mapping, side).await;
+            write.finish(done).await
+        })
+    }
+
+    fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (mut write, mapping) = self.begin_fenced(fence).await?;
+            let done = ledger::sweep_seen(&mut write.connection, &mapping, side, keys).await;
+            write.finish(done).await
+        })
+    }
+
+    fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>> {
+        Box::pin(async move {
+            let (mut write, mapping) = self.begin_fenced(fence).await?;
+            let done = ledger::sweep_absent(&mut write.connection, &mapping, side, after, limit).await;
+            write.finish(done).await
+        })
+    }
+
+    fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(name) = mapping else { return ledger::runs(&mut reader, None, limit).await };
+            let Some(number) = self.number(&mut reader, name).await? else { return Ok(Vec::new()) };
+            ledger::runs(&mut reader, Some(number), limit).await
+        })
+    }
+
+    fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(0) };
+            ledger::deleted_since(&mut reader, number, since).await
+        })
+    }
+
+    fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(Vec::new()) };
+            ledger::events(&mut reader, number, side, key).await
+        })
+    }
+
+    fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = mappings::reset(&mut write.connection, mapping, links).await;
+            write.finish(done).await
+        })
+    }
+}
+
+async fn intend(
+    connection: &mut SqliteConnection,
+    mapping: &mut MappingRow,
+    intents: &Intents,
+) -> Result<IntentsId, StoreError> {
+    let id = intents::store(connection, mapping, intents).await?;
+    mapping.save(connection).await?;
+    Ok(id)
+}
+
+/// In the order of the fields of [`Commit`].
+async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
+    for answered in &commit.answered {
+        intents::answer(connection, mapping, answered).await?;
+    }
+    links::forget(connection, mapping, &commit.forget).await?;
+    links::store(connection, mapping, &commit.links).await?;
+    let number = mapping.mapping;
+    parked::unpark(connection, number, &commit.unpark, &commit.park).await?;
+    parked::park(connection, number, &commit.park).await?;
+    conflicts::store(connection, number, &commit.conflicts).await?;
+    ledger::unspool(connection, &commit.unspool).await?;
+    ledger::spool(connection, mapping, &commit.spool).await?;
+    ledger::store_events(connection, number, &commit.events).await?;
+    mappings::store(connection, mapping, commit).await?;
+    if let Some(run) = &commit.run {
+        ledger::store_run(connection, number, run).await?;
+    }
+    mapping.save(connection).await
+}
+
+/// Makes the file and the folder it lies in where they are missing, readable
+/// by their owner only. SQLite gives the files beside it the same mode.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut builder = std::fs::DirBuilder::new();
+    let mut options = std::fs::OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        builder.mode(0o700);
+        options.mode(0o600);
+    }
+    if !folder.as_os_str().is_empty() {
+        builder.recursive(true).create(folder)?;
+    }
+    let file = options.write(true).create(true).truncate(false).open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    drop(file);
+    Ok(())
+}
