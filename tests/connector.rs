@@ -1,3 +1,4 @@
 //! Connectors against the real systems.
 
+mod postgres;
 mod sqlite;

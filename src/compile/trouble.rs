@@ -48,7 +48,9 @@ impl Trouble {
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Missing | Value::Null => "null".to_owned(),
-        Value::List(_) | Value::Map(_) | Value::Bytes(_) => format!("a {}", value.type_name()).replace("a bytes", "bytes"),
+        Value::List(_) | Value::Map(_) | Value::Bytes(_) => {
+            format!("a {}", value.type_name()).replace("a bytes", "bytes")
+        }
         other => {
             let text = other.to_string();
             let mut short: String = text.chars().take(60).collect();

@@ -46,8 +46,7 @@ impl Model {
     }
 
     pub(crate) fn decide(&self, program: &Program) -> Decision {
-        let pair =
-            Pair { link: self.link.as_ref(), seen: self.seen.as_ref(), open: &self.open, stale: &self.stale };
+        let pair = Pair { link: self.link.as_ref(), seen: self.seen.as_ref(), open: &self.open, stale: &self.stale };
         decide(program, &pair)
     }
 

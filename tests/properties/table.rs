@@ -26,9 +26,9 @@ fn decide(
     let program = ProgramSpec::new(vec![FieldSpec { policy, ..FieldSpec::copy(1) }]).build();
     let bases = vec![base.map(|(source, target)| Both::new(text(source), text(target)))];
     let decision = Model::linked(bases, values(&[source]), values(&[target])).decide(&program);
-    let write = Side::BOTH.into_iter().find_map(|side| {
-        decision.writes[side].as_ref().map(|write| (side, write.fields[0].value.to_string()))
-    });
+    let write = Side::BOTH
+        .into_iter()
+        .find_map(|side| decision.writes[side].as_ref().map(|write| (side, write.fields[0].value.to_string())));
     (write, !decision.settled.is_empty(), decision.conflicts.first().map(|step| step.outcome))
 }
 

@@ -56,19 +56,18 @@ pub(crate) fn add(a: Decimal, b: Decimal) -> Option<Decimal> {
 
 /// The exact product.
 pub(crate) fn multiply(a: Decimal, b: Decimal) -> Option<Decimal> {
-    let product =
-        |a: Decimal, b: Decimal| build(a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale());
+    let product = |a: Decimal, b: Decimal| build(a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale());
     product(a, b).or_else(|| product(a.normalize(), b.normalize()))
 }
 
 /// The quotient: exact where it ends within 28 digits, else rounded half-even
 /// at 28 significant digits. `None` where it is too large.
 pub(crate) fn divide(a: Decimal, b: Decimal) -> Option<Decimal> {
-    let quotient = a.checked_div(b)?;
+    let quotient = a.checked_div(b)?.normalize();
     if quotient.mantissa().unsigned_abs() < 10u128.pow(28) || multiply(quotient, b) == Some(a) {
         return Some(quotient);
     }
-    quotient.round_sf_with_strategy(28, RoundingStrategy::MidpointNearestEven)
+    quotient.round_sf_with_strategy(28, RoundingStrategy::MidpointNearestEven).map(|quotient| quotient.normalize())
 }
 
 /// The greatest whole number not above the quotient.
@@ -89,13 +88,8 @@ pub(crate) fn modulo(a: Decimal, b: Decimal) -> Option<Decimal> {
 
 /// `a * b` with exactly `scale` digits after the point, halves away from zero.
 pub(crate) fn multiply_at(a: Decimal, b: Decimal, scale: u32) -> Option<Decimal> {
-    let (mantissa, digits) = match a.mantissa().checked_mul(b.mantissa()) {
-        Some(mantissa) => (mantissa, a.scale() + b.scale()),
-        None => {
-            let (a, b) = (a.normalize(), b.normalize());
-            (a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale())
-        }
-    };
+    let product = |a: Decimal, b: Decimal| Some((a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale()));
+    let (mantissa, digits) = product(a, b).or_else(|| product(a.normalize(), b.normalize()))?;
     let rounded = if digits > scale {
         round_quotient(mantissa, power(digits - scale)?)
     } else {
@@ -166,6 +160,7 @@ pub(crate) fn exact(value: &Value) -> Result<Decimal, Box<Trouble>> {
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
 pub(crate) fn too_long(value: &Value) -> Box<Trouble> {
     Trouble::with(Code::NUMBER_TOO_LONG, value, format!("{} has more digits than can be computed with", shown(value)))
 }
@@ -270,7 +265,9 @@ impl Operator {
 pub(super) fn negate(value: &Value) -> Result<Value, Box<Trouble>> {
     match value {
         Value::Missing | Value::Null => Ok(Value::Null),
-        Value::Integer(integer) => Ok(integer.checked_neg().map_or_else(|| Value::Decimal(-Decimal::from(*integer)), Value::Integer)),
+        Value::Integer(integer) => {
+            Ok(integer.checked_neg().map_or_else(|| Value::Decimal(-Decimal::from(*integer)), Value::Integer))
+        }
         other => exact(other).map(|number| Value::Decimal(-number)),
     }
 }
@@ -333,9 +330,7 @@ fn equal(a: &Value, b: &Value) -> bool {
 fn ordered(a: &Value, b: &Value) -> Result<Ordering, Box<Trouble>> {
     crate::record::order(a, b)
         .or_else(|| as_times(a, b).and_then(|(a, b)| crate::record::order(&a, &b)))
-        .ok_or_else(|| {
-            Trouble::with(Code::WRONG_NATURE, a, format!("{} and {} have no order", shown(a), shown(b)))
-        })
+        .ok_or_else(|| Trouble::with(Code::WRONG_NATURE, a, format!("{} and {} have no order", shown(a), shown(b))))
 }
 
 fn contains(whole: &Value, part: &Value) -> Result<bool, Box<Trouble>> {
@@ -379,9 +374,13 @@ mod tests {
 
     #[test]
     fn floors_and_remainders_follow_the_divisor() {
-        for (a, b, quotient, remainder) in
-            [("7", "3", "2", "1"), ("-7", "3", "-3", "2"), ("7", "-3", "-3", "-2"), ("7.5", "2", "3", "1.5"), ("-0.5", "1", "-1", "0.5")]
-        {
+        for (a, b, quotient, remainder) in [
+            ("7", "3", "2", "1"),
+            ("-7", "3", "-3", "2"),
+            ("7", "-3", "-3", "-2"),
+            ("7.5", "2", "3", "1.5"),
+            ("-0.5", "1", "-1", "0.5"),
+        ] {
             assert_eq!(floor_divide(d(a), d(b)), Some(d(quotient)), "{a} // {b}");
             assert_eq!(modulo(d(a), d(b)), Some(d(remainder)), "{a} % {b}");
         }

@@ -70,11 +70,7 @@ pub struct Expression {
 impl Expression {
     /// Compiles an expression. `None` where it is wrong, which is then said in
     /// `diagnostics`.
-    pub fn compile(
-        text: &At<String>,
-        resolve: &mut dyn Resolve,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Expression> {
+    pub fn compile(text: &At<String>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Expression> {
         let source = Source { text: &text.value, place: &text.place };
         let node = parse::expression(source, resolve, diagnostics)?;
         Some(Expression { node, text: text.value.as_str().into(), place: text.place.clone() })
@@ -110,6 +106,7 @@ impl Expression {
         &self.text
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
     fn placed(&self, mut trouble: Box<Trouble>) -> Box<Trouble> {
         trouble.place.get_or_insert_with(|| self.place.clone());
         trouble

@@ -163,11 +163,19 @@ impl Node {
                 owned(Value::Text(out))
             }
             Node::Choose { condition, then, otherwise } => {
-                if condition.test(input)? { then.eval(input) } else { otherwise.eval(input) }
+                if condition.test(input)? {
+                    then.eval(input)
+                } else {
+                    otherwise.eval(input)
+                }
             }
             Node::Filter(node, step) => {
                 let value = node.eval(input)?;
-                if value.is_null() && !step.sees_null() { Ok(value) } else { owned(step.apply(value.into_owned(), input.row)?) }
+                if value.is_null() && !step.sees_null() {
+                    Ok(value)
+                } else {
+                    owned(step.apply(value.into_owned(), input.row)?)
+                }
             }
         }
     }
@@ -242,16 +250,14 @@ fn item<'a>(whole: Cow<'a, Value>, index: &Value) -> Result<Cow<'a, Value>, Box<
     match (&whole, index) {
         (_, Value::Text(name)) => attribute(whole, name),
         (whole, _) if whole.is_null() || index.is_null() => Ok(Cow::Owned(Value::Missing)),
-        (Cow::Borrowed(Value::List(items)), Value::Integer(_)) => Ok(place(items.len())
-            .and_then(|place| items.get(place))
-            .map_or(Cow::Owned(Value::Missing), Cow::Borrowed)),
+        (Cow::Borrowed(Value::List(items)), Value::Integer(_)) => {
+            Ok(place(items.len()).and_then(|place| items.get(place)).map_or(Cow::Owned(Value::Missing), Cow::Borrowed))
+        }
         (Cow::Owned(Value::List(items)), Value::Integer(_)) => {
             Ok(Cow::Owned(place(items.len()).and_then(|place| items.get(place)).cloned().unwrap_or(Value::Missing)))
         }
-        _ => Err(Trouble::with(
-            Code::WRONG_NATURE,
-            &whole,
-            format!("{} has no part at {}", shown(&whole), shown(index)),
-        )),
+        _ => {
+            Err(Trouble::with(Code::WRONG_NATURE, &whole, format!("{} has no part at {}", shown(&whole), shown(index))))
+        }
     }
 }

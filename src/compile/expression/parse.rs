@@ -2,6 +2,7 @@
 
 use minijinja::machinery::ast::{self, BinOpKind, CompareOpKind, Expr, Stmt, UnaryOpKind};
 use minijinja::machinery::{self, Span};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 
 use super::arithmetic::{Comparison, Operator};
@@ -14,11 +15,7 @@ use crate::config::tree::{At, Content, Node as Tree, Scalar, Style};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
 use crate::record::{Value, parse_number};
 
-pub(super) fn expression(
-    source: Source<'_>,
-    resolve: &mut dyn Resolve,
-    diagnostics: &mut Diagnostics,
-) -> Option<Node> {
+pub(super) fn expression(source: Source<'_>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Node> {
     match machinery::parse_expr(source.text) {
         Ok(expr) => Compiler { source, resolve, diagnostics }.node(&expr),
         Err(error) => {
@@ -33,7 +30,7 @@ pub(super) fn template(
     resolve: &mut dyn Resolve,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Part>> {
-    match machinery::parse(source.text, "template", Default::default()) {
+    match machinery::parse(source.text, "template", SyntaxConfig::default()) {
         Ok(Stmt::Template(template)) => Compiler { source, resolve, diagnostics }.parts(&template.children),
         Ok(_) => unreachable!("the parser gives a template"),
         Err(error) => {
@@ -51,7 +48,8 @@ fn refuse(source: Source<'_>, error: &minijinja::Error, diagnostics: &mut Diagno
         &source.at(range.start, range.end),
         format!("`{}` does not parse: {reason}", source.text.trim_end()),
     );
-    diagnostics.push(diagnostic.help("the language is Jinja's: `name`, `'text'`, `a ~ b`, `a | trim`, `x if c else y`"));
+    diagnostics
+        .push(diagnostic.help("the language is Jinja's: `name`, `'text'`, `a ~ b`, `a | trim`, `x if c else y`"));
 }
 
 struct Compiler<'a, 'b> {
@@ -120,11 +118,9 @@ impl Compiler<'_, '_> {
                         "the whole `record`",
                         Some("name a field of it: `record.NAME` or `record[\"A NAME\"]`"),
                     ),
-                    name => self.not_yet(
-                        var.span(),
-                        &format!("`{name}`"),
-                        Some("a field of that name is `record.NAME`"),
-                    ),
+                    name => {
+                        self.not_yet(var.span(), &format!("`{name}`"), Some("a field of that name is `record.NAME`"))
+                    }
                 };
             }
             Expr::Var(var) => self.slot(var.id, var.span())?,
@@ -153,11 +149,8 @@ impl Compiler<'_, '_> {
             Expr::BinOp(binary) => self.binary(binary)?,
             Expr::Compare(compare) => {
                 let first = self.node(&compare.expr);
-                let others: Vec<_> = compare
-                    .ops
-                    .iter()
-                    .map(|op| self.node(&op.expr).map(|node| (comparison(op.op), node)))
-                    .collect();
+                let others: Vec<_> =
+                    compare.ops.iter().map(|op| self.node(&op.expr).map(|node| (comparison(op.op), node))).collect();
                 Node::Compare(Box::new(first?), others.into_iter().collect::<Option<Vec<_>>>()?)
             }
             Expr::IfExpr(choice) => {
@@ -167,11 +160,7 @@ impl Compiler<'_, '_> {
                     Some(expr) => self.node(expr),
                     None => Some(Node::Constant(Value::Null)),
                 };
-                Node::Choose {
-                    condition: Box::new(condition?),
-                    then: Box::new(then?),
-                    otherwise: Box::new(otherwise?),
-                }
+                Node::Choose { condition: Box::new(condition?), then: Box::new(then?), otherwise: Box::new(otherwise?) }
             }
             Expr::Filter(filter) => self.filter(filter, filter.span())?,
             Expr::Test(test) => self.test(test, test.span())?,

@@ -35,7 +35,8 @@ impl<'a> Arguments<'a> {
         }
         for (name, _) in &self.spec.options {
             if !known(&name.value) || name.is_empty() {
-                let names = definition.parameters.iter().map(|parameter| parameter.name).filter(|name| !name.is_empty());
+                let names =
+                    definition.parameters.iter().map(|parameter| parameter.name).filter(|name| !name.is_empty());
                 let all: Vec<String> = names.clone().map(|name| format!("`{name}`")).collect();
                 let message = format!("`{rule}` has no option `{}`", name.value);
                 let mut error = Diagnostic::error(Code::UNKNOWN_NAME, &name.place, message);
@@ -48,7 +49,8 @@ impl<'a> Arguments<'a> {
             }
         }
         for parameter in definition.parameters {
-            let given = if parameter.name.is_empty() { self.spec.argument.as_ref() } else { self.option(parameter.name) };
+            let given =
+                if parameter.name.is_empty() { self.spec.argument.as_ref() } else { self.option(parameter.name) };
             if parameter.required && given.is_none() {
                 self.missing(rule, parameter);
             }
@@ -91,23 +93,19 @@ impl<'a> Arguments<'a> {
 
     /// The argument as it must be there after [`Arguments::check`].
     pub(super) fn required(&mut self, name: &str) -> Result<&'a Node, Reported> {
-        match self.given(name) {
-            Some(node) => Ok(node),
-            None => {
-                let (place, message) = (self.spec.place.clone(), format!("{} needs a value", self.called(name)));
-                Err(self.report(Code::MISSING_NAME, &place, message, None))
-            }
+        if let Some(node) = self.given(name) {
+            return Ok(node);
         }
+        let (place, message) = (self.spec.place.clone(), format!("{} needs a value", self.called(name)));
+        Err(self.report(Code::MISSING_NAME, &place, message, None))
     }
 
     fn scalar(&mut self, name: &str, node: &'a Node, expected: &str) -> Result<&'a Scalar, Reported> {
-        match node.as_scalar() {
-            Some(scalar) => Ok(scalar),
-            None => {
-                let message = format!("{} takes {expected}, not {}", self.called(name), node.kind());
-                Err(self.report(Code::WRONG_TYPE, &node.place, message, None))
-            }
+        if let Some(scalar) = node.as_scalar() {
+            return Ok(scalar);
         }
+        let message = format!("{} takes {expected}, not {}", self.called(name), node.kind());
+        Err(self.report(Code::WRONG_TYPE, &node.place, message, None))
     }
 
     /// A text of one line or more.

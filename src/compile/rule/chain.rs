@@ -29,7 +29,9 @@ impl Step {
         let mut arguments = Arguments { spec, resolve, diagnostics };
         let rule = arguments.check(definition).and_then(|()| (definition.build)(&mut arguments));
         match rule {
-            Ok(rule) => Some(Step { sees_null: rule.sees_null(), rule, name: definition.name, place: spec.place.clone() }),
+            Ok(rule) => {
+                Some(Step { sees_null: rule.sees_null(), rule, name: definition.name, place: spec.place.clone() })
+            }
             Err(Reported) => None,
         }
     }
@@ -95,13 +97,8 @@ pub struct Chain {
 impl Chain {
     /// Builds the rules in the order written. All problems are reported;
     /// `None` where there was one.
-    pub fn compile(
-        specs: &[RuleSpec],
-        resolve: &mut dyn Resolve,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Chain> {
-        let steps: Vec<Option<Step>> =
-            specs.iter().map(|spec| Step::compile(spec, resolve, diagnostics)).collect();
+    pub fn compile(specs: &[RuleSpec], resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Chain> {
+        let steps: Vec<Option<Step>> = specs.iter().map(|spec| Step::compile(spec, resolve, diagnostics)).collect();
         Some(Chain { steps: steps.into_iter().collect::<Option<_>>()? })
     }
 

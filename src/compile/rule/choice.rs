@@ -18,18 +18,19 @@ pub(super) static BOOLEAN: Definition = Definition {
         "Normalising when bare: `true` goes back as it is, and the field it arrives in makes `1`, `t` or `true` of \
          it. Invertible with texts: the first of each is written.",
     ),
-    parameters: &[
-        Parameter::argument(
-            Takes::Map,
-            "A mapping of `true` and `false` to the text, or the list of texts, that mean them.",
-        )
-        .optional(),
-    ],
+    parameters: &[Parameter::argument(
+        Takes::Map,
+        "A mapping of `true` and `false` to the text, or the list of texts, that mean them.",
+    )
+    .optional()],
     manual: "Reads a text or number as true or false. Bare, it knows `true`, `t`, `yes`, `y`, `on`, `1` and their \
              opposites, whatever their case. With texts it knows these alone, exactly as written, and writes a \
              boolean as the first of them. Blank text becomes null unless it is listed.",
     examples: &[
-        Example { rule: "boolean", values: &[(r#""Yes""#, "true"), ("0", "false"), (r#""""#, "null"), (r#""S""#, "refused")] },
+        Example {
+            rule: "boolean",
+            values: &[(r#""Yes""#, "true"), ("0", "false"), (r#""""#, "null"), (r#""S""#, "refused")],
+        },
         Example {
             rule: r#"{ boolean: { true: S, false: [N, ""] } }"#,
             values: &[(r#""S""#, "true"), (r#""""#, "false"), ("true", r#""S""#), (r#""X""#, "refused")],
@@ -210,15 +211,20 @@ impl Rule for Default {
 pub(super) static BLANK: Definition = Definition {
     name: "blank",
     class: Class::Normalising,
-    parameters: &[
-        Parameter::argument(Takes::Texts, "The text, or list of texts, that mean null; empty text if left out.").optional(),
-    ],
+    parameters: &[Parameter::argument(
+        Takes::Texts,
+        "The text, or list of texts, that mean null; empty text if left out.",
+    )
+    .optional()],
     manual: "Makes null of texts that mean nothing. Blanks around the value are not looked at, so that the bare rule \
              also takes text of nothing but blanks. Null and these texts mean the same from then on, so the way back \
              is null itself; where a column takes no null, say `reverse: [{ default: \"\" }]`.",
     examples: &[
         Example { rule: "blank", values: &[(r#""   ""#, "null"), (r#""-""#, r#""-""#)] },
-        Example { rule: r#"{ blank: ["", "-", "/  /"] }"#, values: &[(r#""  /  /    ""#, "null"), (r#""a""#, r#""a""#)] },
+        Example {
+            rule: r#"{ blank: ["", "-", "/  /"] }"#,
+            values: &[(r#""  /  /    ""#, "null"), (r#""a""#, r#""a""#)],
+        },
     ],
     build: |arguments| {
         let texts = arguments.texts("")?.unwrap_or_else(|| vec![""]);

@@ -33,7 +33,10 @@ pub(super) static DECIMAL: Definition = Definition {
              written with the same decimal mark and all its digits: `1234,50`, without thousands marks unless \
              `grouped`. Texts in that form come back as they were; `+1` or `01` come back as `1`.",
     examples: &[
-        Example { rule: "decimal", values: &[(r#"" 19.90 ""#, "19.90"), (r#""""#, "null"), ("7", "7"), (r#""1e3""#, "refused")] },
+        Example {
+            rule: "decimal",
+            values: &[(r#"" 19.90 ""#, "19.90"), (r#""""#, "null"), ("7", "7"), (r#""1e3""#, "refused")],
+        },
         Example {
             rule: "{ decimal: pt_BR }",
             values: &[(r#""1.234,56""#, "1234.56"), (r#""-0,5""#, "-0.5"), (r#""1.5""#, "refused")],
@@ -144,14 +147,12 @@ impl Rule for Reader {
                 if trimmed.is_empty() {
                     return Ok(Value::Null);
                 }
-                match self.read(trimmed) {
-                    Some(number) => number,
-                    None => {
-                        let what = if self.whole { "a whole number" } else { "a number" };
-                        let message = format!("`{trimmed}` is not {what}{}", self.form());
-                        return Err(Trouble::with(Code::NOT_A_NUMBER, &value, message));
-                    }
-                }
+                let Some(number) = self.read(trimmed) else {
+                    let what = if self.whole { "a whole number" } else { "a number" };
+                    let message = format!("`{trimmed}` is not {what}{}", self.form());
+                    return Err(Trouble::with(Code::NOT_A_NUMBER, &value, message));
+                };
+                number
             }
             Value::Integer(integer) => Number::Integer(*integer),
             Value::Decimal(decimal) => Number::Decimal(*decimal),

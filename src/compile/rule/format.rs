@@ -69,10 +69,16 @@ impl Format {
         let mut format = Format { text: text.into(), items, quick, zoned, partial: false };
         let date = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).expect("a sample is a date");
         let time = |hour, minute| NaiveTime::from_hms_opt(hour, minute, 0).expect("a sample is a time");
-        let samples = [date(2000, 2, 29).and_time(time(0, 0)), date(1999, 12, 31).and_time(time(23, 59)), date(2026, 1, 2).and_time(time(12, 34))];
+        let samples = [
+            date(2000, 2, 29).and_time(time(0, 0)),
+            date(1999, 12, 31).and_time(time(23, 59)),
+            date(2026, 1, 2).and_time(time(12, 34)),
+        ];
         let returns = |format: &Format, sample: NaiveDateTime| {
             let sample = if holds == Holds::Date { sample.date().and_time(NaiveTime::MIN) } else { sample };
-            format.write(sample, FixedOffset::east_opt(0)).is_some_and(|text| format.read(&text, holds).is_some_and(|(read, _)| read == sample))
+            format
+                .write(sample, FixedOffset::east_opt(0))
+                .is_some_and(|text| format.read(&text, holds).is_some_and(|(read, _)| read == sample))
         };
         if !samples.iter().all(|sample| returns(&format, *sample)) {
             return Err(match holds {
@@ -80,7 +86,11 @@ impl Format {
                 Holds::DateAndTime => "does not hold a whole date and time: year, month, day, hour and minute".into(),
             });
         }
-        let wide = [date(1850, 5, 6).and_time(time(1, 2)), date(1920, 5, 6).and_time(time(1, 2)), date(2099, 5, 6).and_time(time(13, 2))];
+        let wide = [
+            date(1850, 5, 6).and_time(time(1, 2)),
+            date(1920, 5, 6).and_time(time(1, 2)),
+            date(2099, 5, 6).and_time(time(13, 2)),
+        ];
         format.partial = !wide.iter().all(|sample| returns(&format, *sample));
         Ok(format)
     }
@@ -100,7 +110,8 @@ impl Format {
         if holds == Holds::Date {
             return Some((parsed.to_naive_date().ok()?.and_time(NaiveTime::MIN), None));
         }
-        let offset = if self.zoned { Some(parsed.to_fixed_offset().unwrap_or_else(|_| chrono::Utc.fix())) } else { None };
+        let offset =
+            if self.zoned { Some(parsed.to_fixed_offset().unwrap_or_else(|_| chrono::Utc.fix())) } else { None };
         let seconds = offset.map_or(0, |offset| offset.local_minus_utc());
         Some((parsed.to_naive_datetime_with_offset(seconds).ok()?, offset))
     }
@@ -127,7 +138,12 @@ fn has_time(item: &Item<'_>) -> bool {
     match item {
         Item::Numeric(numeric, _) => matches!(
             numeric,
-            Numeric::Hour | Numeric::Hour12 | Numeric::Minute | Numeric::Second | Numeric::Nanosecond | Numeric::Timestamp
+            Numeric::Hour
+                | Numeric::Hour12
+                | Numeric::Minute
+                | Numeric::Second
+                | Numeric::Nanosecond
+                | Numeric::Timestamp
         ),
         Item::Fixed(fixed) => !matches!(
             fixed,
@@ -159,7 +175,9 @@ fn read_quick(pieces: &[Piece], text: &str) -> Option<NaiveDateTime> {
         let mut number = |width: usize| {
             let (digits, rest) = bytes.split_at_checked(width)?;
             bytes = rest;
-            digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
+            digits
+                .iter()
+                .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
         };
         match piece {
             Piece::Year => year = number(4)?,

@@ -35,7 +35,10 @@ pub(super) static EXPRESSION: Definition = Definition {
     manual: "Computes a value by an expression. Numbers are exact. `value` is the value so far, bare names are the \
              fields of the side that is read. Null computes to null.",
     examples: &[
-        Example { rule: r#"{ expression: "value * 2 + 0.1" }"#, values: &[("0.2", "0.5"), ("null", "null"), (r#""x""#, "refused")] },
+        Example {
+            rule: r#"{ expression: "value * 2 + 0.1" }"#,
+            values: &[("0.2", "0.5"), ("null", "null"), (r#""x""#, "refused")],
+        },
         Example { rule: r#"{ expression: "'adult' if value >= 18 else 'minor'" }"#, values: &[("20", r#""adult""#)] },
     ],
     build: |arguments| {

@@ -71,10 +71,7 @@ pub(super) fn into_text(value: Value) -> Result<CompactString, Box<Trouble>> {
 }
 
 /// Edits a text; a number passes as it is.
-pub(super) fn edit(
-    value: Value,
-    edit: impl FnOnce(CompactString) -> CompactString,
-) -> Result<Value, Box<Trouble>> {
+pub(super) fn edit(value: Value, edit: impl FnOnce(CompactString) -> CompactString) -> Result<Value, Box<Trouble>> {
     match value {
         Value::Text(text) => Ok(Value::Text(edit(text))),
         Value::Integer(_) | Value::Decimal(_) | Value::WideDecimal(_) | Value::Float(_) => Ok(value),
@@ -83,6 +80,7 @@ pub(super) fn edit(
 }
 
 /// Trouble with a value of another nature than `wanted`.
+#[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
 pub(super) fn not(value: &Value, wanted: &str) -> Box<Trouble> {
     Trouble::with(Code::WRONG_NATURE, value, format!("{} is not {wanted}", shown(value)))
 }

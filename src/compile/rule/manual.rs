@@ -26,7 +26,8 @@ fn section(out: &mut String, rule: &Definition) -> std::fmt::Result {
     if !rule.parameters.is_empty() {
         writeln!(out, "\n| parameter | takes | |\n| --- | --- | --- |")?;
         for parameter in rule.parameters {
-            let name = if parameter.name.is_empty() { "(argument)".to_owned() } else { format!("`{}`", parameter.name) };
+            let name =
+                if parameter.name.is_empty() { "(argument)".to_owned() } else { format!("`{}`", parameter.name) };
             let required = if parameter.required { " Required." } else { "" };
             writeln!(out, "| {name} | {} | {}{required} |", parameter.takes.word(), parameter.manual)?;
         }
@@ -60,8 +61,12 @@ impl Takes {
         let schema = match self {
             // An unquoted number or word is text to the engine, and not to an editor.
             Takes::Text => json!({ "type": scalar }),
-            Takes::Count => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] }),
-            Takes::Number => json!({ "anyOf": [{ "type": "number" }, { "type": "string", "pattern": r"^[-+]?[0-9]*\.?[0-9]*$" }] }),
+            Takes::Count => {
+                json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] })
+            }
+            Takes::Number => {
+                json!({ "anyOf": [{ "type": "number" }, { "type": "string", "pattern": r"^[-+]?[0-9]*\.?[0-9]*$" }] })
+            }
             Takes::Choice(words) => json!({ "enum": words }),
             Takes::Value => json!({ "type": ["string", "number", "boolean", "null"] }),
             Takes::Texts => json!({ "anyOf": [{ "type": scalar }, { "type": "array", "items": { "type": scalar } }] }),

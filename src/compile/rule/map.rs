@@ -21,7 +21,11 @@ pub(super) static MAP: Definition = Definition {
     ),
     parameters: &[
         Parameter::argument(Takes::Map, "A mapping of values that come in to values that go out."),
-        Parameter::option("default", Takes::Value, "What becomes of a value that is not listed; without it, such a value is rejected."),
+        Parameter::option(
+            "default",
+            Takes::Value,
+            "What becomes of a value that is not listed; without it, such a value is rejected.",
+        ),
     ],
     manual: "Looks the value up in a table. What comes in is compared by its text, exactly: `1` and `\"1\"` are the \
              same entry, `\"1 \"` is another. What goes out is true, false or null where that is written without \
@@ -31,7 +35,10 @@ pub(super) static MAP: Definition = Definition {
             rule: r#"{ map: { "2": true, "1": false } }"#,
             values: &[(r#""2""#, "true"), ("1", "false"), (r#""3""#, "refused"), ("null", "null")],
         },
-        Example { rule: "{ map: { S: active }, default: inactive }", values: &[(r#""S""#, r#""active""#), (r#""""#, r#""inactive""#)] },
+        Example {
+            rule: "{ map: { S: active }, default: inactive }",
+            values: &[(r#""S""#, r#""active""#), (r#""""#, r#""inactive""#)],
+        },
     ],
     build,
 };
@@ -137,7 +144,10 @@ impl Rule for Map {
             let from = &self.texts[index];
             if entry.to.is_null() {
                 let places = vec![(entry.place.clone(), "this entry becomes null".to_owned())];
-                return Back::Lost(format!("the entry `{from}`: it becomes null, which passes on the way back"), places);
+                return Back::Lost(
+                    format!("the entry `{from}`: it becomes null, which passes on the way back"),
+                    places,
+                );
             }
             let text = entry.to.to_compact_string();
             let twin = self.entries[..index].iter().position(|other| other.to.to_compact_string() == text);
@@ -155,10 +165,12 @@ impl Rule for Map {
     }
 
     fn gives(&self, _: &Kind) -> Result<Kind, &'static str> {
-        let mut values = self.entries.iter().map(|entry| &entry.to).chain(&self.default).filter(|value| !value.is_null());
+        let mut values =
+            self.entries.iter().map(|entry| &entry.to).chain(&self.default).filter(|value| !value.is_null());
         let booleans = values.clone().all(|value| matches!(value, Value::Boolean(_)));
         // Digits may become numbers where they arrive, so only words are text for sure.
-        let words = values.all(|value| matches!(value, Value::Text(text) if crate::record::parse_number(text).is_none()));
+        let words =
+            values.all(|value| matches!(value, Value::Text(text) if crate::record::parse_number(text).is_none()));
         Ok(match (booleans, words) {
             (true, _) => Kind::Boolean,
             (_, true) => TEXT,

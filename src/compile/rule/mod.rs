@@ -191,8 +191,22 @@ pub(crate) static RULES: &[&Definition] = &[
 
 /// Rules of the language that this version does not build yet.
 pub(crate) static LATER: &[&str] = &[
-    "truncate", "regex", "split", "join", "slug", "strip_html", "normalize", "time", "coalesce", "path", "first",
-    "list", "json", "lookup", "hash", "mask",
+    "truncate",
+    "regex",
+    "split",
+    "join",
+    "slug",
+    "strip_html",
+    "normalize",
+    "time",
+    "coalesce",
+    "path",
+    "first",
+    "list",
+    "json",
+    "lookup",
+    "hash",
+    "mask",
 ];
 
 /// The definition of this name.
@@ -201,4 +215,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Definition> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+mod laws;

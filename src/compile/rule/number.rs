@@ -33,13 +33,16 @@ pub(super) static MULTIPLY: Definition = Definition {
     parameters: &[Parameter::argument(Takes::Number, "The factor, an exact number."), SCALE],
     manual: "Multiplies by a factor. Without `scale` the product is exact and one of more than 28 digits is rejected; \
              with it, it has exactly that many digits after the point. On the way back it divides, and rounds to \
-             `scale` in the same way; what an editor wrote that no value leads to goes back to the nearest one.",
+             `scale` in the same way; what was written there and no value leads to goes back to the nearest one.",
     examples: &[
         Example {
             rule: r#"{ multiply: "1.1", scale: 2 }"#,
             values: &[("10.00", "11.00"), (r#""20.00""#, "22.00"), ("0.05", "0.06"), ("null", "null")],
         },
-        Example { rule: "{ multiply: 100 }", values: &[("19.90", "1990.00"), (r#"" ""#, "null"), (r#""ten""#, "refused")] },
+        Example {
+            rule: "{ multiply: 100 }",
+            values: &[("19.90", "1990.00"), (r#"" ""#, "null"), (r#""ten""#, "refused")],
+        },
     ],
     build: |arguments| {
         arguments.required("")?;
@@ -102,7 +105,9 @@ impl Rule for Scaling {
         let result = match (self.divides, self.scale) {
             (false, None) => multiply(number, self.factor),
             (false, Some(scale)) => multiply_at(number, self.factor, scale),
-            (true, None) => divide(number, self.factor).filter(|quotient| multiply(*quotient, self.factor) == Some(number)),
+            (true, None) => {
+                divide(number, self.factor).filter(|quotient| multiply(*quotient, self.factor) == Some(number))
+            }
             (true, Some(scale)) => divide_at(number, self.factor, scale),
         };
         result.map(Value::Decimal).ok_or_else(|| too_long(&value))

@@ -59,7 +59,9 @@ pub(super) static UPPER_CASE: Definition = Definition {
     class: Class::Lossy("which letters were small"),
     parameters: &[],
     manual: "Makes every letter a capital.",
-    examples: &[Example { rule: "upper_case", values: &[(r#""São Paulo""#, r#""SÃO PAULO""#), (r#""ß""#, r#""SS""#)] }],
+    examples: &[Example {
+        rule: "upper_case", values: &[(r#""São Paulo""#, r#""SÃO PAULO""#), (r#""ß""#, r#""SS""#)]
+    }],
     build: |_| Ok(Arc::new(Case::Upper)),
 };
 
@@ -182,13 +184,19 @@ pub(super) static REPLACE: Definition = Definition {
     name: "replace",
     class: Class::Lossy("what stood where the new text stands"),
     parameters: &[
-        Parameter::argument(Takes::TextOrMap, "The text to replace wherever it stands, or a mapping of texts to their replacements, applied in order."),
+        Parameter::argument(
+            Takes::TextOrMap,
+            "The text to replace wherever it stands, or a mapping of texts to their replacements, applied in order.",
+        ),
         Parameter::option("with", Takes::Text, "What takes its place; nothing if left out."),
     ],
     manual: "Replaces a text by another wherever it stands. Letters must agree exactly, case included.",
     examples: &[
         Example { rule: r#"{ replace: "-", with: " " }"#, values: &[(r#""a-b-c""#, r#""a b c""#)] },
-        Example { rule: r#"{ replace: { ".": "", "-": "" } }"#, values: &[(r#""123.456-7""#, r#""1234567""#), ("12.5", r#""125""#)] },
+        Example {
+            rule: r#"{ replace: { ".": "", "-": "" } }"#,
+            values: &[(r#""123.456-7""#, r#""1234567""#), ("12.5", r#""125""#)],
+        },
     ],
     build: replace,
 };

@@ -14,6 +14,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
@@ -114,7 +115,9 @@ impl Inner {
             tokio::fs::create_dir_all(folder).await.map_err(unmade)?;
         }
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let draft = self.path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+        static DRAFTS: AtomicU32 = AtomicU32::new(0);
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let draft = self.path.with_file_name(format!(".{name}.{}-{number}.new", std::process::id()));
         let made = self.fill(&draft, text).await;
         let placed = match made {
             Ok(()) => match tokio::fs::hard_link(&draft, &self.path).await {
