@@ -39,6 +39,14 @@ pub fn connect_sqlite(settings: SqlSettings) -> Result<Arc<dyn Connector>, Fault
     Ok(Arc::new(Database { inner: Arc::new(Inner { settings, path, read_only, pool: OnceCell::new() }) }))
 }
 
+/// The file that the settings name.
+///
+/// # Errors
+/// A fault of the user's where they name none.
+pub fn sqlite_file(settings: &SqlSettings) -> Result<PathBuf, Fault> {
+    Ok(locate(settings)?.0)
+}
+
 /// The database file, and whether it is only to be read.
 fn locate(settings: &SqlSettings) -> Result<(PathBuf, bool), Fault> {
     let refuse = |message: &str| Fault::user("opening the database", "", message);
