@@ -349,7 +349,8 @@ impl Kept {
             self.spooled.remove(id);
         }
         for spooled in &commit.spool {
-            self.spooled.entry(spooled.link).or_insert_with(|| spooled.clone()).on = spooled.on;
+            let since = self.spooled.get(&spooled.link).map_or(spooled.since, |before| before.since);
+            self.spooled.insert(spooled.link, Spooled { since, ..spooled.clone() });
         }
         if let Some(state) = &commit.mapping {
             self.state = Some(state.clone());

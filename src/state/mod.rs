@@ -3,9 +3,10 @@
 //!
 //! Owns the trait [`Store`] and its records; `sqlite` is the default store,
 //! `memory` the simulation's and the shortest way to read what each call
-//! means. Decides nothing. All of it works in batches: there is no call for a
+//! means; `conformance` is the suite that every store passes. Decides nothing. All of it works in batches: there is no call for a
 //! single record.
 
+pub mod conformance;
 mod error;
 mod intent;
 mod ledger;

@@ -31,7 +31,7 @@ impl Sqlite {
         drop(options.journal_mode(journal).connect().await.unwrap());
         let mut settings = settings(&folder);
         change(&mut settings);
-        let connector = connect_sqlite(settings).unwrap();
+        let connector = connect_sqlite(&settings).unwrap();
         Sqlite { folder, connector }
     }
 
@@ -219,7 +219,7 @@ async fn a_missing_database_is_made_whole() {
             create_from: Some("shop.sql".into()),
             ..settings(&folder)
         };
-        connect_sqlite(settings).unwrap()
+        connect_sqlite(&settings).unwrap()
     };
     let (first, second) = (connect(), connect());
     let (a, b) = tokio::join!(first.check(), second.check());
@@ -235,7 +235,7 @@ async fn a_missing_database_is_made_whole() {
     assert_eq!(fault.kind, FaultKind::User);
     assert!(fault.message.contains("shop.sql"), "{fault}");
     assert!(!folder.path().join("data/new/shop.db").exists(), "half a database is none");
-    let fault = connect_sqlite(settings(&folder)).unwrap().check().await.unwrap_err();
+    let fault = connect_sqlite(&settings(&folder)).unwrap().check().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::User, "{fault}");
 }
 
@@ -271,7 +271,7 @@ async fn numbers_are_exact_whatever_holds_them() {
     assert_eq!(found(3, Value::text("01")).await, 1, "blanks count");
     assert_eq!(found(4, bytes).await, 1);
     assert_eq!(found(4, int(7)).await, 1);
-    let (notes, _) = (sqlite.connector.describe("t").await.unwrap().unwrap().notes, ());
+    let notes = sqlite.connector.describe("t").await.unwrap().unwrap().notes;
     assert!(notes.is_empty(), "{notes:?}");
 }
 
@@ -505,4 +505,53 @@ async fn a_database_only_to_be_read_is_not_written() {
             assert_eq!((fault.kind, fault.applied), (FaultKind::User, Applied::No), "{fault}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_table_that_would_replace_rows_is_kept_from_it() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, email TEXT UNIQUE ON CONFLICT REPLACE); \
+             INSERT INTO t VALUES (1, 'a@x'), (2, 'b@x')",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], None).await;
+    let email = |text: &str| vec![(1, Value::text(text))];
+    let changes =
+        [create(vec![int(3)], email("a@x")), update(2, email("a@x"), vec![]), create(vec![int(4)], email("d@x"))];
+    let outcomes = write(&*object, &changes).await;
+    assert!(matches!(&outcomes[..2], [Outcome::Refused(_), Outcome::Refused(_)]), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Outcome::Done { .. }));
+    assert_eq!(rows(&*object, Listing::Keys).await.len(), 3, "nobody's row is taken away");
+}
+
+#[tokio::test]
+async fn a_reference_that_could_wait_still_finds_its_record() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (1); \
+             CREATE TABLE child (id INTEGER PRIMARY KEY, parent INT REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+             CREATE TABLE strict (id INTEGER PRIMARY KEY, parent INT REFERENCES parent)",
+        )
+        .await;
+    for table in ["child", "strict"] {
+        let object = sqlite.open(table, &["id"], None).await;
+        let changes: Vec<Change> =
+            (1..=5).map(|id| create(vec![int(id)], vec![(1, int(if id == 3 { 9 } else { 1 }))])).collect();
+        let outcomes = write(&*object, &changes).await;
+        for (id, outcome) in (1..).zip(&outcomes) {
+            match outcome {
+                Outcome::Refused(refusal) => assert_eq!((id, refusal.native.as_str()), (3, "787"), "{table}"),
+                Outcome::Done { .. } => assert_ne!(id, 3, "{table}"),
+                other => panic!("{table}: {other:?}"),
+            }
+        }
+        assert_eq!(rows(&*object, Listing::Keys).await.len(), 4, "{table}");
+    }
+    let parents = sqlite.open("parent", &["id"], None).await;
+    let gone = Change { action: Action::Delete, key: vec![int(1)], set: vec![], expect: vec![] };
+    let outcomes = write(&*parents, &[gone]).await;
+    assert!(matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.native == "787"), "{outcomes:?}");
 }

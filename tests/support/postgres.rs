@@ -84,6 +84,7 @@ fn start() -> String {
         command.current_dir(&folder);
         command
     };
+    guard(&folder, &data, &as_user("pg_ctl"));
     output(
         as_user("initdb")
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
@@ -97,7 +98,6 @@ fn start() -> String {
          -c fsync=off -c synchronous_commit=off -c full_page_writes=off",
         folder.display()
     );
-    guard(&folder, &data, as_user("pg_ctl"));
     output(
         as_user("pg_ctl").arg("-D").arg(&data).args(["-w", "-o", &settings, "-l"]).arg(folder.join("log")).arg("start"),
     );
@@ -106,12 +106,14 @@ fn start() -> String {
 
 /// A process that does nothing until our end of its standard input is closed,
 /// which the system does when this process ends in any way; then it stops the
-/// cluster and takes the folder away.
-fn guard(folder: &Path, data: &Path, stop: Command) {
+/// cluster and takes the folder away, again where `initdb` was still at it.
+#[expect(clippy::zombie_processes, reason = "it outlives us: it ends because we do")]
+fn guard(folder: &Path, data: &Path, stop: &Command) {
     let stop: Vec<String> =
         std::iter::once(stop.get_program()).chain(stop.get_args()).map(|word| word.to_string_lossy().into()).collect();
     let script = r#"cat > /dev/null; data="$1"; folder="$2"; shift 2
-        "$@" -D "$data" -m immediate stop; rm -rf "$folder""#;
+        "$@" -D "$data" -m immediate stop
+        for again in 1 2 3 4 5; do rm -rf "$folder"; sleep 1; [ -e "$folder" ] || break; done"#;
     let mut guard = Command::new("sh")
         .args(["-c", script, "guard"])
         .arg(data)

@@ -20,7 +20,7 @@ const STORE: Bulk = Bulk {
 };
 
 /// Finds what the batch replaces.
-const BEFORE: &str = "SELECT c.id, c.link, c.field, c.sides, c.take, c.take_value, c.status \
+pub(super) const BEFORE: &str = "SELECT c.id, c.link, c.field, c.sides, c.take, c.take_value, c.status \
     FROM json_each(?1) j CROSS JOIN conflicts c ON c.link = j.value AND c.status = 'open' \
     UNION SELECT c.id, c.link, c.field, c.sides, c.take, c.take_value, c.status \
     FROM json_each(?2) j CROSS JOIN conflicts c ON c.id = j.value";
@@ -94,7 +94,7 @@ pub(super) async fn store(
                 .bind(conflict.field.as_str())
                 .bind(conflict.bases.as_ref().map(|bases| encode_all([&bases.source, &bases.target])))
                 .bind(encode_all([&conflict.values.source, &conflict.values.target]))
-                .bind(conflict.policy.name())
+                .bind(conflict.policy.as_str())
                 .bind(conflict.status.name())
                 .bind(time_text(conflict.at))
                 .bind(take)
@@ -169,7 +169,7 @@ pub(super) async fn find(
                 field: row.try_get(5)?,
                 bases: row.try_get::<Option<&[u8]>, _>(6)?.map(both).transpose()?,
                 values: both(row.try_get(7)?)?,
-                policy: named(&Policy::ALL, Policy::name, row.try_get(8)?)?,
+                policy: named(&Policy::ALL, Policy::as_str, row.try_get(8)?)?,
                 status: named(&ConflictStatus::ALL, ConflictStatus::name, row.try_get(9)?)?,
                 at: parse_time(row.try_get(10)?)?,
                 resolution: decision(row.try_get(11)?, row.try_get(12)?)?,

@@ -102,7 +102,9 @@ const TABLES: &str = "
     CREATE INDEX parked_target ON parked (mapping, target_key);
     CREATE TABLE spooled (                     -- deletes that wait for the end of the run
         link INTEGER PRIMARY KEY,
-        side TEXT NOT NULL,
+        source_key TEXT NOT NULL,
+        target_key TEXT NOT NULL,
+        side TEXT NOT NULL,                    -- to delete on
         since TEXT NOT NULL
     );
     CREATE TABLE runs (

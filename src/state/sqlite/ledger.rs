@@ -13,9 +13,10 @@ use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Side};
 
 const SPOOL: Bulk = Bulk {
-    head: "INSERT INTO spooled (link, side, since)",
-    columns: 3,
-    tail: "ON CONFLICT (link) DO UPDATE SET side = excluded.side",
+    head: "INSERT INTO spooled (link, source_key, target_key, side, since)",
+    columns: 5,
+    tail: "ON CONFLICT (link) DO UPDATE SET source_key = excluded.source_key, target_key = excluded.target_key, \
+           side = excluded.side",
 };
 
 const EVENTS: Bulk =
@@ -56,7 +57,11 @@ pub(super) async fn spool(
     }
     SPOOL
         .run(connection, spooled, |row, spooled| {
-            row.bind(spooled.link).bind(spooled.on.name()).bind(time_text(spooled.since));
+            row.bind(spooled.link)
+                .bind(spooled.keys.source.as_str())
+                .bind(spooled.keys.target.as_str())
+                .bind(spooled.on.name())
+                .bind(time_text(spooled.since));
         })
         .await?;
     Ok(())
@@ -69,14 +74,21 @@ pub(super) async fn spooled(
     limit: usize,
 ) -> Result<Vec<Spooled>, StoreError> {
     let (first, last) = bounds(mapping);
-    let rows: Vec<(LinkId, String, String)> =
-        sqlx::query_as("SELECT link, side, since FROM spooled WHERE link > ? AND link <= ? ORDER BY link LIMIT ?")
-            .bind(after.max(first))
-            .bind(last)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(connection)
-            .await?;
-    rows.into_iter().map(|(link, on, since)| Ok(Spooled { link, on: side(&on)?, since: parse_time(&since)? })).collect()
+    let rows: Vec<(LinkId, String, String, String, String)> = sqlx::query_as(
+        "SELECT link, source_key, target_key, side, since FROM spooled WHERE link > ? AND link <= ? \
+         ORDER BY link LIMIT ?",
+    )
+    .bind(after.max(first))
+    .bind(last)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|(link, source, target, on, since)| {
+            let keys = Both::new(source, target).map(|text| Key::from_canonical(&text));
+            Ok(Spooled { link, keys, on: side(&on)?, since: parse_time(&since)? })
+        })
+        .collect()
 }
 
 pub(super) async fn count_spooled(connection: &mut SqliteConnection, mapping: i64) -> Result<u64, StoreError> {

@@ -92,6 +92,17 @@ const UPDATE: Bulk = Bulk {
            AND links.target_key = new.target_key",
 };
 
+/// What hangs on links that are forgotten.
+pub(super) const FORGET_PARKED: [&str; 2] = [
+    "DELETE FROM parked WHERE id IN (SELECT p.id FROM json_each(?) j CROSS JOIN links l ON l.link = j.value \
+     CROSS JOIN parked p ON p.mapping = l.mapping AND p.source_key = l.source_key)",
+    "DELETE FROM parked WHERE id IN (SELECT p.id FROM json_each(?) j CROSS JOIN links l ON l.link = j.value \
+     CROSS JOIN parked p ON p.mapping = l.mapping AND p.target_key = l.target_key)",
+];
+pub(super) const FORGET_CONFLICTS: &str = "UPDATE conflicts SET status = 'closed' \
+     WHERE status = 'open' AND link IN (SELECT value FROM json_each(?))";
+const FORGET_SPOOLED: &str = "DELETE FROM spooled WHERE link IN (SELECT value FROM json_each(?))";
+
 /// The links of these keys, in their order.
 pub(super) async fn by_keys(
     connection: &mut SqliteConnection,
@@ -280,15 +291,7 @@ pub(super) async fn forget(
         return Err(StoreError::no_link(*foreign));
     }
     let list = json_numbers(ids.iter().copied());
-    for sql in [
-        "DELETE FROM parked WHERE id IN (SELECT p.id FROM json_each(?) j CROSS JOIN links l ON l.link = j.value \
-         CROSS JOIN parked p ON p.mapping = l.mapping AND p.source_key = l.source_key)",
-        "DELETE FROM parked WHERE id IN (SELECT p.id FROM json_each(?) j CROSS JOIN links l ON l.link = j.value \
-         CROSS JOIN parked p ON p.mapping = l.mapping AND p.target_key = l.target_key)",
-        "UPDATE conflicts SET status = 'closed' \
-         WHERE status = 'open' AND link IN (SELECT value FROM json_each(?))",
-        "DELETE FROM spooled WHERE link IN (SELECT value FROM json_each(?))",
-    ] {
+    for sql in [FORGET_PARKED[0], FORGET_PARKED[1], FORGET_CONFLICTS, FORGET_SPOOLED] {
         sqlx::query(sql).bind(&list).execute(&mut *connection).await?;
     }
     let there: Vec<LinkId> =
@@ -378,8 +381,7 @@ fn take_length(rest: &mut &[u8]) -> Result<usize, StoreError> {
 }
 
 fn key_of(bytes: &[u8]) -> Result<Key, StoreError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| damaged("a key"))?;
-    Ok(Key::from_canonical(if text.is_empty() { "[]" } else { text }))
+    Ok(Key::from_canonical(std::str::from_utf8(bytes).map_err(|_| damaged("a key"))?))
 }
 
 /// Keys as one JSON array of texts.

@@ -16,6 +16,8 @@ mod links;
 mod lock;
 mod mappings;
 mod parked;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -17,7 +17,7 @@ use super::fault;
 use crate::connector::Fault;
 
 /// Connections at once: readings, fetches and writes of several mappings.
-const CONNECTIONS: usize = 10;
+const CONNECTIONS: usize = 24;
 
 pub(super) struct Connections {
     options: PgConnectOptions,
@@ -32,10 +32,12 @@ impl Connections {
     pub(super) fn new(options: PgConnectOptions, timezone: chrono_tz::Tz, timeout: Duration) -> Arc<Connections> {
         // Times without a zone, which defaults and triggers make of now(),
         // must come out in the connection's zone. Statements as plain as ours
-        // only lose time by being compiled.
+        // only lose time by being compiled. A client that vanished without a
+        // word is noticed within a minute, so that what it left open ends.
         let greeting = format!(
             "SET TIME ZONE {}; SET lock_timeout = {}; SET standard_conforming_strings = on; SET DateStyle = 'ISO, YMD'; \
-             SET bytea_output = 'hex'; SET jit = off",
+             SET bytea_output = 'hex'; SET jit = off; \
+             SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
             literal(timezone.name()),
             timeout.as_millis(),
         );

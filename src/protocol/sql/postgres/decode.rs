@@ -4,6 +4,8 @@
 //! The forms are those of the server's `*_send` functions. What no value of
 //! ours can hold (`infinity`, `24:00`) is given as the text it is.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use rust_decimal::Decimal;
 
@@ -111,6 +113,7 @@ fn interval(bytes: &[u8]) -> Option<Value> {
 /// Digits to the base 10,000, the first of which counts `weight` places
 /// before the point; the scale says how many decimals are shown.
 fn numeric(bytes: &[u8]) -> Option<Value> {
+    const INFALLIBLE: &str = "writing to a string cannot fail";
     let (head, digits) = bytes.split_first_chunk::<8>()?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let (count, sign, scale) = (usize::from(half(0)), half(4), u32::from(half(6)));
@@ -134,7 +137,7 @@ fn numeric(bytes: &[u8]) -> Option<Value> {
     let digits: Vec<u16> = digits.collect();
     let at = |place: i32| usize::try_from(place).ok().and_then(|place| digits.get(place)).copied().unwrap_or(0);
     for place in 0..=weight {
-        text.push_str(&format!("{:04}", at(place)));
+        write!(text, "{:04}", at(place)).expect(INFALLIBLE);
     }
     if weight < 0 {
         text.push('0');
@@ -144,7 +147,7 @@ fn numeric(bytes: &[u8]) -> Option<Value> {
         let shown = text.len() + scale as usize;
         let mut place = weight + 1;
         while text.len() < shown {
-            text.push_str(&format!("{:04}", at(place)));
+            write!(text, "{:04}", at(place)).expect(INFALLIBLE);
             place += 1;
         }
         text.truncate(shown);
@@ -220,7 +223,7 @@ mod tests {
         bytes.extend(weight.to_be_bytes());
         bytes.extend(sign.to_be_bytes());
         bytes.extend(scale.to_be_bytes());
-        digits.iter().for_each(|digit| bytes.extend(digit.to_be_bytes()));
+        bytes.extend(digits.iter().flat_map(|digit| digit.to_be_bytes()));
         decode(&Type::Numeric, &bytes).unwrap().to_string()
     }
 

@@ -19,7 +19,9 @@ pub(super) struct Table {
     shown: String,
     pub(super) columns: Vec<Column>,
     pub(super) key: Vec<usize>,
-    pub(super) unique: Vec<Vec<usize>>,
+    unique: Vec<Vec<usize>>,
+    /// Those that are checked at once, so that `ON CONFLICT` takes them.
+    pub(super) arbiters: Vec<Vec<usize>>,
     /// COPY can write into it and nothing alters the rows on their way.
     pub(super) takes_copy: bool,
     pub(super) has_triggers: bool,
@@ -112,7 +114,7 @@ pub(super) async fn find(
 
 async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result<Table, sqlx::Error> {
     let about = sqlx::query(
-        "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relrowsecurity, \
+        "SELECT n.nspname::text, c.relname::text, c.relkind::text, row_security_active(c.oid), \
          EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'), \
          EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1'), \
          pg_relation_is_updatable(c.oid, true), \
@@ -132,18 +134,21 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
     let slot = |number: i16| columns.iter().position(|(own, _)| *own == number);
     let indexes = sqlx::query(
         "SELECT i.indisprimary, (SELECT array_agg(k.n ORDER BY k.o) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o) \
-         WHERE k.o <= i.indnkeyatts) FROM pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid \
+         WHERE k.o <= i.indnkeyatts), i.indimmediate FROM pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid \
          AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indisprimary DESC, i.indexrelid",
     )
     .bind(oid)
     .fetch_all(&mut *connection)
     .await?;
-    let (mut key, mut unique) = (Vec::new(), Vec::new());
+    let (mut key, mut unique, mut arbiters) = (Vec::new(), Vec::new(), Vec::new());
     for index in &indexes {
         let numbers: Vec<i16> = index.try_get(1)?;
         let Some(slots) = numbers.into_iter().map(slot).collect::<Option<Vec<usize>>>() else { continue };
         if index.try_get(0)? {
             key.clone_from(&slots);
+        }
+        if index.try_get(2)? {
+            arbiters.push(slots.clone());
         }
         if !unique.contains(&slots) {
             unique.push(slots);
@@ -151,7 +156,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
     }
     let relation: String = about.try_get(2)?;
     let has_triggers = about.try_get::<bool, _>(4)? || about.try_get::<bool, _>(12)?;
-    let has_rules: bool = about.try_get(5)?;
+    let (has_rules, has_policies): (bool, bool) = (about.try_get(5)?, about.try_get(3)?);
     // Bits by the command's number: 4 update, 8 insert, 16 delete.
     let events: i32 = about.try_get(6)?;
     let can = |bit: i32, right: usize| Ok::<_, sqlx::Error>(events & bit != 0 && about.try_get::<bool, _>(right)?);
@@ -161,9 +166,10 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         shown,
         key,
         unique,
-        takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules,
+        arbiters,
+        takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
-        has_policies: about.try_get(3)?,
+        has_policies,
         can_create: can(8, 7)?,
         can_update: can(4, 8)?,
         can_delete: can(16, 9)?,
@@ -275,7 +281,7 @@ impl Table {
             notes.push("a trigger or rule may change what is written".into());
         }
         if self.has_policies {
-            notes.push("row security decides which rows are seen and written".into());
+            notes.push("row security decides which rows the role sees: deletes cannot be found by a sweep".into());
         }
         if !self.sees_transactions {
             notes.push(

@@ -142,7 +142,7 @@ pub(super) fn copy_field(kind: &Type, value: &Value, out: &mut String) {
         _ => match text(kind, value) {
             None => out.push_str("\\N"),
             Some(text) if !text.bytes().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t')) => {
-                out.push_str(&text)
+                out.push_str(&text);
             }
             Some(text) => {
                 for character in text.chars() {

@@ -57,10 +57,11 @@ pub(super) fn column(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.column().map(str::to_owned)
 }
 
-/// Whether an answer to COMMIT says that nothing is in effect: a constraint,
-/// a conflict of transactions, a full disk. Any other answer leaves it open.
+/// Whether an answer to COMMIT says that nothing is in effect: a constraint, a
+/// conflict of transactions. Any other answer leaves it open (a server that
+/// shuts down while it waits for its standby has committed all the same).
 pub(super) fn was_rolled_back(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|database| database.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["23", "25", "40", "44"].contains(&code.get(..2).unwrap_or_default()) && code != "40003")
 }
 

@@ -27,7 +27,7 @@ use crate::connector::{Access, Connector, Description, Fault, Object, ObjectSumm
 ///
 /// # Errors
 /// A fault of the user's where the address cannot be read.
-pub fn connect_postgres(settings: SqlSettings) -> Result<Arc<dyn Connector>, Fault> {
+pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fault> {
     let refuse = |message: &str| Fault::user("connecting", "", message);
     if settings.create_from.is_some() {
         return Err(refuse("`create_from` is for SQLite only"));

@@ -343,7 +343,7 @@ impl Batch<'_> {
         let key: Vec<&str> = object.access.key.iter().map(|slot| object.columns[*slot].field.name.as_str()).collect();
         let is_key =
             |unique: &&Vec<usize>| unique.len() == key.len() && unique.iter().all(|slot| key.contains(&name(*slot)));
-        match object.table.unique.iter().find(is_key) {
+        match object.table.arbiters.iter().find(is_key) {
             Some(_) => format!(" ON CONFLICT ({}) DO NOTHING", self.names(&object.access.key)),
             None => String::new(),
         }

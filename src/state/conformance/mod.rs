@@ -1,0 +1,345 @@
+//! The suite every [`Store`] has to pass.
+//!
+//! [`conform`] runs everything, each part on a fresh store; it panics with
+//! what was promised where a promise is broken. Start reading there.
+
+mod links;
+mod owed;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{
+    Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intent, IntentField,
+    Intents, Layout, LayoutField, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled,
+    Store, StoreError,
+};
+use crate::compile::Policy;
+use crate::connector::Action;
+use crate::plan::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp, Resolution};
+use crate::record::{Both, Key, Side, Value};
+
+/// Holds a store to every promise. `fresh` makes an empty one.
+pub async fn conform<S: Store>(fresh: impl AsyncFn() -> S) {
+    nothing_is_known_at_first(&fresh().await).await;
+    links::links_come_back_exactly(&fresh().await).await;
+    links::links_are_answered_in_the_order_of_the_keys(&fresh().await).await;
+    links::links_are_listed_in_pages(&fresh().await).await;
+    links::links_are_one_to_one(&fresh().await).await;
+    links::links_change_their_keys(&fresh().await).await;
+    links::an_old_fence_changes_nothing(&fresh().await).await;
+    links::creates_become_links_when_they_are_answered(&fresh().await).await;
+    links::intents_come_back_exactly(&fresh().await).await;
+    links::intents_are_answered_once(&fresh().await).await;
+    a_commit_is_all_or_nothing(&fresh().await).await;
+    the_mapping_is_kept(&fresh().await).await;
+    owed::what_is_parked_is_owed(&fresh().await).await;
+    owed::parked_records_are_found(&fresh().await).await;
+    owed::a_conflict_is_open_once(&fresh().await).await;
+    owed::a_persons_decision_stays(&fresh().await).await;
+    owed::conflicts_are_found(&fresh().await).await;
+    owed::a_forgotten_link_leaves_nothing_behind(&fresh().await).await;
+    owed::deletes_are_spooled(&fresh().await).await;
+    links::a_sweep_tells_what_is_absent(&fresh().await).await;
+    runs_and_events_are_kept(&fresh().await).await;
+    a_reset_forgets_what_it_says(&fresh().await).await;
+    links::large_batches_are_taken(&fresh().await).await;
+}
+
+const MAPPING: &str = "acme/customers";
+
+fn time(minutes: i64) -> DateTime<Utc> {
+    let start: DateTime<Utc> = "2026-03-01T12:00:00.123456789Z".parse().expect("a time");
+    start + TimeDelta::minutes(minutes)
+}
+
+fn key(text: &str) -> Key {
+    Key::new([&Value::text(text), &Value::text("01")]).expect("nothing is null")
+}
+
+fn number(number: i64) -> Key {
+    Key::new([&Value::Integer(number)]).expect("nothing is null")
+}
+
+/// A link of a record `name`.
+fn link(name: &str, target: i64) -> Link {
+    let text = Value::text(name);
+    Link {
+        id: 0,
+        keys: Both::new(key(name), number(target)),
+        revision: 1,
+        status: LinkStatus::Linked,
+        bases: Bases::Values(vec![Some(Both::new(text.clone(), text))]),
+        own_stamps: Both::default(),
+        contests: Vec::new(),
+        layout: 1,
+    }
+}
+
+fn links_commit(links: Vec<Link>) -> Commit {
+    Commit { links, ..Commit::default() }
+}
+
+async fn store_links(store: &dyn Store, fence: &Fence, links: Vec<Link>) -> Vec<Link> {
+    let keys: Vec<Key> = links.iter().map(|link| link.keys.source.clone()).collect();
+    store.commit(fence, &links_commit(links)).await.expect("new links are stored");
+    let stored = store.links(&fence.mapping, Side::Source, &keys).await.expect("links are read");
+    stored.into_iter().map(|link| link.expect("a stored link is found by its key")).collect()
+}
+
+async fn acquire(store: &dyn Store) -> Fence {
+    store.acquire(MAPPING).await.expect("a mapping is acquired")
+}
+
+async fn all_links(store: &dyn Store) -> Vec<Link> {
+    store.links_after(MAPPING, 0, 10_000).await.expect("links are listed")
+}
+
+async fn one_link(store: &dyn Store, side: Side, key: Key) -> Option<Link> {
+    store.links(MAPPING, side, &[key]).await.expect("a link is looked up").pop().expect("one answer for one key")
+}
+
+fn intents(creates: Vec<Link>) -> Intents {
+    Intents { side: Side::Target, token: Some("tx 7".into()), at: time(0), creates, changes: Vec::new() }
+}
+
+fn answer(intents: i64, not_made: Vec<usize>) -> Commit {
+    Commit { answered: vec![Answered { intents, not_made }], ..Commit::default() }
+}
+
+fn parked(name: &str, field: Option<&str>) -> Parked {
+    Parked {
+        id: 0,
+        mapping: MAPPING.into(),
+        keys: Both::new(Some(key(name)), None),
+        side: Side::Target,
+        reason: Reason::Rejected,
+        field: field.map(str::to_owned),
+        value: Some("x".into()),
+        code: Some("E0501".into()),
+        message: "does not fit".into(),
+        file: Some("customers.yaml".into()),
+        line: Some(7),
+        attempts: 1,
+        since: time(0),
+        next_try: None,
+    }
+}
+
+fn conflict(link: &Link, field: &str) -> Conflict {
+    Conflict {
+        id: 0,
+        mapping: MAPPING.into(),
+        link: link.id,
+        keys: link.keys.clone(),
+        field: field.into(),
+        bases: Some(Both::new(Value::text("a"), Value::Null)),
+        values: Both::new(Value::text("b"), Value::Decimal("1.10".parse().expect("a number"))),
+        policy: Policy::Manual,
+        status: ConflictStatus::Open,
+        at: time(0),
+        resolution: None,
+    }
+}
+
+async fn conflicts(store: &dyn Store, filter: ConflictFilter) -> Vec<Conflict> {
+    store.conflicts(&filter).await.expect("conflicts are listed")
+}
+
+fn conflicts_commit(conflicts: Vec<Conflict>) -> Commit {
+    Commit { conflicts, ..Commit::default() }
+}
+
+fn event(name: &str, kind: &str, minutes: i64) -> EventRecord {
+    EventRecord {
+        at: time(minutes),
+        run: "run1".into(),
+        keys: Both::new(Some(key(name)), Some(number(1))),
+        kind: kind.into(),
+        detail: json!({ "fields": ["name"] }),
+    }
+}
+
+fn run(id: &str, mapping: &str) -> RunRecord {
+    let mut counts = RunCounts::default();
+    counts.to_target.created = 3;
+    RunRecord {
+        run: id.into(),
+        mapping: mapping.into(),
+        number: 1,
+        status: RunStatus::Running,
+        started_at: time(0),
+        duration_ms: 12,
+        counts,
+        errors: vec!["refused".into()],
+    }
+}
+
+fn assert_broken<T: std::fmt::Debug>(result: Result<T, StoreError>, says: &str, promise: &str) {
+    match result {
+        Err(StoreError::Broken(text)) if text.contains(says) => {}
+        other => panic!("{promise}, but the store answered {other:?}"),
+    }
+}
+
+async fn nothing_is_known_at_first(store: &dyn Store) {
+    assert_eq!(store.mapping(MAPPING).await, Ok(None));
+    assert_eq!(store.mappings().await, Ok(Vec::new()));
+    assert_eq!(store.links(MAPPING, Side::Source, &[key("a"), key("b")]).await, Ok(vec![None, None]));
+    assert_eq!(store.links_after(MAPPING, 0, 10).await, Ok(Vec::new()));
+    assert_eq!(store.count_links(MAPPING).await, Ok(0));
+    assert_eq!(store.open_intents(MAPPING).await, Ok(Vec::new()));
+    assert_eq!(store.spooled(MAPPING, 0, 10).await, Ok(Vec::new()));
+    assert_eq!(store.count_spooled(MAPPING).await, Ok(0));
+    assert_eq!(store.runs(Some(MAPPING), 10).await, Ok(Vec::new()));
+    assert_eq!(store.deleted_since(MAPPING, time(0)).await, Ok(0));
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()));
+    assert_eq!(store.reset(MAPPING, true).await, Ok(()));
+    let fence = acquire(store).await;
+    assert_eq!(store.mapping(MAPPING).await, Ok(None), "there is nothing of a mapping before its first commit");
+    store.acquire("a").await.expect("a mapping is acquired");
+    assert_eq!(store.mappings().await, Ok(vec!["a".into(), MAPPING.into()]));
+    store.commit(&fence, &Commit::default()).await.expect("an empty commit is one");
+    assert_eq!(store.mapping(MAPPING).await, Ok(Some(MappingState::default())));
+}
+
+async fn a_commit_is_all_or_nothing(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let stored = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
+    let id = store.intend(&fence, &intents(vec![link("c", 3)])).await.expect("intents are recorded");
+    let cursor = Cursor { low: Some(Value::Integer(1)), timeline: None, filter: String::new() };
+    let commit = Commit {
+        answered: vec![Answered { intents: id, not_made: Vec::new() }],
+        forget: vec![stored[0].id],
+        links: vec![link("d", 4), link("b", 5)],
+        park: vec![parked("a", None)],
+        conflicts: vec![conflict(&stored[1], "name")],
+        spool: vec![Spooled { link: stored[1].id, keys: stored[1].keys.clone(), on: Side::Target, since: time(0) }],
+        events: vec![event("a", "created", 0)],
+        cursors: Both::new(Some(cursor), None),
+        run: Some(run("run1", MAPPING)),
+        ..Commit::default()
+    };
+    assert_broken(store.commit(&fence, &commit).await, "source key", "a key has one link");
+    assert_eq!(all_links(store).await, stored);
+    assert_eq!(store.count_links(MAPPING).await, Ok(2));
+    assert_eq!(store.open_intents(MAPPING).await.map(|open| open.len()), Ok(1));
+    assert_eq!(store.parked(&ParkedFilter::default()).await, Ok(Vec::new()));
+    assert_eq!(conflicts(store, ConflictFilter::default()).await, Vec::new());
+    assert_eq!(store.count_spooled(MAPPING).await, Ok(0));
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()));
+    assert_eq!(store.runs(None, 10).await, Ok(Vec::new()));
+    let state = store.mapping(MAPPING).await.expect("the mapping is read").expect("it had a commit");
+    assert_eq!(state.cursors, Both::default());
+    let foreign = Commit { park: vec![Parked { mapping: "other".into(), ..parked("a", None) }], ..Commit::default() };
+    assert_broken(store.commit(&fence, &foreign).await, "`other`", "a commit is of one mapping");
+}
+
+async fn the_mapping_is_kept(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let cursor = |low: Option<Value>| Cursor { low, timeline: Some("t1".into()), filter: "A1_TIPO = 'F'".into() };
+    let field = LayoutField { id: "A1_NOME -> name".into(), rules: "12ab".into() };
+    let mut state = MappingState {
+        runs: 4,
+        fingerprints: Both::new("erp".into(), "crm".into()),
+        layouts: vec![Layout { id: 1, fields: Vec::new() }, Layout { id: 2, fields: vec![field] }],
+        cursors: Both::new(Some(cursor(Some(Value::Instant(time(5))))), Some(cursor(None))),
+        swept: Both::new(None, Some(time(9))),
+        first_sync_done: true,
+    };
+    let commit = Commit { mapping: Some(state.clone()), ..Commit::default() };
+    store.commit(&fence, &commit).await.expect("a mapping is stored");
+    assert_eq!(store.mapping(MAPPING).await, Ok(Some(state.clone())));
+    let moved = Cursor { timeline: None, ..cursor(Some(Value::Integer(7))) };
+    let commit = Commit { cursors: Both::new(None, Some(moved.clone())), ..Commit::default() };
+    store.commit(&fence, &commit).await.expect("a cursor moves");
+    state.cursors.target = Some(moved.clone());
+    assert_eq!(store.mapping(MAPPING).await, Ok(Some(state.clone())), "only the cursor that is named moves");
+    state.cursors = Both::default();
+    let cursors = Both::new(Some(moved.clone()), None);
+    let commit = Commit { mapping: Some(state.clone()), cursors, ..Commit::default() };
+    store.commit(&fence, &commit).await.expect("a mapping is stored");
+    state.cursors.source = Some(moved);
+    assert_eq!(store.mapping(MAPPING).await, Ok(Some(state)), "cursors of the state go, the one that moves stands");
+}
+
+async fn runs_and_events_are_kept(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let other = store.acquire("other").await.expect("a mapping is acquired");
+    let one_sided = EventRecord { keys: Both::new(None, Some(number(2))), ..event("", "parked", 3) };
+    let events = vec![event("a", "created", 0), event("b", "deleted", 1), event("a", "deleted", 2), one_sided.clone()];
+    let commit = Commit { events, run: Some(run("01A", MAPPING)), ..Commit::default() };
+    store.commit(&fence, &commit).await.expect("events are stored");
+    let finished = RunRecord { status: RunStatus::Partial, duration_ms: 99, errors: Vec::new(), ..run("01A", MAPPING) };
+    let commit = Commit { run: Some(finished.clone()), ..Commit::default() };
+    store.commit(&fence, &commit).await.expect("a run is stored");
+    let events = vec![event("a", "deleted", 9)];
+    let commit = Commit { events, run: Some(run("01B", "other")), ..Commit::default() };
+    store.commit(&other, &commit).await.expect("events are stored");
+    store
+        .commit(&fence, &Commit { run: Some(run("01C", MAPPING)), ..Commit::default() })
+        .await
+        .expect("a run is stored");
+    let newest = vec![run("01C", MAPPING), run("01B", "other"), finished.clone()];
+    assert_eq!(store.runs(None, 10).await, Ok(newest.clone()), "newest first, each as it stands now");
+    assert_eq!(store.runs(None, 2).await, Ok(newest[..2].to_vec()));
+    assert_eq!(store.runs(Some(MAPPING), 10).await, Ok(vec![run("01C", MAPPING), finished]));
+    let of_a = vec![event("a", "created", 0), event("a", "deleted", 2)];
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(of_a), "oldest first");
+    assert_eq!(store.events(MAPPING, Side::Target, &number(2)).await, Ok(vec![one_sided]));
+    assert_eq!(store.deleted_since(MAPPING, time(1)).await, Ok(2));
+    assert_eq!(store.deleted_since(MAPPING, time(2)).await, Ok(1));
+    assert_eq!(store.deleted_since(MAPPING, time(3)).await, Ok(0), "another mapping's deletes are its own");
+}
+
+async fn a_reset_forgets_what_it_says(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let other = store.acquire("other").await.expect("a mapping is acquired");
+    let links = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
+    let foreign = store_links(store, &other, vec![link("a", 1)]).await;
+    let cursor = Cursor { low: None, timeline: None, filter: String::new() };
+    let state = MappingState {
+        runs: 3,
+        fingerprints: Both::new("erp".into(), "crm".into()),
+        layouts: vec![Layout { id: 1, fields: Vec::new() }],
+        cursors: Both::new(Some(cursor.clone()), Some(cursor)),
+        swept: Both::new(Some(time(0)), None),
+        first_sync_done: true,
+    };
+    let commit = Commit {
+        mapping: Some(state.clone()),
+        park: vec![parked("a", None)],
+        conflicts: vec![conflict(&links[0], "name")],
+        spool: vec![Spooled { link: links[0].id, keys: links[0].keys.clone(), on: Side::Target, since: time(0) }],
+        events: vec![event("a", "created", 0)],
+        run: Some(run("01A", MAPPING)),
+        ..Commit::default()
+    };
+    store.commit(&fence, &commit).await.expect("records are stored");
+    let pending = intents(vec![link("p", 9)]);
+    let id = store.intend(&fence, &pending).await.expect("intents are recorded");
+    store.reset(MAPPING, false).await.expect("a mapping is reset");
+    assert_eq!(store.commit(&fence, &Commit::default()).await, Err(StoreError::Fenced), "a run under way is stopped");
+    let without = MappingState { cursors: Both::default(), ..state.clone() };
+    assert_eq!(store.mapping(MAPPING).await, Ok(Some(without.clone())), "cursors are forgotten");
+    assert_eq!(all_links(store).await, links, "links are kept");
+    store.reset(MAPPING, true).await.expect("a mapping is reset");
+    let anew =
+        MappingState { fingerprints: Both::default(), swept: Both::default(), first_sync_done: false, ..without };
+    assert_eq!(store.mapping(MAPPING).await, Ok(Some(anew)), "the next sync is a first one");
+    assert_eq!(all_links(store).await, Vec::new());
+    assert_eq!(one_link(store, Side::Source, key("a")).await, None);
+    assert_eq!(store.count_links(MAPPING).await, Ok(0));
+    assert_eq!(conflicts(store, ConflictFilter::default()).await, Vec::new());
+    assert_eq!(store.parked(&ParkedFilter::default()).await, Ok(Vec::new()));
+    assert_eq!(store.count_spooled(MAPPING).await, Ok(0));
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await.map(|events| events.len()), Ok(1));
+    assert_eq!(store.runs(Some(MAPPING), 10).await.map(|runs| runs.len()), Ok(1));
+    assert_eq!(store.open_intents(MAPPING).await, Ok(vec![(id, pending)]), "what was sent may still arrive");
+    assert_eq!(store.links_after("other", 0, 10).await, Ok(foreign), "another mapping is left alone");
+    let fence = acquire(store).await;
+    store.commit(&fence, &answer(id, Vec::new())).await.expect("intents are answered");
+    let stored = store_links(store, &fence, vec![link("a", 1)]).await;
+    assert!(stored[0].id > links[1].id, "numbers are never given again");
+    assert_eq!(store.count_links(MAPPING).await, Ok(2));
+}

@@ -1,0 +1,92 @@
+//! What can only be seen from inside: how statements find their rows, and what
+//! a full disk leaves.
+
+use sqlx::AssertSqlSafe;
+
+use super::*;
+use crate::plan::{Bases, LinkStatus};
+use crate::record::{Both, Value};
+
+async fn open(folder: &tempfile::TempDir) -> SqliteStore {
+    SqliteStore::open(&folder.path().join("state.db")).await.unwrap()
+}
+
+fn links(numbers: std::ops::Range<i64>) -> Commit {
+    let link = |number| Link {
+        id: 0,
+        keys: Both::new(number, number).map(|number| Key::new([&Value::Integer(number)]).unwrap()),
+        revision: 1,
+        status: LinkStatus::Linked,
+        bases: Bases::Values(vec![Some(Both::new(Value::text("x".repeat(100)), Value::Null))]),
+        own_stamps: Both::default(),
+        contests: Vec::new(),
+        layout: 1,
+    };
+    Commit { links: numbers.map(link).collect(), ..Commit::default() }
+}
+
+/// SQLite once read a million links for every batch of keys. What is searched
+/// for must be searched by an index, with or without statistics.
+#[tokio::test]
+async fn no_statement_reads_a_whole_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(0..1000)).await.unwrap();
+    let mut write = store.begin().await.unwrap();
+    for _ in 0..2 {
+        for (sql, index) in [
+            (links::BY_SOURCE_KEYS, "l USING INDEX links_source (mapping=? AND source_key=?)"),
+            (links::BY_TARGET_KEYS, "l USING INDEX links_target (mapping=? AND target_key=?)"),
+            (links::PAGE, "l USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (links::ABSENT_PAGE, "l USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (links::ABSENT_PAGE, "s USING PRIMARY KEY (side=? AND link=?)"),
+            (links::RANGE, "l USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (ledger::SEEN_SOURCE, "l USING COVERING INDEX links_source (mapping=? AND source_key=?)"),
+            (ledger::SEEN_TARGET, "l USING COVERING INDEX links_target (mapping=? AND target_key=?)"),
+            (ledger::BY_SOURCE_KEY, "events USING INDEX events_source (mapping=? AND source_key=?)"),
+            (ledger::BY_TARGET_KEY, "events USING INDEX events_target (mapping=? AND target_key=?)"),
+            (ledger::DELETED_SINCE, "events USING COVERING INDEX events_deleted (mapping=? AND at>?)"),
+            (conflicts::BEFORE, "c USING INDEX conflicts_open (link=?)"),
+            (conflicts::BEFORE, "c USING INTEGER PRIMARY KEY (rowid=?)"),
+            (parked::BY_SOURCE_KEYS, "p USING COVERING INDEX parked_place (mapping=? AND source_key=?)"),
+            (parked::BY_TARGET_KEYS, "p USING INDEX parked_target (mapping=? AND target_key=?)"),
+            (links::FORGET_CONFLICTS, "conflicts USING INDEX conflicts_open (link=?)"),
+            (links::FORGET_PARKED[0], "p USING COVERING INDEX parked_place (mapping=? AND source_key=?)"),
+            (links::FORGET_PARKED[1], "p USING COVERING INDEX parked_target (mapping=? AND target_key=?)"),
+        ] {
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .fetch_all(&mut write.connection)
+                .await
+                .unwrap();
+            let steps: Vec<&str> = plan.iter().map(|(.., step)| step.as_str()).collect();
+            assert!(steps.contains(&format!("SEARCH {index}").as_str()), "{sql}\nis done by {steps:#?}");
+            for table in ["l", "links", "c", "conflicts", "p", "parked", "events", "s"] {
+                assert!(!steps.iter().any(|step| *step == format!("SCAN {table}")), "{sql}\nis done by {steps:#?}");
+            }
+        }
+        sqlx::raw_sql("ANALYZE").execute(&mut write.connection).await.unwrap();
+    }
+}
+
+/// A limit of the database's own stands for the disk's.
+#[tokio::test]
+async fn a_full_disk_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(0..100)).await.unwrap();
+    let mut write = store.begin().await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 60").execute(&mut write.connection).await.unwrap();
+    write.finish(Ok(())).await.unwrap();
+
+    let more = links(1000..9000);
+    let error = store.commit(&fence, &more).await.unwrap_err();
+    assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+    assert_eq!(store.count_links("m").await, Ok(100));
+    assert_eq!(store.links_after("m", 0, 10_000).await.unwrap().len(), 100);
+
+    *store.writer.lock().await = None;
+    store.commit(&fence, &more).await.unwrap();
+    assert_eq!(store.count_links("m").await, Ok(8100), "once there is room, work goes on");
+}

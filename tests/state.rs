@@ -1,0 +1,195 @@
+//! What the engine remembers: the suite over every store, and what only the
+//! one in a file does.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use engine::plan::{Bases, Link, LinkStatus};
+use engine::record::{Both, Key, Side, Value};
+use engine::state::conformance::conform;
+use engine::state::{Commit, Intents, MemoryStore, SqliteStore, Store, StoreError};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+
+fn now() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn link(number: i64) -> Link {
+    let text = Value::text("x".repeat(100));
+    Link {
+        id: 0,
+        keys: Both::new(number, number + 1).map(|number| Key::new([&Value::Integer(number)]).unwrap()),
+        revision: 1,
+        status: LinkStatus::Linked,
+        bases: Bases::Values(vec![Some(Both::new(text.clone(), text))]),
+        own_stamps: Both::default(),
+        contests: Vec::new(),
+        layout: 1,
+    }
+}
+
+fn links(count: i64) -> Commit {
+    Commit { links: (0..count).map(link).collect(), ..Commit::default() }
+}
+
+async fn change(path: &Path, sql: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_its_promises() {
+    conform(async || MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn the_store_in_a_file_keeps_its_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    conform(async || {
+        count.set(count.get() + 1);
+        SqliteStore::open(&folder.path().join(format!("{}.db", count.get()))).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handle_on_the_store_in_memory_outlives_another() {
+    let store = MemoryStore::new();
+    let next = store.clone();
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(1)).await.unwrap();
+    drop(store);
+    assert_eq!(next.count_links("m").await, Ok(1));
+}
+
+/// What was answered is on the disk: a copy of the files, taken while they are
+/// open, is what a crash leaves.
+#[tokio::test]
+async fn what_was_answered_survives_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = SqliteStore::open_for_run(&path, now()).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(100)).await.unwrap();
+    let intents = Intents { side: Side::Target, token: None, at: now(), creates: vec![link(500)], changes: Vec::new() };
+    let id = store.intend(&fence, &intents).await.unwrap();
+
+    let crashed = folder.path().join("crashed");
+    std::fs::create_dir(&crashed).unwrap();
+    for name in ["state.db", "state.db-wal"] {
+        std::fs::copy(folder.path().join(name), crashed.join(name)).unwrap();
+    }
+    for path in [crashed.join("state.db"), path] {
+        let next = SqliteStore::open(&path).await.unwrap();
+        assert_eq!(next.count_links("m").await, Ok(100));
+        assert_eq!(next.links_after("m", 0, 1000).await, store.links_after("m", 0, 1000).await);
+        assert_eq!(next.open_intents("m").await, Ok(vec![(id, intents.clone())]));
+    }
+    drop(store);
+    let next = SqliteStore::open_for_run(&folder.path().join("state.db"), now()).await;
+    assert_eq!(next.unwrap().count_links("m").await, Ok(100), "it opens again, and the lock went with its holder");
+}
+
+/// A call that is given up half way (the engine stops, a task is cancelled)
+/// does not happen, and the next one does.
+#[tokio::test]
+async fn a_call_that_is_given_up_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("state.db")).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    let commit = links(5000);
+    let mut given_up = 0;
+    for polls in 1..30 {
+        let mut call = store.commit(&fence, &commit);
+        let mut done = None;
+        let mut left = polls;
+        std::future::poll_fn(|context| {
+            let poll = call.as_mut().poll(context);
+            left -= 1;
+            match poll {
+                std::task::Poll::Ready(result) => {
+                    done = Some(result);
+                    std::task::Poll::Ready(())
+                }
+                std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(()),
+                std::task::Poll::Pending => std::task::Poll::Pending,
+            }
+        })
+        .await;
+        drop(call);
+        if done.is_some() {
+            break;
+        }
+        given_up += 1;
+        assert_eq!(store.count_links("m").await, Ok(0));
+    }
+    assert!(given_up > 5, "the call was given up at several points");
+    store.reset("m", true).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &commit).await.unwrap();
+    assert_eq!(store.count_links("m").await, Ok(5000));
+}
+
+#[tokio::test]
+async fn a_newer_or_foreign_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    drop(SqliteStore::open(&path).await.unwrap());
+    change(&path, "PRAGMA user_version = 99").await;
+    assert_eq!(SqliteStore::open(&path).await.unwrap_err(), StoreError::Newer { found: 99, known: 1 });
+    change(&path, "PRAGMA user_version = 1").await;
+    SqliteStore::open(&path).await.unwrap();
+
+    let foreign = folder.path().join("shop.db");
+    drop(SqliteConnectOptions::new().filename(&foreign).create_if_missing(true).connect().await.unwrap());
+    change(&foreign, "CREATE TABLE orders (id INTEGER)").await;
+    let error = SqliteStore::open(&foreign).await.unwrap_err();
+    assert!(error.to_string().contains("another program"), "{error}");
+
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "no database, however long it may be ".repeat(100)).unwrap();
+    let error = SqliteStore::open(&text).await.unwrap_err();
+    assert!(matches!(error, StoreError::Broken(_)), "{error}");
+    let error = SqliteStore::open(folder.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Broken(_)), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = folder.path().join("project/.engine");
+    let store = SqliteStore::open_for_run(&engine.join("state.db"), now()).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(10)).await.unwrap();
+    assert_eq!(mode(&engine), 0o700);
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        assert_eq!(mode(&engine.join(name)), 0o600, "{name}");
+    }
+    drop(store);
+    std::fs::set_permissions(engine.join("state.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    SqliteStore::open(&engine.join("state.db")).await.unwrap();
+    assert_eq!(mode(&engine.join("state.db")), 0o600, "a file that others could read is closed to them");
+}
+
+#[tokio::test]
+async fn one_engine_runs_on_a_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let first = SqliteStore::open_for_run(&path, now()).await.unwrap();
+    let refused = SqliteStore::open_for_run(&path, now()).await.unwrap_err();
+    let holder = format!("process {}, since 2026-03-01T12:00:00Z", std::process::id());
+    assert_eq!(refused, StoreError::Held(holder));
+    let command = SqliteStore::open(&path).await.unwrap();
+    let fence = first.acquire("m").await.unwrap();
+    first.commit(&fence, &links(1)).await.unwrap();
+    assert_eq!(command.count_links("m").await, Ok(1), "commands go on beside a run");
+    assert_eq!(command.reset("m", false).await, Ok(()));
+    assert_eq!(first.commit(&fence, &links(1)).await, Err(StoreError::Fenced));
+    drop(first);
+    SqliteStore::open_for_run(&path, now()).await.unwrap();
+}
