@@ -152,8 +152,8 @@ impl<'a> Systems<'a> {
             drafts.divert(&name, &mut settings)?;
         }
         let connector = match &connection.system {
-            System::Sqlite(_) => connect_sqlite(settings)?,
-            System::Postgres(_) => connect_postgres(settings)?,
+            System::Sqlite(_) => connect_sqlite(&settings)?,
+            System::Postgres(_) => connect_postgres(&settings)?,
         };
         self.open.insert(name, connector.clone());
         Ok(Some(connector))
