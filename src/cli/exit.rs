@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit codes of the contract.
+/// The exit codes of the contract, the graver the greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// All well.

@@ -4,20 +4,24 @@
 //! The one place that knows both the protocols and the rest. Nothing here
 //! decides anything about records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::compile::{Compiled, compile};
-use crate::config::model::{Connection, Mapping, Retry, System};
+use super::{Context, Failure};
+use super::home::pick;
+use crate::config::model::{Connection, Mapping, Retry, SideSpec, System};
 use crate::config::tree::At;
 use crate::config::{Environment, Project, environment, relative_to};
 use crate::connector::{Connector, Description, Fault, Object};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use super::drafts::Drafts;
+use super::keys::fingerprint;
+use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
-use crate::run::{Observer, RetryPolicy, Setup, World};
+use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
 use crate::state::{Layout, LayoutField, Store};
 
 /// A project that was read and checked, with its environment.
@@ -38,6 +42,60 @@ pub(super) fn load(path: &Path) -> Loaded {
     Loaded { project, environment, diagnostics }
 }
 
+impl Loaded {
+    /// What was found, in the order of files and lines.
+    pub(super) fn sorted(&self) -> Vec<Diagnostic> {
+        let mut all = Diagnostics::new();
+        all.extend(self.diagnostics.iter().cloned());
+        all.into_sorted()
+    }
+
+    /// The connection of a mapping's side.
+    pub(super) fn connection(&self, mapping: &Mapping, side: Side) -> Option<&Connection> {
+        self.project.connection(&mapping.namespace, &spec(mapping, side).connection)
+    }
+
+    /// What switches a mapping off, in words; `None` where nothing does.
+    pub(super) fn switched_off(&self, mapping: &Mapping) -> Option<String> {
+        if !mapping.is_enabled() {
+            return Some(format!("`{}` is switched off by its `enabled: false`", mapping.full_name));
+        }
+        let off = |side: &Side| self.connection(mapping, *side).filter(|connection| !connection.is_enabled());
+        let connection = Side::BOTH.iter().find_map(off)?;
+        Some(format!(
+            "`{}` is switched off by the `enabled: false` of its connection `{}`",
+            mapping.full_name,
+            connection.full_name()
+        ))
+    }
+
+    /// The mappings of these names, all where none is given, each after those
+    /// it waits for. Names are full, or the part behind the namespace.
+    pub(super) fn select(&self, names: &[String]) -> Result<Vec<&Mapping>, Failure> {
+        let known = || self.project.mappings.iter().map(|mapping| mapping.full_name.as_str());
+        let mut wanted = BTreeSet::new();
+        for name in names {
+            wanted.insert(pick(name, known())?);
+        }
+        let all = self.project.in_order().into_iter();
+        Ok(all.filter(|mapping| names.is_empty() || wanted.contains(mapping.full_name.as_str())).collect())
+    }
+
+    /// The one mapping of this name.
+    pub(super) fn one(&self, name: &str) -> Result<&Mapping, Failure> {
+        let full_name = pick(name, self.project.mappings.iter().map(|mapping| mapping.full_name.as_str()))?;
+        self.project.mapping(full_name).ok_or_else(|| Failure::unknown("mapping", name, []))
+    }
+}
+
+/// One side as it is written.
+pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
+    match side {
+        Side::Source => &mapping.source,
+        Side::Target => &mapping.target,
+    }
+}
+
 /// Why a mapping cannot run.
 pub(super) enum Unready {
     /// What the user wrote is wrong; it was said.
@@ -50,11 +108,25 @@ pub(super) enum Unready {
 pub(super) struct Systems<'a> {
     loaded: &'a Loaded,
     open: BTreeMap<String, Arc<dyn Connector>>,
+    /// Where only looking is allowed: the copies that stand in for databases
+    /// that a run would make.
+    drafts: Option<Drafts>,
 }
 
 impl<'a> Systems<'a> {
     pub(super) fn new(loaded: &'a Loaded) -> Systems<'a> {
-        Systems { loaded, open: BTreeMap::new() }
+        Systems { loaded, open: BTreeMap::new(), drafts: None }
+    }
+
+    /// Systems that are looked at and not changed: a database that a run would
+    /// make with `create_from` is made in a passing folder instead.
+    pub(super) fn for_looking(loaded: &'a Loaded) -> Systems<'a> {
+        Systems { drafts: Some(Drafts::default()), ..Systems::new(loaded) }
+    }
+
+    /// The connections that a passing copy stood in for.
+    pub(super) fn drafted(&self) -> &[String] {
+        self.drafts.as_ref().map_or(&[], Drafts::names)
     }
 
     /// The connector of a connection; `None` where its settings are wrong,
@@ -71,7 +143,14 @@ impl<'a> Systems<'a> {
         if let Some(open) = self.open.get(&name) {
             return Ok(Some(open.clone()));
         }
-        let Some(settings) = self.settings(connection, diagnostics) else { return Ok(None) };
+        let Some(mut settings) = self.settings(connection, diagnostics) else { return Ok(None) };
+        if let Some(drafts) = &mut self.drafts
+            && matches!(connection.system, System::Sqlite(_))
+            && settings.create_from.is_some()
+            && !sqlite_file(&settings)?.exists()
+        {
+            drafts.divert(&name, &mut settings)?;
+        }
         let connector = match &connection.system {
             System::Sqlite(_) => connect_sqlite(&settings)?,
             System::Postgres(_) => connect_postgres(&settings)?,
@@ -124,13 +203,8 @@ impl<'a> Systems<'a> {
     ) -> Result<Both<(Arc<dyn Connector>, Description)>, Unready> {
         let mut both = Vec::with_capacity(2);
         for side in Side::BOTH {
-            let spec = match side {
-                Side::Source => &mapping.source,
-                Side::Target => &mapping.target,
-            };
-            let Some(connection) = self.loaded.project.connection(&mapping.namespace, &spec.connection) else {
-                return Err(Unready::Wrong);
-            };
+            let spec = spec(mapping, side);
+            let Some(connection) = self.loaded.connection(mapping, side) else { return Err(Unready::Wrong) };
             let connector = self
                 .connect(connection, diagnostics)
                 .map_err(|fault| Unready::Fault(side, fault))?
@@ -179,14 +253,12 @@ impl<'a> Systems<'a> {
             return Err(Unready::Wrong);
         };
         let fingerprints = Both::from_fn(|side| {
-            let (access, description) = (&program.sides[side].access, &systems[side].1);
-            let key = access.key.iter().map(|slot| access.shape.fields[*slot].name.as_str());
-            format!("{} {} ({})", description.identity, description.name, key.collect::<Vec<_>>().join(", "))
+            let description = &systems[side].1;
+            fingerprint(&program, side, &description.identity, &description.name)
         });
         let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
         let retry = Both::from_fn(|side| {
-            let spec = if side == Side::Source { &mapping.source } else { &mapping.target };
-            let connection = self.loaded.project.connection(&mapping.namespace, &spec.connection);
+            let connection = self.loaded.connection(mapping, side);
             connection.and_then(|connection| connection.retry.as_ref()).map_or_else(RetryPolicy::default, retry_policy)
         });
         Ok(Setup {
@@ -217,4 +289,29 @@ fn retry_policy(retry: &Retry) -> RetryPolicy {
         backoff: retry.backoff.as_ref().map_or(default.backoff, |backoff| backoff.value.0),
         max: retry.max.as_ref().map_or(default.max, |max| max.value.0),
     }
+}
+
+/// What one mapping runs on, for a command that is about this one only.
+pub(super) async fn prepare_one(
+    mapping: &Mapping,
+    loaded: &Loaded,
+    systems: &mut Systems<'_>,
+    surroundings: &Surroundings,
+    context: Context<'_>,
+) -> Result<Setup, Failure> {
+    let mut diagnostics = Diagnostics::new();
+    let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
+    let found = diagnostics.into_sorted();
+    setup.map_err(|unready| match unready {
+        Unready::Fault(side, fault) => Trouble::Side(side, fault).into(),
+        Unready::Wrong => {
+            context.screen.aside(&found, &loaded.project);
+            let first = found.iter().find(|diagnostic| diagnostic.severity == Severity::Error);
+            let failure = match first {
+                Some(first) => Failure { code: Some(first.code), ..Failure::wrong(first.message.clone()) },
+                None => Failure::wrong(format!("`{}` cannot be compiled", mapping.full_name)),
+            };
+            failure.help("`engine validate` shows everything that is wrong")
+        }
+    })
 }

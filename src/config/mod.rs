@@ -20,5 +20,5 @@ pub mod model;
 
 pub use environment::Environment;
 pub use files::STATE_FOLDER;
-pub use project::{Project, relative_to};
+pub use project::{Project, project_root, relative_to};
 pub use yaml::parse;

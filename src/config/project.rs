@@ -197,6 +197,11 @@ impl std::fmt::Debug for Project {
     }
 }
 
+/// The folder of the project that a path belongs to: where its state lies.
+pub fn project_root(path: &Path) -> PathBuf {
+    files::root(path).0
+}
+
 /// A path written in a file, which is relative to that file's folder.
 pub fn relative_to(place: &Place, path: &str) -> PathBuf {
     match place.file.parent() {

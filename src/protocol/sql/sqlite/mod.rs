@@ -41,6 +41,14 @@ pub fn connect_sqlite(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Faul
     }))
 }
 
+/// The file that the settings name.
+///
+/// # Errors
+/// A fault of the user's where they name none.
+pub fn sqlite_file(settings: &SqlSettings) -> Result<PathBuf, Fault> {
+    Ok(locate(settings)?.0)
+}
+
 /// The database file, and whether it is only to be read.
 fn locate(settings: &SqlSettings) -> Result<(PathBuf, bool), Fault> {
     let refuse = |message: &str| Fault::user("opening the database", "", message);
