@@ -167,10 +167,11 @@ async fn files_are_readable_by_their_owner_only() {
     let fence = store.acquire("m").await.unwrap();
     store.commit(&fence, &links(10)).await.unwrap();
     assert_eq!(mode(&engine), 0o700);
-    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+    for name in ["state.db", "state.db-wal", "state.db-shm", "state.lock"] {
         assert_eq!(mode(&engine.join(name)), 0o600, "{name}");
     }
-    drop(store);
+    store.close().await.unwrap();
+    assert!(!engine.join("state.db-wal").exists(), "a state that was closed is one file");
     std::fs::set_permissions(engine.join("state.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
     SqliteStore::open(&engine.join("state.db")).await.unwrap();
     assert_eq!(mode(&engine.join("state.db")), 0o600, "a file that others could read is closed to them");

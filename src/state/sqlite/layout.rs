@@ -99,7 +99,7 @@ const TABLES: &str = "
         next_try TEXT
     );
     CREATE UNIQUE INDEX parked_place ON parked (mapping, source_key, target_key, side, field);
-    CREATE INDEX parked_target ON parked (mapping, target_key);
+    CREATE INDEX parked_target ON parked (mapping, target_key, source_key, side, field);
     CREATE TABLE spooled (                     -- deletes that wait for the end of the run
         link INTEGER PRIMARY KEY,
         source_key TEXT NOT NULL,

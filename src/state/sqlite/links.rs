@@ -34,10 +34,10 @@ macro_rules! pack {
     };
 }
 
-/// Links whose making is an unanswered intent, which are none yet.
+/// Links, called `k`, whose making is no unanswered intent.
 macro_rules! made {
     () => {
-        "NOT EXISTS (SELECT 1 FROM intents i WHERE l.link BETWEEN i.first_create AND i.last_create)"
+        "NOT EXISTS (SELECT 1 FROM intents i WHERE k.link BETWEEN i.first_create AND i.last_create)"
     };
 }
 
@@ -60,19 +60,19 @@ pub(super) const BY_TARGET_KEYS: &str = concat!(
 pub(super) const PAGE: &str = concat!(
     "SELECT ",
     pack!("0"),
-    " FROM (SELECT * FROM links l WHERE l.link > ?1 AND l.link <= ?2 AND ",
+    " FROM (SELECT * FROM links k WHERE k.link > ?1 AND k.link <= ?2 AND ",
     made!(),
-    " ORDER BY l.link LIMIT ?3) l"
+    " ORDER BY k.link LIMIT ?3) l"
 );
 
 /// Linked ones between two numbers that a sweep of side ?4 has not seen.
 pub(super) const ABSENT_PAGE: &str = concat!(
     "SELECT ",
     pack!("0"),
-    " FROM (SELECT * FROM links l WHERE l.link > ?1 AND l.link <= ?2 AND l.gone IS NULL AND NOT EXISTS \
-     (SELECT 1 FROM swept s WHERE s.side = ?4 AND s.link = l.link) AND ",
+    " FROM (SELECT * FROM links k WHERE k.link > ?1 AND k.link <= ?2 AND k.gone IS NULL AND NOT EXISTS \
+     (SELECT 1 FROM swept s WHERE s.side = ?4 AND s.link = k.link) AND ",
     made!(),
-    " ORDER BY l.link LIMIT ?3) l"
+    " ORDER BY k.link LIMIT ?3) l"
 );
 
 /// Those packed by the creates of intents, in order.

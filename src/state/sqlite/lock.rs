@@ -1,6 +1,6 @@
 //! One engine runs on a state; the others are told which.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
@@ -19,8 +19,7 @@ impl RunLock {
     /// Takes the lock, and writes down who has it since when.
     pub(super) fn take(path: &Path, started: DateTime<Utc>) -> Result<RunLock, StoreError> {
         let broken = |error: std::io::Error| StoreError::Broken(format!("`{}`: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(broken)?;
+        let mut file = super::private().open(path).map_err(broken)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -19,12 +19,13 @@ mod parked;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
@@ -100,6 +101,16 @@ impl SqliteStore {
         let prepared = layout::prepare(&mut write.connection).await;
         write.finish(prepared).await?;
         Ok(store)
+    }
+
+    /// Closes the file and carries the log over into it, so that nothing is
+    /// left beside it. A state that is merely dropped is as safe.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.readers.close().await;
+        if let Some(connection) = self.writer.into_inner() {
+            connection.close().await?;
+        }
+        Ok(())
     }
 
     async fn begin(&self) -> Result<Write<'_>, StoreError> {
@@ -360,19 +371,13 @@ async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, comm
 /// Makes the file and the folder it lies in where they are missing, readable
 /// by their owner only. SQLite gives the files beside it the same mode.
 fn make_file(path: &Path) -> std::io::Result<()> {
-    let folder: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut builder = std::fs::DirBuilder::new();
-    let mut options = std::fs::OpenOptions::new();
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        builder.mode(0o700);
-        options.mode(0o600);
-    }
-    if !folder.as_os_str().is_empty() {
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         builder.recursive(true).create(folder)?;
     }
-    let file = options.write(true).create(true).truncate(false).open(path)?;
+    let file = private().open(path)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -382,4 +387,13 @@ fn make_file(path: &Path) -> std::io::Result<()> {
     }
     drop(file);
     Ok(())
+}
+
+/// How files of the state are opened, and made where they are missing.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
