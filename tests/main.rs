@@ -9,5 +9,6 @@ mod demo;
 mod programs;
 mod properties;
 mod seed;
+mod simulation;
 mod support;
 mod validate;

@@ -23,7 +23,12 @@ pub(super) struct Mistake {
     pub(super) replace: &'static str,
 }
 
-pub(super) const fn mistake(what: &'static str, file: &'static str, find: &'static str, replace: &'static str) -> Mistake {
+pub(super) const fn mistake(
+    what: &'static str,
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+) -> Mistake {
     Mistake { what, file, find, replace }
 }
 
