@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use engine::compile::Policy;
-use engine::plan::LinkStatus;
+use engine::plan::{Link, LinkStatus};
 use engine::record::{Both, Key, Side, Value, same};
-use engine::state::{Conflict, ConflictFilter, ConflictStatus, MemoryStore, ParkedFilter, Reason, RunStatus, Store};
+use engine::state::{Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store};
 
 use super::play::Told;
 use super::scenario::{DELETED, EDITED, Scenario};
@@ -19,16 +19,32 @@ struct End<'a> {
     broken: Vec<String>,
 }
 
+/// What the engine has kept of it all.
+pub(super) struct Kept {
+    conflicts: Vec<Conflict>,
+    parked: Vec<Parked>,
+    links: Vec<Link>,
+}
+
+impl Kept {
+    pub(super) async fn read(memory: &MemoryStore) -> Kept {
+        let readable = "the state can be read";
+        Kept {
+            conflicts: memory.conflicts(&ConflictFilter::default()).await.expect(readable),
+            parked: memory.parked(&ParkedFilter::default()).await.expect(readable),
+            links: memory.links_after("test", 0, usize::MAX).await.expect(readable),
+        }
+    }
+}
+
 /// Every promise that was not kept, in words.
-pub(super) async fn promises(scenario: &Scenario, stage: &Stage, memory: &MemoryStore, told: &Told) -> Vec<String> {
-    let conflicts = memory.conflicts(&ConflictFilter::default()).await.expect("the state can be read");
+pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &Told) -> Vec<String> {
+    let Kept { conflicts, parked, links } = kept;
     let mut end = End { scenario, stage, conflicts, broken: Vec::new() };
     if !told.at_rest {
         end.broken.push("it does not come to rest".into());
         return end.broken;
     }
-    let parked = memory.parked(&ParkedFilter::default()).await.expect("the state can be read");
-    let links = memory.links_after("test", 0, usize::MAX).await.expect("the state can be read");
     if let Some(last) = told.reports.last()
         && last.status == RunStatus::Failure
     {
@@ -126,7 +142,7 @@ impl End<'_> {
     /// A conflict of a field is of the record whose history has its values.
     fn is_of(&self, conflict: &Conflict, code: &str) -> bool {
         let slot: usize = conflict.field.trim_start_matches('f').parse().unwrap_or(0);
-        !conflict.values.source.is_null()
+        EDITED.contains(&slot)
             && version(self.history(Side::Source, code, slot), number(&conflict.values.source)).is_some()
     }
 
@@ -283,7 +299,7 @@ impl End<'_> {
 
     /// A linked record whose counterpart people deleted is deleted, in conflict
     /// or held back.
-    fn deletions_are_carried_over(&mut self, link: &engine::plan::Link, told: &Told) {
+    fn deletions_are_carried_over(&mut self, link: &Link, told: &Told) {
         let there = Both::from_fn(|side| {
             let id = link.keys[side].plain().parse().unwrap_or(0);
             self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))

@@ -229,11 +229,12 @@ impl Writing for SimWriting<'_> {
             }
             let lost = || Fault::external("writing", "", "the line is down");
             if shared.passes().await {
-                let mut stage = shared.lock();
-                if stage.seed.percent(50) {
-                    stage.cut_off(*side, &self.token, &changes);
+                {
+                    let mut stage = shared.lock();
+                    if stage.seed.percent(50) {
+                        stage.cut_off(*side, &self.token, &changes);
+                    }
                 }
-                drop(stage);
                 shared.die("writing").await;
             }
             let outcomes = {

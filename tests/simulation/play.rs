@@ -42,7 +42,8 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
     let played = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let told = run_all(scenario, mutant, &shared, &memory).await;
-            check::promises(scenario, &shared.lock(), &memory, &told).await
+            let kept = check::Kept::read(&memory).await;
+            check::promises(scenario, &shared.lock(), kept, &told)
         })
     }));
     let broken = played.unwrap_or_else(|panic| {
@@ -89,7 +90,8 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
     let mut told = Told::default();
     let over_limit = mutant == Some(Mutant::LimitsOff);
     let options = Options { over_limit, ..Options::default() };
-    people(shared, 3 + shared.lock().seed.fork().below(6));
+    let first = 3 + shared.lock().seed.below(6);
+    people(shared, first);
     for _ in 0..scenario.runs {
         {
             let mut stage = shared.lock();

@@ -150,10 +150,11 @@ impl Shared {
 
     /// The engine is gone: its future is never polled again.
     pub(super) async fn die(&self, at: &str) {
-        let mut stage = self.lock();
-        stage.tell(&format!("the engine dies at {at}"));
-        stage.uncounted = true;
-        drop(stage);
+        {
+            let mut stage = self.lock();
+            stage.tell(&format!("the engine dies at {at}"));
+            stage.uncounted = true;
+        }
         self.crash.notify_one();
         std::future::pending::<()>().await;
     }
