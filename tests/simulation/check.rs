@@ -74,6 +74,11 @@ fn version(history: &[Version], value: i64) -> Option<&Version> {
     history.iter().rev().find(|version| version.value == value)
 }
 
+/// Where people entered this value on a side, else where it came to stand.
+fn entered(history: &[Version], value: i64) -> Option<&Version> {
+    history.iter().find(|version| version.value == value && version.by_people).or_else(|| version(history, value))
+}
+
 impl End<'_> {
     fn history(&self, side: Side, code: &str, slot: usize) -> &[Version] {
         self.stage.systems[side].history.get(&(code.to_owned(), slot)).map_or(&[], Vec::as_slice)
@@ -85,6 +90,10 @@ impl End<'_> {
             live.entry(code_of(row)).or_default().push(row);
         }
         live
+    }
+
+    fn deleted(&self, side: Side, code: &str) -> &[(u64, bool)] {
+        self.stage.systems[side].deleted.get(code).map_or(&[], Vec::as_slice)
     }
 
     /// People (or the engine) have deleted this anywhere.
@@ -171,11 +180,7 @@ impl End<'_> {
                     if !before.by_people || after.by_people || before.value == after.value {
                         continue;
                     }
-                    if self.stage.systems[side]
-                        .deleted
-                        .get(code)
-                        .is_some_and(|(at, _)| *at > before.at && *at < after.at)
-                    {
+                    if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
                         continue;
                     }
                     let made = other.iter().find(|version| version.value == after.value && version.at < after.at);
@@ -234,8 +239,8 @@ impl End<'_> {
             }
             let values = conflict.values.as_ref().map(number);
             for side in Side::BOTH {
-                let own = version(self.history(side, code, slot), values[side]);
-                let theirs = version(self.history(side.other(), code, slot), values[side.other()]);
+                let own = entered(self.history(side, code, slot), values[side]);
+                let theirs = entered(self.history(side.other(), code, slot), values[side.other()]);
                 let (Some(own), Some(theirs)) = (own, theirs) else {
                     broken.push(format!("{code}.{slot}: a conflict of values nobody saw: {values:?}"));
                     break;
@@ -261,12 +266,13 @@ impl End<'_> {
         let mut broken = Vec::new();
         for side in Side::BOTH {
             let system = &self.stage.systems[side];
-            for (code, (at, by_people)) in &system.deleted {
+            let deletes = system.deleted.iter().flat_map(|(code, all)| all.iter().map(move |one| (code, one)));
+            for (code, (at, by_people)) in deletes {
                 if *by_people {
                     continue;
                 }
-                let theirs = self.stage.systems[side.other()].deleted.get(code);
-                let Some((deleted, _)) = theirs.filter(|(deleted, by_people)| *by_people && deleted < at) else {
+                let asked = self.deleted(side.other(), code).iter().rev().find(|(asked, people)| *people && asked < at);
+                let Some((deleted, _)) = asked else {
                     broken.push(format!("{code} was deleted in the {side}, and nobody had asked for it"));
                     continue;
                 };

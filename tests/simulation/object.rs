@@ -196,7 +196,7 @@ impl Object for SimObject {
             Ok(match stage.systems[self.side].fates.get(token) {
                 Some(Fate::Applied) => Settled::Applied,
                 Some(Fate::Partly) => Settled::Look,
-                Some(Fate::NotApplied) | None => Settled::NotApplied,
+                None => Settled::NotApplied,
             })
         })
     }

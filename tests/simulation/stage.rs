@@ -72,8 +72,8 @@ pub(super) struct System {
     pub(super) history: BTreeMap<(String, usize), Vec<Version>>,
     /// Everything that ever happened to a code's record.
     pub(super) touched: BTreeMap<String, Vec<u64>>,
-    /// When a code went away, and whether people did it.
-    pub(super) deleted: BTreeMap<String, (u64, bool)>,
+    /// When a code's record went away, and whether people did it.
+    pub(super) deleted: BTreeMap<String, Vec<(u64, bool)>>,
     pub(super) created: u64,
     pub(super) updated: u64,
     pub(super) removed: u64,
@@ -83,7 +83,6 @@ pub(super) struct System {
 pub(super) enum Fate {
     Applied,
     Partly,
-    NotApplied,
 }
 
 /// A user's statement that has its stamp and is not visible yet.
@@ -366,7 +365,7 @@ impl Stage {
     fn remove(&mut self, side: Side, id: i64, by_people: bool) {
         let at = self.tick();
         let row = self.systems[side].rows.remove(&id).expect("only a row that is there is removed");
-        self.systems[side].deleted.insert(code_of(&row), (at, by_people));
+        self.systems[side].deleted.entry(code_of(&row)).or_default().push((at, by_people));
     }
 
     /// Values become visible in a row.
@@ -396,13 +395,14 @@ impl Stage {
             }
         }
         if by_people && set.iter().any(|(slot, value)| *slot == DELETED && *value == Value::Boolean(true)) {
-            system.deleted.insert(code, (at, true));
+            system.deleted.entry(code).or_default().push((at, true));
         }
         self.tell(&told);
     }
 
     pub(super) fn row_of(&self, side: Side, code: &str) -> Option<i64> {
-        self.systems[side].rows.iter().find(|(_, row)| code_of(row) == code).map(|(id, _)| *id)
+        let stands = |row: &[Value]| code_of(row) == code && row[DELETED] != Value::Boolean(true);
+        self.systems[side].rows.iter().find(|(_, row)| stands(row)).map(|(id, _)| *id)
     }
 
     fn value(&mut self) -> Value {
