@@ -214,10 +214,12 @@ impl End<'_> {
         self.broken.extend(broken);
     }
 
-    /// This version was the last that happened to its record until then.
+    /// This version was the last that happened to its record until then, and
+    /// its stamp is nobody else's.
     fn untouched(&self, side: Side, code: &str, version: &Version, until: u64) -> bool {
-        let touched = self.stage.systems[side].touched.get(code);
-        touched.into_iter().flatten().filter(|at| **at < until).max() == Some(&version.at)
+        let touched = self.stage.systems[side].touched.get(code).map_or(&[][..], Vec::as_slice);
+        let last = touched.iter().filter(|touch| touch.at < until).map(|touch| touch.at).max();
+        last == Some(version.at) && !touched.iter().any(|touch| !touch.by_people && touch.stamp == version.stamp)
     }
 
     /// Neither edit of a conflict had reached the other's side when it was made.

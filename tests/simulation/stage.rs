@@ -36,6 +36,8 @@ pub(super) struct Stage {
     pub(super) idle: bool,
     /// Orders everything that ever became visible.
     clock: u64,
+    /// How often the engine has called.
+    points: u64,
     values: i64,
     codes: u64,
     ids: u64,
@@ -59,6 +61,14 @@ pub(super) struct Version {
     pub(super) stamp: DateTime<Utc>,
 }
 
+/// Something happened to a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Touch {
+    pub(super) at: u64,
+    pub(super) stamp: DateTime<Utc>,
+    pub(super) by_people: bool,
+}
+
 #[derive(Default)]
 pub(super) struct System {
     pub(super) rows: BTreeMap<i64, Vec<Value>>,
@@ -71,7 +81,7 @@ pub(super) struct System {
     /// Of each code and slot, every value it ever showed.
     pub(super) history: BTreeMap<(String, usize), Vec<Version>>,
     /// Everything that ever happened to a code's record.
-    pub(super) touched: BTreeMap<String, Vec<u64>>,
+    pub(super) touched: BTreeMap<String, Vec<Touch>>,
     /// When a code's record went away, and whether people did it.
     pub(super) deleted: BTreeMap<String, Vec<(u64, bool)>>,
     pub(super) created: u64,
@@ -116,6 +126,7 @@ impl Shared {
             crash_in: None,
             idle: true,
             clock: 0,
+            points: 0,
             values: 0,
             codes: 0,
             ids: 0,
@@ -220,6 +231,8 @@ impl Stage {
     }
 
     fn point(&mut self) -> bool {
+        self.points += 1;
+        assert!(self.points < 20_000, "a run without end");
         self.land();
         if self.editing && self.seed.percent(self.scenario.edits) {
             self.people();
@@ -385,7 +398,7 @@ impl Stage {
         row[MODIFIED] = Value::Instant(stamp);
         let code = code_of(row);
         let who = if by_people { "people set" } else { "the engine sets" };
-        system.touched.entry(code.clone()).or_default().push(at);
+        system.touched.entry(code.clone()).or_default().push(Touch { at, stamp, by_people });
         let mut told = format!("{side}: {who} {code} (row {id}, stamp {})", stamp.format("%H:%M:%S%.3f"));
         for (slot, value) in set {
             told.push_str(&format!(" {slot}={value}"));
