@@ -282,13 +282,15 @@ impl End<'_> {
                     conflict.field == "*"
                         && matches!(conflict.status, ConflictStatus::Decided | ConflictStatus::Resolved)
                 });
+                // An edit may still reach a record between the look at it and its mark.
+                let marked = self.scenario.marks[side.other()];
                 for slot in EDITED {
                     let last = self.history(side, code, slot).iter().rev().find(|version| version.at < *at);
                     let Some(last) = last.filter(|last| last.by_people) else { continue };
                     let seen = self
                         .history(side.other(), code, slot)
                         .iter()
-                        .any(|version| version.value == last.value && version.at < *deleted);
+                        .any(|version| version.value == last.value && (version.at < *deleted || marked));
                     let field_conflict = self.told_of(code, side, slot, last.value).is_some();
                     if !seen && !decided && !field_conflict {
                         broken.push(format!("{code}.{slot}: the edit {} was deleted in the {side}", last.value));

@@ -96,6 +96,7 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
         {
             let mut stage = shared.lock();
             let crashes = scenario.crashes;
+            stage.energy = 25;
             stage.crash_in = stage.seed.percent(crashes).then(|| stage.seed.below(120));
         }
         let setup = setup(scenario, mutant, shared, memory);

@@ -36,6 +36,8 @@ pub(super) struct Stage {
     pub(super) idle: bool,
     /// Orders everything that ever became visible.
     clock: u64,
+    /// What people still do during this run: it ends when they do not outrun it.
+    pub(super) energy: u64,
     /// How often the engine has called.
     points: u64,
     values: i64,
@@ -126,6 +128,7 @@ impl Shared {
             crash_in: None,
             idle: true,
             clock: 0,
+            energy: 0,
             points: 0,
             values: 0,
             codes: 0,
@@ -234,7 +237,8 @@ impl Stage {
         self.points += 1;
         assert!(self.points < 20_000, "a run without end");
         self.land();
-        if self.editing && self.seed.percent(self.scenario.edits) {
+        if self.editing && self.energy > 0 && self.seed.percent(self.scenario.edits) {
+            self.energy -= 1;
             self.people();
         }
         match &mut self.crash_in {
