@@ -199,15 +199,10 @@ impl Session<'_> {
                 item.link = item.link.take().or_else(|| adopts.then_some(link));
             }
         }
-        let waits = decision.conflicts.iter().any(|step| {
-            matches!(step.outcome, ConflictOutcome::Opened | ConflictOutcome::Moved | ConflictOutcome::Waiting)
-        });
         for step in decision.conflicts {
             self.record_conflict(item, &keys, step, open);
         }
-        if !waits {
-            self.clear_both(&keys);
-        }
+        self.clear_both(&keys);
         if unchanged && item.read.is_some() {
             self.counts.toward(toward).unchanged += 1;
         }

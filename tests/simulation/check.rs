@@ -52,7 +52,12 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
     }
     let owed: Vec<Key> =
         parked.iter().flat_map(|parked| [&parked.keys.source, &parked.keys.target]).flatten().cloned().collect();
-    for one in parked.iter().filter(|one| one.reason != Reason::Loop) {
+    // Of a code that was deleted and entered anew there may be two at once: a person has to look.
+    let excused = |one: &Parked| {
+        one.reason == Reason::Loop
+            || scenario.deletes && matches!(one.reason, Reason::Ambiguous | Reason::Rejected)
+    };
+    for one in parked.iter().filter(|one| !excused(one)) {
         end.broken.push(format!("still owed: {:?} {:?}: {}", one.keys, one.reason, one.message));
     }
     end.nothing_is_doubled();
@@ -200,6 +205,7 @@ impl End<'_> {
                         ));
                     }
                     if let Some(conflict) = told
+                        && !superseded
                         && conflict.policy == Policy::Newest
                         && conflict.status == ConflictStatus::Decided
                         && self.untouched(side, code, before, after.at)
