@@ -67,7 +67,8 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
     if owed.is_empty() {
         end.counterparts_agree();
     }
-    for link in links.iter().filter(|link| link.status == LinkStatus::Linked) {
+    let is_owed = |link: &Link| owed.contains(&link.keys.source) || owed.contains(&link.keys.target);
+    for link in links.iter().filter(|link| link.status == LinkStatus::Linked && !is_owed(link)) {
         end.deletions_are_carried_over(link, told);
     }
     end.counts_are_true(told);
@@ -162,7 +163,7 @@ impl End<'_> {
 
     /// A conflict that told of this value before it was overwritten.
     fn told_of(&self, code: &str, side: Side, slot: usize, value: i64) -> Option<&Conflict> {
-        self.conflicts.iter().find(|conflict| {
+        self.stage.logged.iter().find(|conflict| {
             conflict.field == format!("f{slot}")
                 && self.is_of(conflict, code)
                 && conflict.status != ConflictStatus::Closed

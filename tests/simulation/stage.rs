@@ -9,6 +9,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use engine::connector::{Action, Change, Outcome, Refusal};
 use engine::record::{Both, Key, Side, Value, same};
 use engine::run::World;
+use engine::state::Conflict;
 use futures::future::BoxFuture;
 
 use super::scenario::{CODE, DELETED, EDITED, ID, MODIFIED, NOTE, Scenario};
@@ -48,6 +49,8 @@ pub(super) struct Stage {
     pub(super) doubted: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
+    /// Every conflict as it was committed, whatever became of it.
+    pub(super) logged: Vec<Conflict>,
     /// Whole rows as the last writes were answered; for a mutant.
     pub(super) answers: Both<BTreeMap<i64, Vec<Value>>>,
     /// Keys that a broken listing left out; for a mutant.
@@ -136,6 +139,7 @@ impl Shared {
             started,
             doubted: BTreeSet::new(),
             uncounted: false,
+            logged: Vec::new(),
             answers: Both::default(),
             absent: Both::default(),
         };

@@ -60,6 +60,7 @@ impl Store for SimStore {
                 None => None,
             };
             self.inner.commit(fence, tampered.as_ref().unwrap_or(commit)).await?;
+            self.stage.lock().logged.extend(commit.conflicts.iter().cloned());
             self.stage.pause("committed").await;
             Ok(())
         })
