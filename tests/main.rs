@@ -9,6 +9,7 @@ mod demo;
 mod programs;
 mod properties;
 mod seed;
+mod simulation;
 mod state;
 mod support;
 mod validate;

@@ -118,7 +118,14 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
         };
         page.spans([
             (Tone::Strong, mapping.to_owned()),
-            (Tone::Plain, format!("  {} <-> {}  ", names.json(Side::Source, Some(&link.keys.source)), names.json(Side::Target, Some(&link.keys.target)))),
+            (
+                Tone::Plain,
+                format!(
+                    "  {} <-> {}  ",
+                    names.json(Side::Source, Some(&link.keys.source)),
+                    names.json(Side::Target, Some(&link.keys.target))
+                ),
+            ),
             (Tone::Faint, format!("{status}, written {}", super::render::plural(link.revision, "time"))),
         ]);
         page.gap();
@@ -166,10 +173,14 @@ fn text(value: &Json) -> String {
 fn headline(event: &EventRecord) -> String {
     let detail = &event.detail;
     match event.kind.as_str() {
-        "created" | "updated" | "deleted" | "delete_spooled" | "recovered" => format!(" on the {}", text(&detail["side"])),
+        "created" | "updated" | "deleted" | "delete_spooled" | "recovered" => {
+            format!(" on the {}", text(&detail["side"]))
+        }
         "severed" => format!(": gone on the {}", text(&detail["gone"])),
         "parked" => format!(" as {}: {}", text(&detail["reason"]), text(&detail["message"])),
-        kind if kind.starts_with("conflict") => format!(" in {}, policy {}", text(&detail["field"]), text(&detail["policy"])),
+        kind if kind.starts_with("conflict") => {
+            format!(" in {}, policy {}", text(&detail["field"]), text(&detail["policy"]))
+        }
         _ => String::new(),
     }
 }
@@ -190,7 +201,8 @@ fn details(event: &EventRecord) -> Vec<String> {
     fields
         .iter()
         .map(|field| {
-            let policy = field["policy"].as_str().map(|policy| format!("  (in conflict: {policy})")).unwrap_or_default();
+            let policy =
+                field["policy"].as_str().map(|policy| format!("  (in conflict: {policy})")).unwrap_or_default();
             match &field["before"] {
                 Json::Null => format!("{}: {}{policy}", text(&field["field"]), field["after"]),
                 before => format!("{}: {before} -> {}{policy}", text(&field["field"]), field["after"]),
