@@ -204,8 +204,25 @@ fn change(planned: &Planned, page: &mut Page) {
     }
 }
 
-/// A value for people: as JSON, cut where it is long.
+/// A value for people: as JSON, cut where it is long. The blanks that a field
+/// is padded with are counted, not printed.
 pub(super) fn show(value: &Value) -> String {
-    let text = value.to_json().to_string();
-    if text.chars().count() > 60 { format!("{}…", text.chars().take(59).collect::<String>()) } else { text }
+    const LONGEST: usize = 60;
+    let (text, blanks) = match value {
+        Value::Text(text) => {
+            let cut = text.trim_end_matches(' ');
+            let blanks = text.len() - cut.len();
+            if blanks > 2 { (Value::text(cut).to_json().to_string(), blanks) } else { (value.to_json().to_string(), 0) }
+        }
+        other => (other.to_json().to_string(), 0),
+    };
+    let mut text = if text.chars().count() > LONGEST {
+        format!("{}…", text.chars().take(LONGEST - 1).collect::<String>())
+    } else {
+        text
+    };
+    if blanks > 0 {
+        text.push_str(&format!(" and {blanks} blanks"));
+    }
+    text
 }
