@@ -104,7 +104,7 @@ fn bases(link: &Link, state: &MappingState) -> Vec<(String, Json, Json)> {
     let of = |(index, field): (usize, &crate::state::LayoutField)| {
         let values = if index < link.bases.len() { link.bases.values(index) } else { None };
         let json = |side: Side| values.map_or(Json::Null, |values| values[side].to_json());
-        (field.id.clone(), json(Side::Source), json(Side::Target))
+        (field.id.trim().to_owned(), json(Side::Source), json(Side::Target))
     };
     layout.fields.iter().enumerate().map(of).collect()
 }
