@@ -11,5 +11,4 @@ pub mod state;
 pub mod run;
 pub mod work;
 pub mod protocol;
-
 pub mod cli;

@@ -163,13 +163,24 @@ async fn show_one(arguments: &ShowArguments, context: Context<'_>) -> Done {
             ]);
             let mut grid = Grid::new(&["", "source", "target"]);
             let base = |side: Side| {
-                conflict.bases.as_ref().map_or_else(|| "(never agreed)".to_owned(), |bases| bases[side].to_json().to_string())
+                conflict
+                    .bases
+                    .as_ref()
+                    .map_or_else(|| "(never agreed)".to_owned(), |bases| bases[side].to_json().to_string())
             };
-            grid.row(vec![Cell::text("when both agreed"), Cell::text(base(Side::Source)), Cell::text(base(Side::Target))]);
+            grid.row(vec![
+                Cell::text("when both agreed"),
+                Cell::text(base(Side::Source)),
+                Cell::text(base(Side::Target)),
+            ]);
             let now = |side: Side| Cell::text(conflict.values[side].to_json().to_string());
             grid.row(vec![Cell::text("now"), now(Side::Source), now(Side::Target)]);
             page.grid(grid);
-            page.line(format!("policy {}, last seen {}", conflict.policy.as_str(), conflict.at.format("%Y-%m-%d %H:%M:%S UTC")));
+            page.line(format!(
+                "policy {}, last seen {}",
+                conflict.policy.as_str(),
+                conflict.at.format("%Y-%m-%d %H:%M:%S UTC")
+            ));
             page
         },
     );

@@ -33,9 +33,8 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
     }
     let loaded = load(&arguments.path);
     let names: Vec<String> = loaded.project.connections.iter().map(|connection| connection.full_name()).collect();
-    let name = super::home::pick(&arguments.connection, names.iter().map(String::as_str)).map_err(|_| {
-        Failure::unknown("connection", &arguments.connection, names.iter().map(String::as_str))
-    })?;
+    let name = super::home::pick(&arguments.connection, names.iter().map(String::as_str))
+        .map_err(|_| Failure::unknown("connection", &arguments.connection, names.iter().map(String::as_str)))?;
     let Some(connection) = loaded.project.connections.iter().find(|connection| connection.full_name() == name) else {
         return Err(Failure::unknown("connection", name, []));
     };
@@ -131,7 +130,8 @@ fn page(description: &Description) -> Page {
         ]);
     }
     page.grid(grid);
-    let rights = [(description.can_create, "create"), (description.can_update, "update"), (description.can_delete, "delete")];
+    let rights =
+        [(description.can_create, "create"), (description.can_update, "update"), (description.can_delete, "delete")];
     let may: Vec<&str> = rights.iter().filter(|(may, _)| *may).map(|(_, word)| *word).collect();
     page.gap().line(if may.is_empty() { "we may only read".to_owned() } else { format!("we may {}", may.join(", ")) });
     for note in &description.notes {

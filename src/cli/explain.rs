@@ -46,7 +46,8 @@ pub(super) fn explain(arguments: &ExplainArguments, context: Context<'_>) -> Don
         (None, None) if path.exists() => {
             let loaded = load(&path);
             let names: Vec<&str> = loaded.project.mappings.iter().map(|mapping| mapping.full_name.as_str()).collect();
-            Err(Failure::wrong("which mapping? none is named").help(format!("there are {}", crate::diagnostic::quoted(&names))))
+            Err(Failure::wrong("which mapping? none is named")
+                .help(format!("there are {}", crate::diagnostic::quoted(&names))))
         }
         (None, None) => Err(Failure::unknown("code", &arguments.what, Code::all().map(Code::as_str))),
         (Some(name), _) => program(&path, name, context),

@@ -35,7 +35,9 @@ impl Failure {
         match (nearest(name, known.iter().copied()), known.as_slice()) {
             (Some(near), _) => failure.help(format!("did you mean `{near}`?")),
             (None, []) => failure,
-            (None, known) => failure.help(format!("there are {}", crate::diagnostic::quoted(&known[..known.len().min(12)]))),
+            (None, known) => {
+                failure.help(format!("there are {}", crate::diagnostic::quoted(&known[..known.len().min(12)])))
+            }
         }
     }
 

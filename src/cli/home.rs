@@ -21,7 +21,10 @@ pub(super) fn state_file(common: &Common, path: &Path) -> Result<PathBuf, Failur
     let Some(address) = &common.state else { return Ok(project_root(path).join(STATE_FOLDER).join(FILE)) };
     let place = address.strip_prefix("sqlite://").unwrap_or(address);
     if let Some((scheme, _)) = place.split_once("://") {
-        return Err(Failure::not_yet(&format!("a state at `{scheme}://`"), "name a folder, or `sqlite://` and a folder"));
+        return Err(Failure::not_yet(
+            &format!("a state at `{scheme}://`"),
+            "name a folder, or `sqlite://` and a folder",
+        ));
     }
     if place.is_empty() {
         return Err(Failure::wrong("`--state` names no folder"));

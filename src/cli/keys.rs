@@ -12,9 +12,11 @@ pub(super) struct KeyNames(Both<Vec<String>>);
 
 impl KeyNames {
     pub(super) fn of(program: &Program) -> KeyNames {
-        KeyNames(program.sides.as_ref().map(|side| {
-            side.access.key.iter().map(|slot| side.access.shape.fields[*slot].name.to_string()).collect()
-        }))
+        KeyNames(
+            program.sides.as_ref().map(|side| {
+                side.access.key.iter().map(|slot| side.access.shape.fields[*slot].name.to_string()).collect()
+            }),
+        )
     }
 
     /// From what the state keeps of a mapping's sides, see [`fingerprint`].

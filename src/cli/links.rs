@@ -142,7 +142,8 @@ async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {
     let store = open(context.common, &arguments.path).await?;
     let mapping = mapping_named(&*store, &arguments.mapping).await?;
     let names = key_names(&*store, &mapping).await?;
-    let header = Side::BOTH.iter().flat_map(|side| names.of_side(*side).iter().map(move |name| format!("{side}.{name}")));
+    let header =
+        Side::BOTH.iter().flat_map(|side| names.of_side(*side).iter().map(move |name| format!("{side}.{name}")));
     let mut out = csv_line(header);
     let links = all(&*store, &mapping, usize::MAX).await?;
     for link in &links {
@@ -170,7 +171,8 @@ async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {
 async fn import(arguments: &FileArguments, context: Context<'_>) -> Done {
     let Some(file) = &arguments.file else { return Err(Failure::wrong("which file is to be imported? none is named")) };
     let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::wrong(format!("`{shown}` cannot be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::wrong(format!("`{shown}` cannot be read: {error}")))?;
     let loaded = load(&arguments.path);
     let mapping = loaded.one(&arguments.mapping)?;
     // Alone with the state: a run under way would make links of its own.
@@ -178,9 +180,8 @@ async fn import(arguments: &FileArguments, context: Context<'_>) -> Done {
     let observer = Arc::new(Teller::new(context.screen));
     let surroundings = Surroundings { store: store.clone(), world: Arc::new(SystemWorld), observer };
     let setup = prepare_one(mapping, &loaded, &mut Systems::new(&loaded), &surroundings, context).await?;
-    let pairs = pairs(&text, &setup.program).map_err(|Line { line, message }| {
-        Failure::wrong(format!("{shown}:{line}: {message}"))
-    })?;
+    let pairs = pairs(&text, &setup.program)
+        .map_err(|Line { line, message }| Failure::wrong(format!("{shown}:{line}: {message}")))?;
     refuse_doubles(&*store, &setup.program.name, &pairs).await.map_err(|Line { line, message }| {
         Failure::wrong(format!("{shown}:{line}: {message}")).help("links are one to one; nothing was imported")
     })?;
@@ -207,7 +208,8 @@ struct Line {
 /// The pairs of keys of a file, each with its line.
 fn pairs(text: &str, program: &crate::compile::Program) -> Result<Vec<(usize, Both<Key>)>, Line> {
     let at = |line: usize| move |message: String| Line { line, message };
-    let mut rows = csv_rows(text).map_err(|line| Line { line, message: "a quote that is never closed".into() })?.into_iter();
+    let mut rows =
+        csv_rows(text).map_err(|line| Line { line, message: "a quote that is never closed".into() })?.into_iter();
     let Some((_, header)) = rows.next() else { return Err(at(1)("the file has no header".into())) };
     let names = KeyNames::of(program);
     let mut columns: Both<Vec<usize>> = Both::default();
@@ -243,9 +245,15 @@ async fn refuse_doubles(store: &dyn Store, mapping: &str, pairs: &[(usize, Both<
         }
         for chunk in pairs.chunks(1000) {
             let keys: Vec<Key> = chunk.iter().map(|(_, keys)| keys[side].clone()).collect();
-            let linked = store.links(mapping, side, &keys).await.map_err(|error| Line { line: 1, message: error.to_string() })?;
+            let linked = store
+                .links(mapping, side, &keys)
+                .await
+                .map_err(|error| Line { line: 1, message: error.to_string() })?;
             if let Some(at) = linked.iter().position(Option::is_some) {
-                return Err(Line { line: chunk[at].0, message: format!("the {side} key {} is linked already", keys[at]) });
+                return Err(Line {
+                    line: chunk[at].0,
+                    message: format!("the {side} key {} is linked already", keys[at]),
+                });
             }
         }
     }

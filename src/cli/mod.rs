@@ -47,7 +47,12 @@ use render::{Format, Screen};
 /// runs them in one or both directions, finds conflicts, and keeps a log that
 /// explains every decision.
 #[derive(Debug, Parser)]
-#[command(name = "engine", version, max_term_width = 100, disable_help_subcommand = false, after_help = "\
+#[command(
+    name = "engine",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = false,
+    after_help = "\
 Examples:
   engine validate mappings/
   engine plan mappings/
@@ -56,7 +61,8 @@ Examples:
   engine trace mappings/ customers A1_COD=000001,A1_LOJA=01
 
 Exit codes: 0 all well; 1 finished, but something failed, was newly parked or came into conflict;
-2 what you wrote is wrong; 3 a system could not be reached or refused us (what could run, ran).")]
+2 what you wrote is wrong; 3 a system could not be reached or refused us (what could run, ran)."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -183,14 +183,14 @@ async fn owed(store: &dyn Store, which: &Which) -> Result<Owed, Failure> {
         None => None,
     };
     let reason = which.reason.map(Reason::from);
-    let parked =
-        store.parked(&ParkedFilter { mapping: mapping.clone(), reason, ..ParkedFilter::default() }).await?;
+    let parked = store.parked(&ParkedFilter { mapping: mapping.clone(), reason, ..ParkedFilter::default() }).await?;
     let conflicts = if reason.is_none_or(|reason| reason == Reason::Conflict) {
         store.conflicts(&ConflictFilter { mapping, open: true, ..ConflictFilter::default() }).await?
     } else {
         Vec::new()
     };
-    let mentioned = parked.iter().map(|parked| &parked.mapping).chain(conflicts.iter().map(|conflict| &conflict.mapping));
+    let mentioned =
+        parked.iter().map(|parked| &parked.mapping).chain(conflicts.iter().map(|conflict| &conflict.mapping));
     let names = names(store, mentioned.map(String::as_str)).await?;
     Ok(Owed { parked, conflicts, names })
 }
@@ -225,20 +225,35 @@ impl Owed {
 
     fn csv(&self) -> String {
         const COLUMNS: [&str; 15] = [
-            "id", "mapping", "source_key", "target_key", "side", "reason", "field", "value", "code", "message", "file",
-            "line", "attempts", "since", "next_try",
+            "id",
+            "mapping",
+            "source_key",
+            "target_key",
+            "side",
+            "reason",
+            "field",
+            "value",
+            "code",
+            "message",
+            "file",
+            "line",
+            "attempts",
+            "since",
+            "next_try",
         ];
         let mut out = csv_line(COLUMNS);
         for row in self.json() {
-            out += &csv_line(COLUMNS.map(|column| match &row[column] {
-                Json::Null => String::new(),
-                Json::String(text) => text.clone(),
-                Json::Object(key) => key
-                    .values()
-                    .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
-                    .collect::<Vec<_>>()
-                    .join(","),
-                other => other.to_string(),
+            out += &csv_line(COLUMNS.map(|column| {
+                match &row[column] {
+                    Json::Null => String::new(),
+                    Json::String(text) => text.clone(),
+                    Json::Object(key) => key
+                        .values()
+                        .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
+                        .collect::<Vec<_>>()
+                        .join(","),
+                    other => other.to_string(),
+                }
             }));
         }
         out
@@ -370,8 +385,12 @@ async fn settle(arguments: &SettleArguments, context: Context<'_>) -> Done {
     let store = open(context.common, &arguments.path).await?;
     let parked = by_id(&*store, &arguments.id).await?;
     if parked.reason != Reason::InDoubt {
-        return Err(Failure::wrong(format!("`{}` is not in doubt: it is parked as {}", parked.id, parked.reason.name()))
-            .help("only what was sent without an answer is to be settled"));
+        return Err(Failure::wrong(format!(
+            "`{}` is not in doubt: it is parked as {}",
+            parked.id,
+            parked.reason.name()
+        ))
+        .help("only what was sent without an answer is to be settled"));
     }
     let said = match &arguments.sent {
         None => {

@@ -196,11 +196,7 @@ fn change(planned: &Planned, page: &mut Page) {
             _ => after,
         };
         let policy = field.policy.map(|policy| format!("  (in conflict: {policy})")).unwrap_or_default();
-        page.spans([
-            (Tone::Faint, format!("      {}: ", field.field)),
-            (Tone::Plain, values),
-            (Tone::Warn, policy),
-        ]);
+        page.spans([(Tone::Faint, format!("      {}: ", field.field)), (Tone::Plain, values), (Tone::Warn, policy)]);
     }
 }
 

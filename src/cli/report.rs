@@ -29,7 +29,8 @@ impl Told {
     /// How the command ends as far as this run is concerned.
     pub(super) fn exit(&self) -> Exit {
         let wrong = self.wrong.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-        let own = if wrong { Exit::Wrong } else { self.report.troubles.iter().map(exit_of).max().unwrap_or(Exit::Well) };
+        let own =
+            if wrong { Exit::Wrong } else { self.report.troubles.iter().map(exit_of).max().unwrap_or(Exit::Well) };
         let by_status = if self.report.status == RunStatus::Success { Exit::Well } else { Exit::Partial };
         own.max(by_status)
     }
@@ -80,9 +81,8 @@ impl Told {
     /// True where there was nothing to do and nothing went wrong.
     fn is_quiet(&self) -> bool {
         let report = &self.report;
-        let still = |counts: &SideCounts| {
-            counts.created + counts.updated + counts.deleted + counts.failed + counts.parked == 0
-        };
+        let still =
+            |counts: &SideCounts| counts.created + counts.updated + counts.deleted + counts.failed + counts.parked == 0;
         report.status == RunStatus::Success
             && report.counts.conflicts == 0
             && still(&report.counts.to_target)
@@ -170,8 +170,11 @@ fn counts_json(counts: &SideCounts) -> Json {
 pub(super) fn page(runs: &[Told], path: &str) -> Page {
     let mut page = Page::new();
     let busy: Vec<&Told> = runs.iter().filter(|told| !told.is_quiet()).collect();
-    let begun: Vec<&RunReport> =
-        busy.iter().filter(|told| told.report.counts != RunCounts { owed: told.report.counts.owed, ..RunCounts::default() }).map(|told| &told.report).collect();
+    let begun: Vec<&RunReport> = busy
+        .iter()
+        .filter(|told| told.report.counts != RunCounts { owed: told.report.counts.owed, ..RunCounts::default() })
+        .map(|told| &told.report)
+        .collect();
     if !begun.is_empty() {
         page.grid(counts_grid(&begun));
         page.gap();
@@ -316,9 +319,9 @@ fn held(told: &Told, path: &str, page: &mut Page) {
 
 fn hint(trouble: &Trouble, path: &str) -> Option<String> {
     match trouble {
-        Trouble::Side(_, Fault { .. }) => {
-            Some(format!("`engine check {path}` looks at every connection; the next run goes on where this one stopped"))
-        }
+        Trouble::Side(_, Fault { .. }) => Some(format!(
+            "`engine check {path}` looks at every connection; the next run goes on where this one stopped"
+        )),
         Trouble::State(_) => None,
         Trouble::Refused { code, .. } => Some(format!("`engine explain {code}` says more")),
     }

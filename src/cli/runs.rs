@@ -40,8 +40,19 @@ pub(super) async fn runs(arguments: &RunsArguments, context: Context<'_>) -> Don
                 page.line("no runs yet");
                 return page;
             }
-            let header =
-                ["mapping", "n", "started", "took", "status", "created", "updated", "deleted", "conflicts", "owed", "error"];
+            let header = [
+                "mapping",
+                "n",
+                "started",
+                "took",
+                "status",
+                "created",
+                "updated",
+                "deleted",
+                "conflicts",
+                "owed",
+                "error",
+            ];
             let mut grid = Grid::new(&header);
             for run in &runs {
                 let (there, back) = (&run.counts.to_target, &run.counts.to_source);

@@ -79,6 +79,7 @@ fn json(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
             "target_key": keyed(Side::Target, Some(&link.keys.target)),
             "status": if link.status == LinkStatus::Linked { "linked" } else { "severed" },
             "revision": link.revision,
+            "origin": origin(known, link),
             "bases": bases(link, state).into_iter().map(|(field, source, target)| json!({
                 "field": field, "source": source, "target": target,
             })).collect::<Vec<_>>(),
@@ -95,6 +96,17 @@ fn json(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
         })
     };
     json!({ "mapping": mapping, "link": link, "events": known.events.iter().map(event).collect::<Vec<_>>() })
+}
+
+/// How the pair came to be. Creations are not told one by one, since a first
+/// sync has a million of them: a link that was written and never adopted was
+/// made by one.
+fn origin(known: &Known, link: &Link) -> &'static str {
+    match known.events.iter().any(|event| event.kind == "adopted") {
+        true => "adopted",
+        false if link.revision > 0 => "created",
+        false => "imported",
+    }
 }
 
 /// Each field of a link with the values that both sides last agreed on; nulls
@@ -118,9 +130,21 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
         };
         page.spans([
             (Tone::Strong, mapping.to_owned()),
-            (Tone::Plain, format!("  {} <-> {}  ", names.json(Side::Source, Some(&link.keys.source)), names.json(Side::Target, Some(&link.keys.target)))),
+            (
+                Tone::Plain,
+                format!(
+                    "  {} <-> {}  ",
+                    names.json(Side::Source, Some(&link.keys.source)),
+                    names.json(Side::Target, Some(&link.keys.target))
+                ),
+            ),
             (Tone::Faint, format!("{status}, written {}", super::render::plural(link.revision, "time"))),
         ]);
+        page.line(match origin(known, link) {
+            "adopted" => "both records were there, and were found to be the same one",
+            "created" => "one was created from the other by the engine",
+            _ => "the link was imported",
+        });
         page.gap();
         if matches!(link.bases, Bases::Values(_)) {
             let mut grid = Grid::new(&["field", "source, when both agreed", "target"]);
@@ -154,7 +178,7 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
         }
     }
     if known.events.is_empty() {
-        page.line("no events are kept of it");
+        page.line("nothing has happened to it since");
     }
     page
 }
@@ -166,10 +190,14 @@ fn text(value: &Json) -> String {
 fn headline(event: &EventRecord) -> String {
     let detail = &event.detail;
     match event.kind.as_str() {
-        "created" | "updated" | "deleted" | "delete_spooled" | "recovered" => format!(" on the {}", text(&detail["side"])),
+        "created" | "updated" | "deleted" | "delete_spooled" | "recovered" => {
+            format!(" on the {}", text(&detail["side"]))
+        }
         "severed" => format!(": gone on the {}", text(&detail["gone"])),
         "parked" => format!(" as {}: {}", text(&detail["reason"]), text(&detail["message"])),
-        kind if kind.starts_with("conflict") => format!(" in {}, policy {}", text(&detail["field"]), text(&detail["policy"])),
+        kind if kind.starts_with("conflict") => {
+            format!(" in {}, policy {}", text(&detail["field"]), text(&detail["policy"]))
+        }
         _ => String::new(),
     }
 }
@@ -190,7 +218,8 @@ fn details(event: &EventRecord) -> Vec<String> {
     fields
         .iter()
         .map(|field| {
-            let policy = field["policy"].as_str().map(|policy| format!("  (in conflict: {policy})")).unwrap_or_default();
+            let policy =
+                field["policy"].as_str().map(|policy| format!("  (in conflict: {policy})")).unwrap_or_default();
             match &field["before"] {
                 Json::Null => format!("{}: {}{policy}", text(&field["field"]), field["after"]),
                 before => format!("{}: {before} -> {}{policy}", text(&field["field"]), field["after"]),

@@ -38,7 +38,9 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
         }
         for name in systems.drafted() {
             let mut page = Page::new();
-            page.line(format!("note: the database of `{name}` does not exist yet; looked at is what its `create_from` makes"));
+            page.line(format!(
+                "note: the database of `{name}` does not exist yet; looked at is what its `create_from` makes"
+            ));
             context.screen.note(&page);
         }
     }
@@ -53,12 +55,7 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
 
 /// Checks a mapping against what its systems tell; false where one of them
 /// could not be asked.
-async fn online(
-    mapping: &Mapping,
-    loaded: &Loaded,
-    systems: &mut Systems<'_>,
-    diagnostics: &mut Diagnostics,
-) -> bool {
+async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
     match systems.describe(mapping, diagnostics).await {
         Ok(described) => {
             let descriptions = described.as_ref().map(|(_, description)| Some(description));
@@ -105,7 +102,9 @@ fn one_side(
     for (needed, may, what, word) in needs {
         if needed && !may {
             let message = format!("we may not {what} `{object}`, and the mapping does");
-            let help = format!("grant the right to {word}, or take it from the mapping with `allow`, `deletes` or `direction`");
+            let help = format!(
+                "grant the right to {word}, or take it from the mapping with `allow`, `deletes` or `direction`"
+            );
             diagnostics.push(Diagnostic::error(Code::NO_RIGHT, place, message).help(help));
         }
     }
@@ -126,13 +125,7 @@ fn one_side(
 
 /// Keys have to tell records apart, and those of new records have to come from
 /// somewhere.
-fn keys(
-    mapping: &Mapping,
-    program: &Program,
-    side: Side,
-    description: &Description,
-    diagnostics: &mut Diagnostics,
-) {
+fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
     let own = &program.sides[side];
     let written = spec(mapping, side);
     let fields: Vec<_> = own.access.key.iter().map(|slot| &own.access.shape.fields[*slot]).collect();

@@ -9,16 +9,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::compile::{Compiled, compile};
-use super::{Context, Failure};
+use super::drafts::Drafts;
 use super::home::pick;
+use super::keys::fingerprint;
+use super::{Context, Failure};
+use crate::compile::{Compiled, compile};
 use crate::config::model::{Connection, Mapping, Retry, SideSpec, System};
 use crate::config::tree::At;
 use crate::config::{Environment, Project, environment, relative_to};
 use crate::connector::{Connector, Description, Fault, Object};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-use super::drafts::Drafts;
-use super::keys::fingerprint;
 use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
 use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
@@ -162,9 +162,8 @@ impl<'a> Systems<'a> {
     fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<SqlSettings> {
         let lookup = |name: &str| self.loaded.environment.get(name);
         let before = diagnostics.len();
-        let mut read = |text: Option<&At<String>>| {
-            text.and_then(|text| environment::resolve(text, &lookup, diagnostics))
-        };
+        let mut read =
+            |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, &lookup, diagnostics));
         let mut settings = SqlSettings {
             folder: relative_to(&connection.place, ""),
             timezone: connection.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.value.0),
@@ -210,8 +209,7 @@ impl<'a> Systems<'a> {
                 .connect(connection, diagnostics)
                 .map_err(|fault| Unready::Fault(side, fault))?
                 .ok_or(Unready::Wrong)?;
-            let described =
-                connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
+            let described = connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
             match described {
                 Some(description) => both.push((connector, description)),
                 None => {

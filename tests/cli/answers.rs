@@ -16,14 +16,19 @@ fn a_code_and_a_mapping_are_explained() {
     assert!(made.contains("<->") && made.matches("%Y%m%d").count() == 2, "{text}");
     assert!(text.contains("matched by sku"), "{text}");
     let json = project.engine("explain . items --format json").ends(0).json();
-    assert_eq!((&json["fields"][1]["to_target"], &json["fields"][1]["to_source"]), (&json!("trim"), &json!("as it is")));
+    assert_eq!(
+        (&json["fields"][1]["to_target"], &json["fields"][1]["to_source"]),
+        (&json!("trim"), &json!("as it is"))
+    );
     assert_eq!(json["match"], json!([["sku"]]));
 }
 
 #[test]
 fn schemas_are_the_published_ones() {
     let project = Project::items();
-    for (name, arguments) in [("mapping", "schema"), ("mapping", "schema mapping"), ("connections", "schema connections")] {
+    for (name, arguments) in
+        [("mapping", "schema"), ("mapping", "schema mapping"), ("connections", "schema connections")]
+    {
         let path = format!("{}/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
         let published = std::fs::read_to_string(path).unwrap();
         assert!(project.engine(arguments).ends(0).out == published, "{arguments}");
@@ -34,9 +39,30 @@ fn schemas_are_the_published_ones() {
 fn every_command_has_help_with_an_example() {
     let project = Project::items();
     for command in [
-        "validate", "check", "discover", "plan", "run", "status", "runs", "conflicts list", "conflicts show",
-        "conflicts resolve", "parked list", "parked retry", "parked drop", "parked export", "parked settle", "trace",
-        "links list", "links export", "links import", "reset", "state adopt", "explain", "schema", "completions",
+        "validate",
+        "check",
+        "discover",
+        "plan",
+        "run",
+        "status",
+        "runs",
+        "conflicts list",
+        "conflicts show",
+        "conflicts resolve",
+        "parked list",
+        "parked retry",
+        "parked drop",
+        "parked export",
+        "parked settle",
+        "trace",
+        "links list",
+        "links export",
+        "links import",
+        "reset",
+        "state adopt",
+        "explain",
+        "schema",
+        "completions",
     ] {
         let help = project.engine(&format!("{command} --help")).ends(0).out;
         let example = format!("  engine {}", command.split(' ').next().unwrap());

@@ -13,7 +13,18 @@ async fn a_first_run_pairs_and_creates_and_a_second_has_nothing_to_do() {
     let names: Vec<&String> = run.as_object().unwrap().keys().collect();
     assert_eq!(
         names,
-        ["mapping", "run", "status", "started_at", "duration_ms", "to_target", "to_source", "conflicts", "owed", "errors"]
+        [
+            "mapping",
+            "run",
+            "status",
+            "started_at",
+            "duration_ms",
+            "to_target",
+            "to_source",
+            "conflicts",
+            "owed",
+            "errors"
+        ]
     );
     assert_eq!(run["mapping"], "items");
     assert_eq!(run["run"].as_str().unwrap().len(), 26);
@@ -72,7 +83,10 @@ async fn a_conflict_waits_is_decided_and_applied() {
         })
     );
     let owed = project.engine("parked list . --reason conflict --format json").ends(0).json();
-    assert_eq!((&owed["parked"][0]["id"], &owed["parked"][0]["field"]), (&json!(format!("c{number}")), &json!("price")));
+    assert_eq!(
+        (&owed["parked"][0]["id"], &owed["parked"][0]["field"]),
+        (&json!(format!("c{number}")), &json!("price"))
+    );
     let shown = project.engine(&format!("conflicts show . {number}")).ends(0).out;
     assert!(shown.contains("when both agreed") && shown.contains("21.5"), "{shown}");
     // Nothing is decided: it waits, and does not keep later runs red.
@@ -81,7 +95,10 @@ async fn a_conflict_waits_is_decided_and_applied() {
     let said = project.engine(&format!("conflicts resolve . {number} --value 19.00")).ends(0).out;
     assert_eq!(said, "1 conflict decided; the next run applies it\n");
     project.run(0);
-    for (database, sql) in [("office", "SELECT CAST(price AS TEXT) FROM items WHERE code = 'A'"), ("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'")] {
+    for (database, sql) in [
+        ("office", "SELECT CAST(price AS TEXT) FROM items WHERE code = 'A'"),
+        ("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'"),
+    ] {
         let price = project.column(database, sql).await;
         assert_eq!(price[0].parse::<f64>().unwrap().to_bits(), 19.0_f64.to_bits(), "{database}");
     }
@@ -90,8 +107,10 @@ async fn a_conflict_waits_is_decided_and_applied() {
     assert_eq!(all["conflicts"][0]["status"], "resolved");
 
     let story = project.engine("trace . items A --format json").ends(0).json();
-    let kinds: Vec<&str> = story["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["created", "conflict_opened", "updated", "conflict_resolved", "updated", "updated"]);
+    let kinds: Vec<&str> =
+        story["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["conflict_opened", "updated", "conflict_resolved", "updated", "updated"]);
+    assert_eq!(story["link"]["origin"], "created");
     assert_eq!(story["link"]["bases"][2], json!({ "field": "price <-> price", "source": "19.00", "target": "19.00" }));
     let same = project.engine(&format!("trace . items id={id} --side target --format json")).ends(0).json();
     assert_eq!(same["link"], story["link"]);

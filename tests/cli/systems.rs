@@ -28,7 +28,10 @@ async fn one_system_that_is_away_does_not_hold_the_others() {
         let run = |name: &str| report["runs"].as_array().unwrap().iter().find(|run| run["mapping"] == name).unwrap();
         assert_eq!(run("items")["to_target"]["created"], 2, "{connection}");
         let error = &run("other")["errors"][0];
-        assert_eq!((&error["code"], &error["side"], &error["reason"]), (&json!("E0802"), &json!("source"), &json!("fault")));
+        assert_eq!(
+            (&error["code"], &error["side"], &error["reason"]),
+            (&json!("E0802"), &json!("source"), &json!("fault"))
+        );
         assert!(error["message"].as_str().unwrap().contains(says), "{error}");
         assert!(!error.to_string().contains("u:p@"), "{error}");
         // It is remembered: a mapping whose system is away does not look well.
@@ -50,7 +53,8 @@ async fn an_unset_variable_concerns_those_who_need_it() {
     project.engine("validate .").ends(0);
     let report = project.run(2);
     assert_eq!(report["status"], "partial");
-    let errors: Vec<_> = report["runs"].as_array().unwrap().iter().flat_map(|run| run["errors"].as_array().unwrap()).collect();
+    let errors: Vec<_> =
+        report["runs"].as_array().unwrap().iter().flat_map(|run| run["errors"].as_array().unwrap()).collect();
     assert_eq!(errors.len(), 1);
     assert_eq!(
         (&errors[0]["code"], &errors[0]["file"], &errors[0]["line"]),
@@ -78,7 +82,10 @@ async fn another_system_is_adopted_only_when_told() {
     let report = project.run(1);
     assert_eq!(report["runs"][0]["errors"][0]["code"], "E0901");
     let adopted = project.engine("state adopt . --format json").ends(0).json();
-    assert_eq!((&adopted["adopted"][0]["mapping"], &adopted["adopted"][0]["side"]), (&json!("items"), &json!("target")));
+    assert_eq!(
+        (&adopted["adopted"][0]["mapping"], &adopted["adopted"][0]["side"]),
+        (&json!("items"), &json!("target"))
+    );
     assert_eq!(project.run(0)["runs"][0]["to_target"]["created"], 0);
     assert!(project.engine("state adopt . items").ends(0).out.starts_with("nothing to adopt"));
 }
@@ -87,7 +94,9 @@ async fn another_system_is_adopted_only_when_told() {
 async fn what_a_system_tells_is_checked_online() {
     let project = Project::items();
     project.run(0);
-    project.edit("office", "DROP TABLE items; CREATE TABLE items (code TEXT, name TEXT, price DECIMAL(10,2), made TEXT)").await;
+    project
+        .edit("office", "DROP TABLE items; CREATE TABLE items (code TEXT, name TEXT, price DECIMAL(10,2), made TEXT)")
+        .await;
     let text = project.engine("validate . --online").ends(0).out;
     assert!(text.contains("warning[E0606]: nothing in `items` keeps `code` unique"), "{text}");
     project.write("items.yaml", &ITEMS.replace("target: title", "target: titel"));

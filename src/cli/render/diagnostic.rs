@@ -46,10 +46,7 @@ fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
         Severity::Warning => ("warning", Tone::Warn),
         Severity::Note => ("note", Tone::Good),
     };
-    page.spans([
-        (tone, format!("{word}[{}]", diagnostic.code)),
-        (Tone::Strong, format!(": {}", diagnostic.message)),
-    ]);
+    page.spans([(tone, format!("{word}[{}]", diagnostic.code)), (Tone::Strong, format!(": {}", diagnostic.message))]);
     let places = diagnostic.place.iter().chain(diagnostic.related.iter().map(|(place, _)| place));
     // One margin for all its places, wide enough for the largest line number.
     let margin = places.map(|place| place.line().to_string().len()).max().unwrap_or(1);

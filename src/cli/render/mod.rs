@@ -16,8 +16,8 @@ use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 
-use crate::config::environment::process_variable;
 use crate::config::Project;
+use crate::config::environment::process_variable;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 
 pub(super) use page::{Cell, Grid, Page, Tone, plural};
