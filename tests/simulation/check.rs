@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use engine::compile::Policy;
 use engine::plan::{Link, LinkStatus};
 use engine::record::{Both, Key, Side, Value, same};
-use engine::state::{Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store};
+use engine::state::{
+    Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store,
+};
 
 use super::play::Told;
 use super::scenario::{DELETED, EDITED, Scenario};
@@ -54,8 +56,7 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
         parked.iter().flat_map(|parked| [&parked.keys.source, &parked.keys.target]).flatten().cloned().collect();
     // Of a code that was deleted and entered anew there may be two at once: a person has to look.
     let excused = |one: &Parked| {
-        one.reason == Reason::Loop
-            || scenario.deletes && matches!(one.reason, Reason::Ambiguous | Reason::Rejected)
+        one.reason == Reason::Loop || scenario.deletes && matches!(one.reason, Reason::Ambiguous | Reason::Rejected)
     };
     for one in parked.iter().filter(|one| !excused(one)) {
         end.broken.push(format!("still owed: {:?} {:?}: {}", one.keys, one.reason, one.message));
