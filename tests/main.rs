@@ -6,6 +6,7 @@
 mod architecture;
 mod connector;
 mod demo;
+mod examples;
 mod programs;
 mod properties;
 mod seed;
