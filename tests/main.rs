@@ -9,6 +9,7 @@ mod demo;
 mod examples;
 mod programs;
 mod properties;
+mod readme;
 mod seed;
 mod simulation;
 mod state;
