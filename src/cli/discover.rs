@@ -5,6 +5,7 @@ use serde_json::json;
 use super::render::{Cell, Grid, Page, Tone};
 use super::wire::{Systems, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::config::model::Connection;
 use crate::connector::{Description, ObjectSummary};
 use crate::diagnostic::{Diagnostics, nearest};
 use crate::record::Field;
@@ -32,7 +33,7 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
         return Err(Failure::not_yet("`--scaffold`", "`engine discover PATH CONNECTION OBJECT` lists the fields"));
     }
     let loaded = load(&arguments.path);
-    let names: Vec<String> = loaded.project.connections.iter().map(|connection| connection.full_name()).collect();
+    let names: Vec<String> = loaded.project.connections.iter().map(Connection::full_name).collect();
     let name = super::home::pick(&arguments.connection, names.iter().map(String::as_str))
         .map_err(|_| Failure::unknown("connection", &arguments.connection, names.iter().map(String::as_str)))?;
     let Some(connection) = loaded.project.connections.iter().find(|connection| connection.full_name() == name) else {

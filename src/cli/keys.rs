@@ -115,7 +115,7 @@ pub(super) fn candidates(entries: &[String]) -> Vec<Key> {
         };
         all = all.iter().flat_map(longer).collect();
     }
-    all.iter().filter_map(|values| Key::new(values)).collect()
+    all.iter().filter_map(Key::new).collect()
 }
 
 /// What both sides of a mapping are, as the state keeps it: the links belong

@@ -33,6 +33,7 @@ mod wire;
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
@@ -120,6 +121,11 @@ pub async fn main() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            if let Some(name) = later(&error) {
+                let failure =
+                    Failure::not_yet(&format!("`engine {name}`"), "`engine help` lists the commands there are");
+                return failure.show(&Screen::standard(Format::Text));
+            }
             // Help and version are no mistakes, and go to standard output. Who reads them may be gone.
             let _gone = error.print();
             return if error.use_stderr() { Exit::Wrong } else { Exit::Well };
@@ -150,6 +156,15 @@ pub async fn main() -> Exit {
         Command::Completions(arguments) => Ok(completions::completions(&arguments, context)),
     };
     done.unwrap_or_else(|failure| failure.show(&screen))
+}
+
+/// Commands of the language that this version does not build yet.
+const LATER: &[&str] = &["init", "test", "apply", "approve", "lookups", "secrets"];
+
+/// The command that is asked for, where it is one of those.
+fn later(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    LATER.iter().copied().find(|later| later == name)
 }
 
 /// What every command is given beside its own arguments.

@@ -145,19 +145,19 @@ pub(super) async fn parked(command: &ParkedCommand, context: Context<'_>) -> Don
             let store = open(context.common, &arguments.path).await?;
             let ids = ids(&*store, arguments).await?;
             let count = store.retry(&ids).await?;
-            told(context, "retried", count, "is tried with the next run", "are tried with the next run")
+            Ok(told(context, "retried", count, "is tried with the next run", "are tried with the next run"))
         }
         ParkedCommand::Drop(arguments) => {
             let store = open(context.common, &arguments.path).await?;
             let ids = ids(&*store, arguments).await?;
             let count = store.drop_parked(&ids).await?;
-            let rest = "not owed any more until it changes again";
-            told(context, "dropped", count, &format!("is {rest}"), "are not owed any more until they change again")
+            let one = "is not owed any more until it changes again";
+            Ok(told(context, "dropped", count, one, "are not owed any more until they change again"))
         }
     }
 }
 
-fn told(context: Context<'_>, what: &str, count: u64, one: &str, many: &str) -> Done {
+fn told(context: Context<'_>, what: &str, count: u64, one: &str, many: &str) -> Exit {
     context.screen.answer(
         || json!({ what: count }),
         || {
@@ -167,7 +167,7 @@ fn told(context: Context<'_>, what: &str, count: u64, one: &str, many: &str) -> 
             page
         },
     );
-    Ok(Exit::Well)
+    Exit::Well
 }
 
 /// What is owed: parked records, and conflicts that wait.

@@ -218,7 +218,9 @@ pub(super) fn show(value: &Value) -> String {
         text
     };
     if blanks > 0 {
-        text.push_str(&format!(" and {blanks} blanks"));
+        text += " and ";
+        text += &blanks.to_string();
+        text += " blanks";
     }
     text
 }

@@ -239,10 +239,10 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
     };
     let mut rest = String::new();
     if report.counts.conflicts > 0 {
-        rest += &format!(", {}", plural(report.counts.conflicts, "new conflict"));
+        rest = format!(", {}", plural(report.counts.conflicts, "new conflict"));
     }
     if report.counts.owed > 0 {
-        rest += &format!(", {} owed", report.counts.owed);
+        rest = format!("{rest}, {} owed", report.counts.owed);
     }
     page.spans([
         (Tone::Strong, report.mapping.clone()),

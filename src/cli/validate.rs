@@ -132,7 +132,7 @@ fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Descript
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let place = written.key.first().map_or(&written.object.place, |name| &name.place);
     let unique = description.unique.iter().any(|set| set.iter().all(|name| names.contains(&name.as_str())));
-    if !unique && !description.unique.is_empty() || !unique && description.can_create {
+    if !unique && (description.can_create || !description.unique.is_empty()) {
         let message = format!("nothing in `{}` keeps {} unique", description.name, quoted(&names));
         let help = "two records of one key cannot be told apart; choose another `key`, or give it a unique index";
         diagnostics.push(Diagnostic::warning(Code::KEY_NOT_UNIQUE, place, message).help(help));

@@ -210,21 +210,20 @@ impl<'a> Systems<'a> {
                 .map_err(|fault| Unready::Fault(side, fault))?
                 .ok_or(Unready::Wrong)?;
             let described = connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
-            match described {
-                Some(description) => both.push((connector, description)),
-                None => {
-                    let message = format!("`{}` has no object `{}`", spec.connection.value, spec.object.value);
-                    let error = Diagnostic::error(Code::NO_SUCH_OBJECT, &spec.object.place, message);
-                    let near = connector.objects().await.ok().and_then(|objects| {
-                        let names = objects.iter().map(|object| object.name.as_str());
-                        crate::diagnostic::nearest(&spec.object, names).map(str::to_owned)
-                    });
-                    diagnostics.push(match near {
-                        Some(near) => error.help(format!("did you mean `{near}`?")),
-                        None => error.help("`engine discover` lists its objects"),
-                    });
-                }
-            }
+            let Some(description) = described else {
+                let message = format!("`{}` has no object `{}`", spec.connection.value, spec.object.value);
+                let error = Diagnostic::error(Code::NO_SUCH_OBJECT, &spec.object.place, message);
+                let near = connector.objects().await.ok().and_then(|objects| {
+                    let names = objects.iter().map(|object| object.name.as_str());
+                    crate::diagnostic::nearest(&spec.object, names).map(str::to_owned)
+                });
+                diagnostics.push(match near {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error.help("`engine discover` lists its objects"),
+                });
+                continue;
+            };
+            both.push((connector, description));
         }
         match (both.pop(), both.pop()) {
             (Some(target), Some(source)) => Ok(Both::new(source, target)),

@@ -16,7 +16,7 @@ fn wrong() -> Project {
     Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &items)])
 }
 
-const TOLD: &str = r#"error[E0103]: a mapping has no setting `confilcts`
+const TOLD: &str = "error[E0103]: a mapping has no setting `confilcts`
  --> items.yaml:3:1
   |
 3 | confilcts: { default: source }
@@ -38,7 +38,7 @@ error[E0103]: a field entry has no setting `targt`
    = help: did you mean `target`?
 
 3 errors
-"#;
+";
 
 #[test]
 fn mistakes_are_shown_where_they_stand_all_at_once() {
@@ -111,6 +111,8 @@ async fn what_is_typed_wrongly_ends_with_2_and_says_what_to_do() {
         ("links import . items nowhere.csv", "cannot be read"),
         ("reset . itmes", "did you mean `items`?"),
         ("vaildate .", "validate"),
+        ("apply plan.json", "`engine apply` is not built yet"),
+        ("init", "`engine init` is not built yet"),
         ("runs nowhere", "there is no folder or file `nowhere`"),
     ] {
         let ended = project.engine(arguments);
