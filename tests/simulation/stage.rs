@@ -338,7 +338,15 @@ impl Stage {
 
     /// Carries out a batch of the engine's.
     pub(super) fn apply(&mut self, side: Side, changes: &[Change], stamp: DateTime<Utc>) -> Vec<Outcome> {
-        changes.iter().map(|change| self.apply_one(side, change, stamp)).collect()
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let outcome = self.apply_one(side, change, stamp);
+            if !matches!(outcome, Outcome::Done { .. }) {
+                self.tell(&format!("{side}: {:?} of {:?} is {outcome:?}", change.action, change.key));
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
     }
 
     fn apply_one(&mut self, side: Side, change: &Change, stamp: DateTime<Utc>) -> Outcome {

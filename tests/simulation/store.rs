@@ -62,6 +62,10 @@ impl Store for SimStore {
             self.inner.commit(fence, tampered.as_ref().unwrap_or(commit)).await?;
             {
                 let mut stage = self.stage.lock();
+                let spooled: Vec<_> = commit.spool.iter().map(|spooled| spooled.link).collect();
+                if !(spooled.is_empty() && commit.unspool.is_empty()) {
+                    stage.tell(&format!("deletes spooled {spooled:?}, taken off {:?}", commit.unspool));
+                }
                 stage.logged.extend(commit.conflicts.iter().cloned());
                 if !commit.answered.is_empty() {
                     stage.unacknowledged.clear();
