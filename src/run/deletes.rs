@@ -132,12 +132,8 @@ impl Session<'_> {
             self.flush().await?;
         }
         self.deleting = false;
-<<<<<<< HEAD
-        self.look_again().await
-=======
         // Records that changed just before they were deleted.
         self.look_again().await?;
         self.flush().await
->>>>>>> simulation
     }
 }

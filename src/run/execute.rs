@@ -64,11 +64,12 @@ impl Session<'_> {
             let stale = item.link.as_ref().map_or(&[][..], |link| self.layouts.stale(link));
             let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
             let decision = decide(self.program, &pair);
-            self.take_up(index, item, decision, &open, &mut sends, &mut moved)?;
+            self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
         self.limit_writes(&sends)?;
         if self.options.dry {
-            return self.only_plan(&work, sends);
+            self.only_plan(&work, &sends);
+            return Ok(());
         }
         // What needs no write is made to last first; then the target is written, then the source.
         let adopted: Vec<usize> = moved.iter().filter(|(_, link)| link.id == 0).map(|(index, _)| *index).collect();
@@ -120,7 +121,7 @@ impl Session<'_> {
         open: &[Conflict],
         sends: &mut Both<Vec<Send>>,
         moved: &mut Vec<(usize, Link)>,
-    ) -> Result<(), Trouble> {
+    ) {
         let toward = item.from.other();
         let keys = item.all_keys();
         let mut unchanged = true;
@@ -128,14 +129,14 @@ impl Session<'_> {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
                 self.park_rejection(*toward, keys, &rejection);
-                return Ok(());
+                return;
             }
             Verdict::NotAllowed => {
                 if item.read.is_some() {
                     self.counts.toward(toward).skipped += 1;
                 }
                 self.clear_both(&keys);
-                return Ok(());
+                return;
             }
             Verdict::Forget => {
                 let link = item.link.as_ref().expect("only a link is forgotten");
@@ -193,7 +194,7 @@ impl Session<'_> {
                         let message =
                             format!("`{field}` was written four times in ten runs, each time against a change");
                         self.park(side, keys.clone(), Reason::Loop, Some(looping), Some("E0706"), &message);
-                        return Ok(());
+                        return;
                     }
                     if side == toward {
                         unchanged = false;
@@ -221,7 +222,6 @@ impl Session<'_> {
         if unchanged && item.read.is_some() {
             self.counts.toward(toward).unchanged += 1;
         }
-        Ok(())
     }
 
     /// The delete of a record, or what `deletes: { set: … }` makes of it, as
@@ -405,7 +405,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn only_plan(&mut self, work: &[Work], sends: Both<Vec<Send>>) -> Result<(), Trouble> {
+    fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
         for side in Side::BOTH {
             for send in &sends[side] {
                 let counts = self.counts.toward(side);
@@ -423,7 +423,6 @@ impl Session<'_> {
             }
         }
         self.pending = crate::state::Commit::default();
-        Ok(())
     }
 
     fn changes(&self, write: &RecordWrite) -> Vec<FieldChange> {
@@ -490,7 +489,7 @@ impl Session<'_> {
             let (changes, intents) = self.intents(side, &sends, writing.keys(), writing.token());
             let id = setup.store.intend(&fence, &intents).await?;
             match writing.write(&changes).await {
-                Ok(outcomes) => return self.answered(side, sends, work, id, intents, outcomes, acknowledged).await,
+                Ok(outcomes) => return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await,
                 Err(fault) => {
                     let applied = !is_harmless(&fault) && self.settle(side, intents.token.as_deref(), &fault).await?;
                     if applied {
@@ -498,7 +497,7 @@ impl Session<'_> {
                             .iter()
                             .map(|change| Outcome::Done { key: change.key.clone(), stored: None })
                             .collect();
-                        return self.answered(side, sends, work, id, intents, outcomes, acknowledged).await;
+                        return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await;
                     }
                     // Nothing of it is in effect: the intents are void.
                     self.pending
@@ -627,8 +626,7 @@ impl Session<'_> {
         side: Side,
         sends: Vec<Send>,
         work: &[Work],
-        id: crate::state::IntentsId,
-        intents: Intents,
+        (id, intents): (crate::state::IntentsId, Intents),
         outcomes: Vec<Outcome>,
         acknowledged: &mut Vec<(usize, Link)>,
     ) -> Result<(), Trouble> {
