@@ -9,6 +9,6 @@ pub mod compile;
 pub mod plan;
 pub mod state;
 pub mod run;
-pub mod protocol;
 pub mod work;
+pub mod protocol;
 pub mod cli;

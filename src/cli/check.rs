@@ -29,7 +29,7 @@ struct Checked {
 pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> Done {
     let loaded = load(&arguments.path);
     if loaded.diagnostics.has_errors() {
-        context.screen.verdict(&loaded.sorted(), &loaded.project);
+        context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     }
     let mut systems = Systems::for_looking(&loaded);

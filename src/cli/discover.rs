@@ -41,7 +41,7 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
     let mut diagnostics = Diagnostics::new();
     let mut systems = Systems::for_looking(&loaded);
     let Some(connector) = systems.connect(connection, &mut diagnostics)? else {
-        context.screen.verdict(&diagnostics.into_sorted(), &loaded.project);
+        context.screen.wrong(&diagnostics.into_sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     };
     let Some(object) = &arguments.object else {

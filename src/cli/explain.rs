@@ -57,13 +57,13 @@ pub(super) fn explain(arguments: &ExplainArguments, context: Context<'_>) -> Don
 fn program(path: &std::path::Path, name: &str, context: Context<'_>) -> Done {
     let loaded = load(path);
     if loaded.diagnostics.has_errors() {
-        context.screen.verdict(&loaded.sorted(), &loaded.project);
+        context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     }
     let mapping = loaded.one(name)?;
     let mut diagnostics = Diagnostics::new();
     let Some(compiled) = compile(mapping, Both::new(None, None), &mut diagnostics) else {
-        context.screen.verdict(&diagnostics.into_sorted(), &loaded.project);
+        context.screen.wrong(&diagnostics.into_sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     };
     let program = &compiled.program;

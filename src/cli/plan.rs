@@ -58,7 +58,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
     let loaded = load(&arguments.path);
     let diagnostics = loaded.sorted();
     if loaded.diagnostics.has_errors() {
-        context.screen.verdict(&diagnostics, &loaded.project);
+        context.screen.wrong(&diagnostics, &loaded.project);
         return Ok(Exit::Wrong);
     }
     let mappings = chosen(&loaded, &arguments.mappings)?;
@@ -200,8 +200,25 @@ fn change(planned: &Planned, page: &mut Page) {
     }
 }
 
-/// A value for people: as JSON, cut where it is long.
+/// A value for people: as JSON, cut where it is long. The blanks that a field
+/// is padded with are counted, not printed.
 pub(super) fn show(value: &Value) -> String {
-    let text = value.to_json().to_string();
-    if text.chars().count() > 60 { format!("{}…", text.chars().take(59).collect::<String>()) } else { text }
+    const LONGEST: usize = 60;
+    let (text, blanks) = match value {
+        Value::Text(text) => {
+            let cut = text.trim_end_matches(' ');
+            let blanks = text.len() - cut.len();
+            if blanks > 2 { (Value::text(cut).to_json().to_string(), blanks) } else { (value.to_json().to_string(), 0) }
+        }
+        other => (other.to_json().to_string(), 0),
+    };
+    let mut text = if text.chars().count() > LONGEST {
+        format!("{}…", text.chars().take(LONGEST - 1).collect::<String>())
+    } else {
+        text
+    };
+    if blanks > 0 {
+        text.push_str(&format!(" and {blanks} blanks"));
+    }
+    text
 }

@@ -77,7 +77,7 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
     let loaded = load(&arguments.path);
     let diagnostics = loaded.sorted();
     if loaded.diagnostics.has_errors() {
-        context.screen.verdict(&diagnostics, &loaded.project);
+        context.screen.wrong(&diagnostics, &loaded.project);
         return Ok(Exit::Wrong);
     }
     let mappings = chosen(&loaded, &arguments.mappings)?;

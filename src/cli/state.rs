@@ -48,7 +48,7 @@ pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done 
     let StateCommand::Adopt(arguments) = command;
     let loaded = load(&arguments.path);
     if loaded.diagnostics.has_errors() {
-        context.screen.verdict(&loaded.sorted(), &loaded.project);
+        context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     }
     let mappings = chosen(&loaded, arguments.mapping.as_slice())?;

@@ -79,6 +79,7 @@ fn json(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
             "target_key": keyed(Side::Target, Some(&link.keys.target)),
             "status": if link.status == LinkStatus::Linked { "linked" } else { "severed" },
             "revision": link.revision,
+            "origin": origin(known, link),
             "bases": bases(link, state).into_iter().map(|(field, source, target)| json!({
                 "field": field, "source": source, "target": target,
             })).collect::<Vec<_>>(),
@@ -97,6 +98,17 @@ fn json(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
     json!({ "mapping": mapping, "link": link, "events": known.events.iter().map(event).collect::<Vec<_>>() })
 }
 
+/// How the pair came to be. Creations are not told one by one, since a first
+/// sync has a million of them: a link that was written and never adopted was
+/// made by one.
+fn origin(known: &Known, link: &Link) -> &'static str {
+    match known.events.iter().any(|event| event.kind == "adopted") {
+        true => "adopted",
+        false if link.revision > 0 => "created",
+        false => "imported",
+    }
+}
+
 /// Each field of a link with the values that both sides last agreed on; nulls
 /// where only a digest is kept, or nothing was agreed.
 fn bases(link: &Link, state: &MappingState) -> Vec<(String, Json, Json)> {
@@ -104,7 +116,7 @@ fn bases(link: &Link, state: &MappingState) -> Vec<(String, Json, Json)> {
     let of = |(index, field): (usize, &crate::state::LayoutField)| {
         let values = if index < link.bases.len() { link.bases.values(index) } else { None };
         let json = |side: Side| values.map_or(Json::Null, |values| values[side].to_json());
-        (field.id.clone(), json(Side::Source), json(Side::Target))
+        (field.id.trim().to_owned(), json(Side::Source), json(Side::Target))
     };
     layout.fields.iter().enumerate().map(of).collect()
 }
@@ -128,6 +140,11 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
             ),
             (Tone::Faint, format!("{status}, written {}", super::render::plural(link.revision, "time"))),
         ]);
+        page.line(match origin(known, link) {
+            "adopted" => "both records were there, and were found to be the same one",
+            "created" => "one was created from the other by the engine",
+            _ => "the link was imported",
+        });
         page.gap();
         if matches!(link.bases, Bases::Values(_)) {
             let mut grid = Grid::new(&["field", "source, when both agreed", "target"]);
@@ -161,7 +178,7 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
         }
     }
     if known.events.is_empty() {
-        page.line("no events are kept of it");
+        page.line("nothing has happened to it since");
     }
     page
 }

@@ -207,8 +207,8 @@ fn bring_back(program: &Program, gone: Side, left: &Record) -> Decision {
 }
 
 /// The record that is left holds something that the deleted one did not have:
-/// a mapped field differs from its base, or is in conflict without ever having
-/// had one.
+/// a mapped field differs from its base, or holds a value and never agreed with
+/// the other side, where it would have gone.
 fn was_edited(program: &Program, pair: &Pair, link: &Link, side: Side, record: &Record) -> bool {
     program.fields.iter().enumerate().any(|(index, field)| {
         let now = &record.fields[index];
@@ -216,7 +216,9 @@ fn was_edited(program: &Program, pair: &Pair, link: &Link, side: Side, record: &
             Bases::Values(values) => values[index].as_ref().map(|base| field.same(side, &base[side], now)),
             Bases::Digests(digests) => digests[index].map(|base| stands_as(field, side, now, base)),
         };
-        stands.map_or_else(|| pair.open.iter().any(|open| open.field == Some(index)), |stands| !stands)
+        let disputed = || pair.open.iter().any(|open| open.field == Some(index));
+        let unseen = || field.writes(side.other()) && !now.is_blank();
+        stands.map_or_else(|| disputed() || unseen(), |stands| !stands)
     })
 }
 

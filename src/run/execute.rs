@@ -83,8 +83,17 @@ impl Session<'_> {
                 self.flush().await?;
             }
         } else {
+            let disputed: Vec<Key> = self
+                .pending
+                .conflicts
+                .iter()
+                .filter(|conflict| conflict.link == 0 && conflict.status == ConflictStatus::Open)
+                .map(|conflict| conflict.keys.source.clone())
+                .collect();
             self.flush().await?;
             self.number_links(&mut sends).await?;
+            let links = self.setup.store.links(&self.program.name, Side::Source, &disputed).await?;
+            self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
         }
         self.pending.conflicts.extend(resolved);
         let Both { source, target } = sends;

@@ -220,10 +220,11 @@ fn one_side(program: &Program, model: &Model, decision: &Decision) {
         return;
     }
     let edited = (0..program.fields.len()).any(|index| {
-        let differs = model
-            .base(index)
-            .is_some_and(|base| !program.fields[index].same(on, &base[on], model.value(on, index).unwrap()));
-        differs || model.base(index).is_none() && model.open_of(index).is_some()
+        let (field, now) = (&program.fields[index], model.value(on, index).unwrap());
+        match model.base(index) {
+            Some(base) => !field.same(on, &base[on], now),
+            None => model.open_of(index).is_some() || field.writes(gone) && !now.is_blank(),
+        }
     });
     let steps = steps_of(decision, None);
     let open = model.open.iter().find(|open| open.field.is_none());

@@ -286,7 +286,7 @@ impl End<'_> {
                     broken.push(format!("{code} was deleted in the {side}, and nobody had asked for it"));
                     continue;
                 };
-                let decided = self.conflicts.iter().any(|conflict| {
+                let decided = self.stage.logged.iter().any(|conflict| {
                     conflict.field == "*"
                         && matches!(conflict.status, ConflictStatus::Decided | ConflictStatus::Resolved)
                 });
@@ -307,7 +307,9 @@ impl End<'_> {
             }
         }
         let removed = self.stage.systems.source.removed + self.stage.systems.target.removed;
+        // What a run deleted that died before its end is not counted against the day's limit.
         if let Some(limit) = self.scenario.delete_limit
+            && !self.stage.uncounted
             && removed > limit
         {
             broken.push(format!("{removed} records were deleted under a limit of {limit}"));
@@ -332,7 +334,9 @@ impl End<'_> {
             (true, false) => (Side::Target, self.scenario.two_way),
             _ => return,
         };
-        let noticed = self.scenario.marks[gone] || self.scenario.sweep;
+        // An empty listing never counts.
+        let listed = self.scenario.sweep && !self.stage.systems[gone].rows.is_empty();
+        let noticed = self.scenario.marks[gone] || listed;
         if noticed && carried && !held && !open {
             self.broken.push(format!("the {gone} of {:?} is gone, and nothing came of it", link.keys));
         }

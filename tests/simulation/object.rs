@@ -256,6 +256,7 @@ impl Writing for SimWriting<'_> {
                 let stamp = stage.stamp(*side);
                 let outcomes = stage.apply(*side, &changes, stamp);
                 stage.settle_fate(*side, &self.token, &outcomes);
+                stage.unacknowledged.push((*side, changes.clone()));
                 for outcome in &outcomes {
                     if let Outcome::Done { key, stored: Some(row) } = outcome {
                         stage.answers[*side].insert(number(&key[ID]), row.clone());

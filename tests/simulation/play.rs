@@ -154,6 +154,10 @@ async fn run_once(setup: &Setup, options: &Options, shared: &Shared, told: &mut 
     match report {
         None => stage.tell("the run is gone"),
         Some(report) => {
+            // What a run that ended has not heard of, the next one asks for.
+            for (side, changes) in std::mem::take(&mut stage.unacknowledged) {
+                stage.doubt(side, &changes);
+            }
             stage.tell(&format!("the run ends: {:?} {:?} {:?}", report.status, report.counts, report.troubles));
             for parked in &report.parked {
                 stage.tell(&format!("parked: {:?} {:?}: {}", parked.keys, parked.reason, parked.message));

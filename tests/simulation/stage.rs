@@ -49,6 +49,8 @@ pub(super) struct Stage {
     pub(super) doubted: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
+    /// Batches whose answer the engine has not committed yet.
+    pub(super) unacknowledged: Vec<(Side, Vec<Change>)>,
     /// Every conflict as it was committed, whatever became of it.
     pub(super) logged: Vec<Conflict>,
     /// Whole rows as the last writes were answered; for a mutant.
@@ -139,6 +141,7 @@ impl Shared {
             started,
             doubted: BTreeSet::new(),
             uncounted: false,
+            unacknowledged: Vec::new(),
             logged: Vec::new(),
             answers: Both::default(),
             absent: Both::default(),
@@ -171,6 +174,9 @@ impl Shared {
             let mut stage = self.lock();
             stage.tell(&format!("the engine dies at {at}"));
             stage.uncounted = true;
+            for (side, changes) in std::mem::take(&mut stage.unacknowledged) {
+                stage.doubt(side, &changes);
+            }
         }
         self.crash.notify_one();
         std::future::pending::<()>().await;

@@ -60,7 +60,13 @@ impl Store for SimStore {
                 None => None,
             };
             self.inner.commit(fence, tampered.as_ref().unwrap_or(commit)).await?;
-            self.stage.lock().logged.extend(commit.conflicts.iter().cloned());
+            {
+                let mut stage = self.stage.lock();
+                stage.logged.extend(commit.conflicts.iter().cloned());
+                if !commit.answered.is_empty() {
+                    stage.unacknowledged.clear();
+                }
+            }
             self.stage.pause("committed").await;
             Ok(())
         })

@@ -22,7 +22,7 @@ fn drift(name: &str, now: &Value) {
 
 /// The schema of mappings as it is published.
 fn mapping_schema() -> Value {
-    schema::mapping(schema::any_rule())
+    schema::mapping(engine::compile::rule::schema())
 }
 
 #[test]

@@ -78,6 +78,14 @@ impl Screen {
         );
     }
 
+    /// Diagnostics in place of the answer that a command cannot give.
+    pub(super) fn wrong(&self, diagnostics: &[Diagnostic], project: &Project) {
+        match self.format {
+            Format::Json => self.verdict(diagnostics, project),
+            Format::Text => self.aside(diagnostics, project),
+        }
+    }
+
     /// Diagnostics beside the answer of a command, for people.
     pub(super) fn aside(&self, diagnostics: &[Diagnostic], project: &Project) {
         if !diagnostics.is_empty() {

@@ -100,6 +100,9 @@ impl Grid {
                 if color { styled(shown, cell.tone) } else { shown }
             }));
         }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         let mut out = String::new();
         for line in table.lines() {
             out.push_str(line.trim_end());
