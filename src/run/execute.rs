@@ -215,12 +215,22 @@ impl Session<'_> {
                 item.link = item.link.take().or_else(|| adopts.then_some(link));
             }
         }
+        let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
+        if self.options.dry && (writes || !decision.conflicts.is_empty()) {
+            // The other side's page will show this pair as well.
+            for side in Side::BOTH {
+                self.claimed[side].extend(keys[side].clone());
+            }
+        }
         for step in decision.conflicts {
             self.record_conflict(item, &keys, step, open);
         }
-        self.clear_both(&keys);
+        // What is to be written is owed until that went through.
+        if !writes {
+            self.clear_both(&keys);
+        }
         if unchanged && item.read.is_some() {
-            self.counts.toward(toward).unchanged += 1;
+            self.count_unchanged(toward, &keys);
         }
     }
 
@@ -267,6 +277,15 @@ impl Session<'_> {
             own_stamps: Both::default(),
             contests: Vec::new(),
             layout: self.layouts.current,
+        }
+    }
+
+    /// A record that causes no write to `toward`, unless it did so before its
+    /// own page was read.
+    pub(super) fn count_unchanged(&mut self, toward: Side, keys: &Both<Option<Key>>) {
+        let counted = keys[toward.other()].as_ref().is_some_and(|key| self.early[toward].remove(key));
+        if !counted {
+            self.counts.toward(toward).unchanged += 1;
         }
     }
 
@@ -418,24 +437,28 @@ impl Session<'_> {
                     side,
                     action: send.write.action,
                     keys: work[send.work].all_keys(),
-                    fields: self.changes(&send.write),
+                    fields: self.changes(side, send),
                 });
             }
         }
         self.pending = crate::state::Commit::default();
     }
 
-    fn changes(&self, write: &RecordWrite) -> Vec<FieldChange> {
-        write
-            .fields
-            .iter()
-            .map(|field| FieldChange {
-                field: self.program.fields[field.field].name.clone(),
-                before: field.expect.clone(),
-                after: field.value.clone(),
-                policy: field.policy.map(Policy::as_str),
-            })
-            .collect()
+    fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
+        let mapped = send.write.fields.iter().map(|field| FieldChange {
+            field: self.program.fields[field.field].name.clone(),
+            before: field.expect.clone(),
+            after: field.value.clone(),
+            policy: field.policy.map(Policy::as_str),
+        });
+        let shape = &self.program.sides[side].access.shape;
+        let set = send.set.iter().map(|(slot, value)| FieldChange {
+            field: shape.fields[*slot].name.to_string(),
+            before: None,
+            after: value.clone(),
+            policy: None,
+        });
+        mapped.chain(set).collect()
     }
 
     /// Newly adopted links got their numbers in the commit.
@@ -645,6 +668,11 @@ impl Session<'_> {
                         link.keys[side] = key;
                     }
                     keys[side] = Some(link.keys[side].clone());
+                    self.clear_both(&keys);
+                    if item.from == side {
+                        // Written before the other side's page shows the record.
+                        self.early[side].extend(keys[side.other()].clone());
+                    }
                     let otherwise = self.acknowledge(side, &send, &mut link, stored.as_deref());
                     if send.write.action == Action::Delete {
                         self.pending.forget.push(link.id);
@@ -670,7 +698,7 @@ impl Session<'_> {
                         Action::Delete => counts.deleted += 1,
                     }
                     if send.write.action != Action::Create || recorded.is_none() {
-                        let fields = self.changes(&send.write);
+                        let fields = self.changes(side, &send);
                         self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
                     }
                     if let Some((field, message)) = otherwise {
