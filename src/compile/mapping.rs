@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::compile::field;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
-use crate::config::model::{FieldEntry, Mapping, Policy};
+use crate::config::model::{Drift, FieldEntry, Mapping, Policy};
 use crate::connector::Description;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::record::{Both, Side, Value, digest};
@@ -130,6 +130,10 @@ fn newest_needs_stamps(
 /// Digests are enough where everything flows to one side.
 fn bases(fields: &[FieldProgram]) -> BaseKind {
     let writes = |side: Side| fields.iter().any(|field| field.writes(side));
+    // A drift that is a conflict is decided about by its values.
+    if fields.iter().any(|field| field.drift == Drift::Conflict) {
+        return BaseKind::Values;
+    }
     match (writes(Side::Source), writes(Side::Target)) {
         (false, true) => BaseKind::Digests { written: Side::Target },
         (true, false) => BaseKind::Digests { written: Side::Source },

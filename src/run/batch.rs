@@ -117,7 +117,7 @@ impl Session<'_> {
                 Some(mut link) => {
                     let stale = self.layouts.stale(&link).iter().any(|stale| *stale);
                     self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
-                    self.restamp(side, &link, &mut candidate.seen);
+                    Self::restamp(side, &link, &mut candidate.seen);
                     if stale || self.needs_a_look(side, &candidate, &link) {
                         linked.push((candidate, link));
                     } else {
@@ -206,7 +206,7 @@ impl Session<'_> {
 
     /// Where the engine itself made a record's last change, people's stamp
     /// counts.
-    pub(super) fn restamp(&self, side: Side, link: &Link, seen: &mut Seen) {
+    pub(super) fn restamp(side: Side, link: &Link, seen: &mut Seen) {
         if let (Seen::Live(record), Some(own)) = (seen, &link.own_stamps[side])
             && record.stamp == Some(own.shown)
         {
@@ -245,7 +245,7 @@ impl Session<'_> {
                     }
                     None => candidate.seen = Seen::Gone,
                 }
-                self.restamp(side, &link, &mut candidate.seen);
+                Self::restamp(side, &link, &mut candidate.seen);
             }
             let mut seen = match others.remove(&link.keys[other]) {
                 None => Seen::Gone,
@@ -255,7 +255,7 @@ impl Session<'_> {
                     continue;
                 }
             };
-            self.restamp(other, &link, &mut seen);
+            Self::restamp(other, &link, &mut seen);
             let mut pair = Both::new(Seen::Nobody, Seen::Nobody);
             pair[side] = candidate.seen;
             pair[other] = seen;

@@ -4,8 +4,9 @@ use super::event::Fact;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
+use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Link, Seen};
+use crate::plan::{Bases, Link, Seen};
 use crate::record::{Both, Key, Side};
 use crate::state::{Answered, Intent, Intents, IntentsId, Reason};
 
@@ -19,13 +20,13 @@ impl Session<'_> {
         for (id, intents) in self.setup.store.open_intents(&self.program.name).await? {
             let side = intents.side;
             match self.outcome(side, intents.token.as_deref()).await? {
-                Settled::Applied => self.as_intended(id, intents).await?,
                 Settled::NotApplied => {
                     self.tell(Both::default(), Fact::Recovered { side, applied: false });
                     let not_made = (0..intents.creates.len()).collect();
                     self.pending.answered.push(Answered { intents: id, not_made });
                 }
-                Settled::Look | Settled::Running => self.look_at(id, intents).await?,
+                // Also of a batch that is in effect some changes may not be: those whose condition did not hold.
+                Settled::Applied | Settled::Look | Settled::Running => self.look_at(id, intents).await?,
             }
             self.flush().await?;
         }
@@ -33,7 +34,7 @@ impl Session<'_> {
     }
 
     /// Asks until the writer is at its end.
-    async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
+    pub(super) async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
         let mut waited = std::time::Duration::ZERO;
         let mut pause = std::time::Duration::from_millis(50);
         loop {
@@ -50,23 +51,6 @@ impl Session<'_> {
             waited += pause;
             pause = (pause * 2).min(std::time::Duration::from_secs(5));
         }
-    }
-
-    /// All of it is in effect.
-    async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
-        let side = intents.side;
-        for link in &intents.creates {
-            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
-            self.counts.toward(side).created += 1;
-        }
-        let links = self.links_of(side, &intents.changes).await?;
-        for (intent, link) in intents.changes.iter().zip(links) {
-            if let Some(link) = link {
-                self.take_in(side, intent, link);
-            }
-        }
-        self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
-        Ok(())
     }
 
     /// A change is known to be in effect: its bases and no others move.
@@ -96,6 +80,25 @@ impl Session<'_> {
 
     /// The links that changes of `side` belong to, found by the other side's
     /// key: a record that is made anew has another one than its link knows.
+    /// A record under the key of an unanswered create is the one we made: a
+    /// key that its system gave to us is nobody else's, and under another one
+    /// it shows what was sent.
+    fn is_ours(&self, side: Side, link: &Link, seen: &Result<Seen, Rejection>) -> bool {
+        if !self.program.sides[side].key_is_mapped() {
+            return true;
+        }
+        let Ok(Seen::Live(record)) = seen else { return false };
+        self.program.fields.iter().enumerate().filter(|(_, field)| field.writes(side)).all(|(index, field)| {
+            let shown = &record.fields[index];
+            match &link.bases {
+                Bases::Values(values) => {
+                    values.get(index).and_then(Option::as_ref).is_none_or(|base| field.same(side, &base[side], shown))
+                }
+                Bases::Digests(_) => link.bases.holds(index, shown),
+            }
+        })
+    }
+
     async fn links_of(&self, side: Side, changes: &[Intent]) -> Result<Vec<Option<Link>>, Trouble> {
         let other = side.other();
         let keys: Vec<Key> = changes.iter().map(|intent| intent.keys[other].clone()).collect();
@@ -103,7 +106,7 @@ impl Session<'_> {
     }
 
     /// The writer is at its end; the records tell what it did.
-    async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
+    pub(super) async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
         let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();
@@ -117,7 +120,7 @@ impl Session<'_> {
                 pair[side] = None;
                 let message = "sent, without an answer, and there is no way to look whether it is in effect";
                 self.park(side, pair, Reason::InDoubt, None, Some("E0801"), message);
-            } else if there.contains_key(key) {
+            } else if there.get(key).is_some_and(|seen| self.is_ours(side, link, seen)) {
                 self.counts.toward(side).created += 1;
                 self.tell(pair, Fact::Recovered { side, applied: true });
             } else {
