@@ -9,4 +9,6 @@ pub mod compile;
 pub mod plan;
 pub mod state;
 pub mod run;
+pub mod work;
 pub mod protocol;
+pub mod cli;

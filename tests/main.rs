@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod architecture;
+mod cli;
 mod connector;
 mod demo;
+mod examples;
 mod programs;
 mod properties;
+mod readme;
 mod seed;
+mod simulation;
 mod state;
 mod support;
 mod validate;

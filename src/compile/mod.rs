@@ -16,5 +16,5 @@ mod trouble;
 pub use crate::config::model::{Drift, Limit, Policy};
 pub use mapping::{Compiled, compile};
 pub use program::{BaseKind, DeletePolicy, DeletedWhen, FieldProgram, Limits, Program, Reading, SideProgram, Way};
-pub use rejection::Rejection;
+pub use rejection::{Misfitting, Rejection};
 pub use trouble::Trouble;

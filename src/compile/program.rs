@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::compile::expression::{Expression, Input, Template};
 use crate::compile::rule::Chain;
-use crate::compile::{Rejection, Trouble};
+use crate::compile::{Misfitting, Rejection, Trouble};
 use crate::config::model::{Drift, Limit, Policy};
 use crate::connector::Access;
 use crate::diagnostic::{Code, Place};
@@ -216,14 +216,14 @@ impl FieldProgram {
             way.rules.apply(value, &[]).map_err(|trouble| self.reject(*trouble))?
         };
         if self.required && side == Side::Target && value.is_blank() {
-            return Err(Rejection {
+            return Err(Rejection::from(Misfitting {
                 code: Code::REQUIRED_BLANK,
                 field: self.name.clone(),
                 value: None,
                 rule: None,
                 message: format!("`{}` is required and has no value", self.name),
                 place: self.place.clone(),
-            });
+            }));
         }
         self.fit(side, value)
     }
@@ -239,13 +239,15 @@ impl FieldProgram {
     /// A [`Rejection`] where it does not fit.
     pub fn fit(&self, side: Side, value: Value) -> Result<Value, Rejection> {
         let way = self.toward[side].as_ref().expect("only a field that is written on a side has a kind there");
-        way.kind.fit(value).map_err(|misfit| Rejection {
-            code: Code::DOES_NOT_FIT,
-            field: self.name.clone(),
-            value: None,
-            rule: None,
-            message: misfit.message,
-            place: self.place.clone(),
+        way.kind.fit(value).map_err(|misfit| {
+            Rejection::from(Misfitting {
+                code: Code::DOES_NOT_FIT,
+                field: self.name.clone(),
+                value: None,
+                rule: None,
+                message: misfit.message,
+                place: self.place.clone(),
+            })
         })
     }
 

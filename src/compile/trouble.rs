@@ -1,6 +1,6 @@
 //! Why a step refused a value, before the caller says of which field.
 
-use super::Rejection;
+use super::{Misfitting, Rejection};
 use crate::diagnostic::{Code, Place};
 use crate::record::Value;
 
@@ -33,14 +33,14 @@ impl Trouble {
 
     /// The rejection of `field`; `place` counts where the step knew none.
     pub fn into_rejection(self, field: impl Into<String>, place: &Place) -> Rejection {
-        Rejection {
+        Rejection::from(Misfitting {
             code: self.code,
             field: field.into(),
             value: self.value,
             rule: self.rule,
             message: self.message,
             place: self.place.unwrap_or_else(|| place.clone()),
-        }
+        })
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Table<'n, 'd> {
     /// The names asked for so far: at the end, what else stands there is unknown.
     asked: Vec<&'static str>,
     later: &'static [&'static str],
+    /// How many problems there were before this mapping.
+    before: usize,
     /// What the mapping describes, with its article: `a connection`.
     what: &'static str,
     diagnostics: &'d mut Diagnostics,
@@ -27,7 +29,8 @@ impl<'n, 'd> Table<'n, 'd> {
             diagnostics.push(mismatch(node, &format!("{what} is a mapping of settings")));
             return None;
         };
-        Some(Table { node, entries, asked: Vec::new(), later: &[], what, diagnostics })
+        let before = diagnostics.len();
+        Some(Table { node, entries, asked: Vec::new(), later: &[], before, what, diagnostics })
     }
 
     /// Names that belong to the language and are not carried out yet.
@@ -70,7 +73,8 @@ impl<'n, 'd> Table<'n, 'd> {
 
     pub(crate) fn missing(&mut self, name: &str) {
         let message = format!("{} needs `{name}`", self.what);
-        self.report(Diagnostic::error(Code::MISSING_NAME, &self.node.place, message));
+        let help = format!("add `{name}: …`");
+        self.report(Diagnostic::error(Code::MISSING_NAME, &self.node.place, message).help(help));
     }
 
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
@@ -81,8 +85,17 @@ impl<'n, 'd> Table<'n, 'd> {
         self.diagnostics
     }
 
-    /// Reports every name that was not asked for.
-    pub(crate) fn finish(self) {
+    /// True where a setting may have been meant that could not be read: it is
+    /// written, but wrongly, or there is a name that is not known. To be asked
+    /// when all settings were read.
+    pub(crate) fn may_be_meant(&self, name: &str) -> bool {
+        let known = |name: &str| self.asked.contains(&name) || self.later.contains(&name);
+        self.has(name) || self.entries.iter().any(|(key, _)| !known(key.text().unwrap_or_default()))
+    }
+
+    /// Reports every name that was not asked for. True where nothing at all was
+    /// reported of this mapping and of what is in it.
+    pub(crate) fn finish(self) -> bool {
         for (key, _) in self.entries {
             let name = key.text().unwrap_or_default();
             if self.asked.contains(&name) {
@@ -100,6 +113,7 @@ impl<'n, 'd> Table<'n, 'd> {
             };
             self.diagnostics.push(Diagnostic::error(Code::UNKNOWN_NAME, &key.place, message).help(help));
         }
+        self.diagnostics.len() == self.before
     }
 }
 
@@ -169,7 +183,11 @@ pub(crate) fn boolean(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<b
     match node.as_scalar().map(super::tree::Scalar::as_bool) {
         Some(Some(value)) => Some(At::new(value, node.place.clone())),
         Some(None) if node.text() != Some("") => {
-            let message = format!("`{}` is neither `true` nor `false`", node.text().unwrap_or_default());
+            let text = node.text().unwrap_or_default();
+            let message = match text {
+                "true" | "false" => format!("`{text}` in quotes is a text"),
+                _ => format!("`{text}` is neither `true` nor `false`"),
+            };
             let help = "write `true` or `false`, without quotes";
             diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &node.place, message).help(help));
             None
@@ -204,17 +222,25 @@ pub(crate) fn list<T>(node: &Node, diagnostics: &mut Diagnostics, read: Reader<T
     if let Some(items) = node.as_list() {
         return Some(items.iter().filter_map(|item| read(item, diagnostics)).collect());
     }
-    let help = match node.text() {
-        Some(text) if !text.is_empty() => format!("write `[{text}]`"),
+    let first_key = node.as_map().and_then(|entries| entries.first()).and_then(|(key, _)| key.text());
+    let help = match (node.text(), first_key) {
+        (Some(text), _) if !text.is_empty() => format!("write `[{text}]`"),
+        (_, Some(key)) if key.starts_with('-') => "put a blank after each `-`".to_owned(),
         _ => "write `[…]`, or a line starting with `- ` for each item".to_owned(),
     };
     diagnostics.push(mismatch(node, "a list is expected").help(help));
     None
 }
 
-/// A list of names.
+/// A list of names, of one at least.
 pub(crate) fn names(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<At<String>>> {
-    list(node, diagnostics, name)
+    let names = list(node, diagnostics, name)?;
+    if node.as_list().is_some_and(<[Node]>::is_empty) {
+        let diagnostic = Diagnostic::error(Code::BAD_VALUE, &node.place, "a list that names nothing");
+        diagnostics.push(diagnostic.help("name something, or leave the setting out"));
+        return None;
+    }
+    Some(names)
 }
 
 /// The diagnostic for a form that a later version builds.

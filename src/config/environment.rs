@@ -154,10 +154,15 @@ impl Environment {
     }
 
     /// The value of a variable; the process's own come first.
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn get(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok().or_else(|| self.file.get(name).cloned())
+        process_variable(name).or_else(|| self.file.get(name).cloned())
     }
+}
+
+/// A variable of the process, whatever a `.env` file says.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub fn process_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The variables of a `.env` file: `NAME=value` lines, `export` before them or

@@ -60,6 +60,7 @@ fn normal(path: &Path) -> PathBuf {
 fn above(path: &Path) -> PathBuf {
     match path.components().next_back() {
         Some(Component::Normal(_)) => parent(path),
+        Some(Component::CurDir) if path == Path::new(".") => PathBuf::from(".."),
         _ => path.join(".."),
     }
 }
@@ -197,7 +198,7 @@ mod tests {
     fn a_folder_above_is_written_as_the_user_would() {
         assert_eq!(above(Path::new("mappings/acme")), Path::new("mappings"));
         assert_eq!(above(Path::new("mappings")), Path::new("."));
-        assert_eq!(above(Path::new(".")), Path::new("./.."));
+        assert_eq!(above(Path::new(".")), Path::new(".."));
         assert_eq!(above(Path::new("..")), Path::new("../.."));
     }
 }

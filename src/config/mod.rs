@@ -2,6 +2,10 @@
 //!
 //! Owns the YAML tree, the model of what a user may write, and the project of
 //! files and namespaces. Knows no meaning, no network, and resolves no secret.
+//!
+//! Start reading at [`Project::load`]: files to text (`yaml`) to a tree
+//! ([`tree`]) to the structs a user fills in ([`model`]), which are then checked
+//! against each other (`check`).
 
 pub mod tree;
 mod decode;
@@ -16,4 +20,5 @@ pub mod model;
 
 pub use environment::Environment;
 pub use files::STATE_FOLDER;
-pub use project::{Project, relative_to};
+pub use project::{Project, project_root, relative_to};
+pub use yaml::parse;

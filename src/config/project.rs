@@ -9,13 +9,13 @@ use super::files::{self, Found};
 use super::model::{Connection, Mapping};
 use super::tree::{At, Node};
 use super::{check, order, yaml};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest, quoted};
-use std::collections::{BTreeMap, HashMap};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything below a folder, or in one file, that a user wrote.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Project {
     /// What was asked for, as the user wrote it.
     pub path: PathBuf,
@@ -28,9 +28,9 @@ pub struct Project {
     sources: BTreeMap<Arc<Path>, Arc<str>>,
     /// Every connection that is written, also where it could not be read.
     pub(super) declared: Vec<Declared>,
-    /// True where `path` is a folder, and each document below it could be told
-    /// for what it is.
+    /// True where each document below `path` could be told for what it is.
     pub(super) complete: bool,
+    declared_names: HashSet<String>,
     connection_index: HashMap<String, usize>,
     mapping_index: HashMap<String, usize>,
 }
@@ -57,7 +57,7 @@ impl Project {
             return Project { path: path.to_owned(), root: path.to_owned(), ..Project::default() };
         }
         let (root, below_root) = files::root(path);
-        let mut project = Project { path: path.to_owned(), root, complete: path.is_dir(), ..Project::default() };
+        let mut project = Project { path: path.to_owned(), root, complete: true, ..Project::default() };
         for found in files::find(path, &project.root, &below_root, diagnostics) {
             project.read(&found, diagnostics);
         }
@@ -131,7 +131,7 @@ impl Project {
             let full_name = join(&declared.namespace, &declared.name);
             same_name("connection", &full_name, &declared.name.place, &mut first, diagnostics);
         }
-        first.clear();
+        self.declared_names = std::mem::take(&mut first).into_keys().collect();
         for mapping in self.mappings.iter().filter(|mapping| !mapping.mapping.is_empty()) {
             same_name("mapping", &mapping.full_name, &mapping.mapping.place, &mut first, diagnostics);
         }
@@ -148,6 +148,12 @@ impl Project {
     pub fn connection(&self, namespace: &str, name: &str) -> Option<&Connection> {
         let index = levels(namespace).find_map(|level| self.connection_index.get(&join(level, name)))?;
         self.connections.get(*index)
+    }
+
+    /// The full name of a connection as seen from a namespace, also of one that
+    /// could not be read.
+    pub(super) fn declared_name(&self, namespace: &str, name: &str) -> Option<String> {
+        levels(namespace).map(|level| join(level, name)).find(|full_name| self.declared_names.contains(full_name))
     }
 
     /// The mapping of this full name.
@@ -182,6 +188,18 @@ impl Project {
     pub(super) fn is_whole(&self) -> bool {
         self.root == self.path
     }
+}
+
+/// Texts of files may hold passwords: nothing of them is printed.
+impl std::fmt::Debug for Project {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Project").field("path", &self.path).field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// The folder of the project that a path belongs to: where its state lies.
+pub fn project_root(path: &Path) -> PathBuf {
+    files::root(path).0
 }
 
 /// A path written in a file, which is relative to that file's folder.
@@ -231,7 +249,7 @@ fn kind(document: &Node) -> Kind {
     let refused = |diagnostic: Diagnostic| Kind::Refused(Box::new(diagnostic));
     let expected = "a document starts with `connections:` or with `mapping:` and its name";
     let Some(entries) = document.as_map() else {
-        let message = format!("neither connections nor a mapping, but {}", document.kind());
+        let message = format!("the document is neither connections nor a mapping, but {}", document.kind());
         return refused(Diagnostic::error(Code::WRONG_TYPE, &document.place, message).help(expected));
     };
     let key = |name: &str| entries.iter().map(|(key, _)| key).find(|key| key.text() == Some(name));
@@ -261,8 +279,7 @@ fn kind(document: &Node) -> Kind {
             return refused(diagnostic.help(format!("did you mean `{near}`?")));
         }
     }
-    let known = quoted(&["connections", "mapping"]);
-    let message = format!("neither connections nor a mapping: {known} is missing");
+    let message = "the document is neither connections nor a mapping";
     refused(Diagnostic::error(Code::MISSING_NAME, &document.place, message).help(expected))
 }
 

@@ -70,7 +70,7 @@ fn end_of(text: &str) -> Position {
 
 /// The documents of a text, without those that are empty. A document with a
 /// syntax error is reported and left out; the next one is read.
-pub(crate) fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
+pub fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec<Node> {
     let mut options = Options::default();
     options.emit_comments = false;
     options.flow_nesting_limit = MAX_DEPTH;
@@ -88,7 +88,7 @@ pub(crate) fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics)
     loop {
         let problem = match parser.next_event() {
             None => break,
-            Some(Err(error)) => builder.syntax(&error),
+            Some(Err(error)) => builder.syntax(&error, text),
             Some(Ok((event, span))) => match builder.take(event, span) {
                 Ok(()) => continue,
                 Err(diagnostic) => *diagnostic,
@@ -337,7 +337,9 @@ impl Builder<'_> {
             return Ok(());
         }
         let message = format!("the file has more than {MAX_NODES} values, those that aliases repeat included");
-        Err(Box::new(self.error(Code::FILE_REFUSED, start, end, message).help("split the file")))
+        Err(Box::new(
+            self.error(Code::FILE_REFUSED, start, end, message).help("split the file, or repeat less through aliases"),
+        ))
     }
 
     fn nest(&self, more: usize, start: Position, end: Position) -> Result<(), Box<Diagnostic>> {
@@ -355,8 +357,14 @@ impl Builder<'_> {
         Diagnostic::error(code, &Place::new(self.file.clone(), Span { start, end }), message)
     }
 
-    fn syntax(&self, error: &ScanError) -> Diagnostic {
-        let start = position(*error.marker());
+    fn syntax(&self, error: &ScanError, text: &str) -> Diagnostic {
+        let mut start = position(*error.marker());
+        // A tab is told where the value before it ended.
+        if is_tab(error.kind())
+            && let Some(tab) = text.get(start.byte as usize..).and_then(|rest| rest.find('\t'))
+        {
+            start = end_of(&text[..start.byte as usize + tab]);
+        }
         let (message, help) = explain(error.kind());
         let code = if *error.kind() == ErrorKind::RecursionLimitExceeded { Code::FILE_REFUSED } else { Code::SYNTAX };
         let diagnostic = self.error(code, start, start, message);
@@ -384,13 +392,16 @@ fn position(marker: Marker) -> Position {
     }
 }
 
+fn is_tab(kind: &ErrorKind) -> bool {
+    use ErrorKind as K;
+    matches!(kind, K::TabInIndentation | K::TabInBlockIndentation | K::TabNotAllowed | K::TabInPlainScalar)
+}
+
 /// What a syntax error means to somebody who writes YAML, and what to do.
 fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
     use ErrorKind as K;
     let (message, help) = match kind {
-        K::TabInIndentation | K::TabInBlockIndentation | K::TabNotAllowed | K::TabInPlainScalar => {
-            ("a tab stands where only blanks may", "indent with blanks")
-        }
+        tab if is_tab(tab) => ("a tab stands where only blanks may", "indent with blanks"),
         K::TabAtBlockScalarStart => ("the text starts with a tab", "indent with blanks"),
         K::UnclosedQuotedScalar => {
             ("the quote that starts here is never closed", "close it, or double it to write a quote")
@@ -401,12 +412,14 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         K::UnexpectedEofFlowMapping | K::UnexpectedEofImplicitFlowMapping | K::UnclosedFlowCollection { .. } => {
             ("the `{` is never closed", "close it with `}`")
         }
-        K::ExpectedFlowMappingSeparator => {
-            ("`,` or `}` is expected here", "put a text with commas, colons, braces or brackets in quotes")
-        }
-        K::ExpectedFlowSequenceSeparator => {
-            ("`,` or `]` is expected here", "put a text with commas, colons, braces or brackets in quotes")
-        }
+        K::ExpectedFlowMappingSeparator => (
+            "`,` or `}` is expected here",
+            "close the `{` above, or put a text with commas, colons or brackets in quotes",
+        ),
+        K::ExpectedFlowSequenceSeparator => (
+            "`,` or `]` is expected here",
+            "close the `[` above, or put a text with commas, colons or brackets in quotes",
+        ),
         K::ExpectedBlockMappingKey => {
             ("a setting is expected here", "write `name: value` on the same indentation as the settings above")
         }
@@ -415,8 +428,12 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             ("a setting without a colon", "write `name: value`, with a blank after the colon")
         }
         K::InvalidIndentation => ("the indentation does not fit the lines above", "indent what belongs together alike"),
-        K::MappingValueNotAllowed | K::InvalidColonPlacement => {
-            ("a second colon in one line", "put a text that has `: ` in it in quotes")
+        K::MappingValueNotAllowed | K::InvalidColonPlacement => (
+            "a colon that cannot stand here",
+            "put a text that has `: ` in it in quotes, indent settings alike, and close brackets and quotes above",
+        ),
+        K::InvalidQuotedScalarIndent => {
+            ("a text in quotes goes on here without indentation", "close the quote in a line above, or indent the text")
         }
         K::UnknownAnchor => {
             ("an alias of an anchor that does not exist", "write the anchor, `&name`, above it in the same document")

@@ -125,9 +125,10 @@ pub struct Horizon {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Listing {
     /// Rows whose cursor is at least `from` (all, where `None`), ordered by
-    /// cursor, then by key; then the rows whose cursor is null, ordered by
-    /// key. `Batch::reached` is the last row's cursor. `where` and `start`
-    /// apply.
+    /// cursor, then by key; then, in batches of their own, the rows whose
+    /// cursor is null, ordered by key. `Batch::reached` is the last cursor
+    /// value in the batch that can be compared with a stamp (not `infinity`,
+    /// not a text in a column of times). `where` and `start` apply.
     Changes { from: Option<Value> },
     /// Every row, ordered by key. `where` and `start` apply.
     Full,

@@ -96,6 +96,8 @@ codes! {
         "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself.";
     IN_DOUBT = "E0801", "sent, without an answer, and there is no way to look",
         "Whether the record was created cannot be told. It is not sent again: `engine parked settle` says what happened.";
+    SYSTEM_FAILED = "E0802", "a system could not be reached, or refused us",
+        "The system did not answer, is busy, or did not let us in; its own words and code are in the message. Look at the connection's address, its credentials and rights with `engine check`. Nothing is lost: the next run goes on where this one stopped.";
     RESTLESS = "E0803", "a record changed each time it was about to be written",
         "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run.";
     FINGERPRINT = "E0901", "a side is not the one the links belong to",
@@ -105,7 +107,11 @@ codes! {
     UNSAFE_FIRST = "E0903", "a first sync into a side that already holds records",
         "Nothing says which of its records are the same as those of the other side, so every record would be doubled. Add `match`, or map every key field.";
     LIMIT = "E0904", "a limit of the mapping was reached",
-        "The run would have created or updated more records than `limits` allows. `--over-limit` lets one run through.";
+        "The run would have created, updated or deleted more records than `limits` allows. Deletes are then held back, all of them; `engine plan` shows what would be done. `--over-limit` lets one run through.";
+    BROKE_OFF = "E0905", "a run broke off by a fault of the engine",
+        "This is a mistake in the engine itself. What was committed stands, and the next run settles what was under way before it does anything else. Please report it with the message and the log.";
+    STATE_FAILED = "E0906", "the state could not be read or changed",
+        "The links, bases and cursors of a project lie in `.engine/`, or where `--state` says. Another engine may run on it, the disk may be full, or the file may be damaged; the message says which.";
     SAME_NAME = "E0110", "two things of the same name",
         "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
     EXCLUSIVE = "E0111", "settings that exclude each other",
@@ -177,6 +183,14 @@ codes! {
         "Without a key a record cannot be told from another. The system names no primary key here, so `key:` has to.";
     NO_SUCH_OBJECT = "E0603", "an object that the system does not have",
         "The system was asked and knows no object of this name, or several that differ only in case. A dot separates schema and table; a part in double quotes is taken whole.";
+    NO_RIGHT = "E0605", "a right that the mapping needs is missing",
+        "The connection's user may not do to this object what the mapping would. Grant the right, or narrow the mapping with `allow`, `deletes` or `direction`.";
+    KEY_NOT_UNIQUE = "E0606", "a key that nothing keeps unique",
+        "Links go by keys: two records of one key would be taken for one, and the second would be lost. The system has no unique index over these fields. This is a warning, since the data may be unique all the same.";
+    KEY_NOT_FILLED = "E0607", "a key that new records would not have",
+        "A record is created under a key that either a field of the mapping fills or the system gives (a sequence, an identity, a default). For this key field there is neither.";
+    SYSTEM_NOTE = "E0608", "something to know of an object",
+        "A note: the system does something that is worth knowing. A type that the engine carries as text, a trigger that changes what is written, changes that only the overlap of the cursor catches.";
     FIELD_READ_ONLY = "E0604", "a field that cannot be written",
         "The system computes this field itself, or shows it in a view that cannot be written.";
 }

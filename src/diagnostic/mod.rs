@@ -115,7 +115,10 @@ impl Diagnostics {
     /// Everything collected, in the order of files and lines.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by(|a, b| {
-            let key = |d: &Diagnostic| d.place.as_ref().map(|p| (p.file.clone(), p.span.start));
+            // The bytes of a path compare far faster than its parts.
+            fn key(d: &Diagnostic) -> Option<(&std::ffi::OsStr, Position)> {
+                d.place.as_ref().map(|p| (p.file.as_os_str(), p.span.start))
+            }
             key(a).cmp(&key(b)).then_with(|| a.code.cmp(&b.code))
         });
         self.list.dedup();
@@ -131,9 +134,16 @@ impl Extend<Diagnostic> for Diagnostics {
 
 /// The nearest of `known` to `name`, for "did you mean".
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let likeness = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        // In a short name one slip weighs too much for the likeness of the whole.
+        let slip = name.len() > 2 && strsim::osa_distance(&name, &candidate) == 1;
+        strsim::jaro_winkler(&name, &candidate).max(if slip { 0.85 } else { 0.0 })
+    };
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| (likeness(candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

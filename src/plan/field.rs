@@ -81,19 +81,21 @@ impl Case<'_> {
     fn one_way(&self, to: Side) -> Result<FieldStep, Refused> {
         let from = to.other();
         let value = self.convert(to, self.now[from])?;
-        let (spoke, drifted) = match self.bases {
+        // What does not show in the other's representation is no change for it.
+        let (moved, spoke, drifted) = match self.bases {
             Bases::Digests(digests) => {
                 let base = digests[self.index];
-                (Some(short_digest(&value)) != base, Some(short_digest(self.now[to])) != base)
+                (false, Some(short_digest(&value)) != base, Some(short_digest(self.now[to])) != base)
             }
             Bases::Values(values) => {
                 let base = values[self.index].as_ref().expect("checked to have a base");
-                let spoke = !self.field.same(from, &base[from], self.now[from])
-                    || self.stale && !self.field.same(to, &base[to], &value);
-                (spoke, !self.field.same(to, &base[to], self.now[to]))
+                let moved = !self.field.same(from, &base[from], self.now[from]);
+                let spoke = (moved || self.stale) && !self.field.same(to, &base[to], &value);
+                (moved, spoke, !self.field.same(to, &base[to], self.now[to]))
             }
         };
         match (spoke, drifted) {
+            (false, false) if moved => self.settle(),
             (false, false) => Ok(self.closing(FieldStep::default())),
             (false, true) if self.alike(to, &value) => Ok(self.closing(FieldStep::default())),
             _ if self.alike(to, &value) => self.settle(),

@@ -207,31 +207,28 @@ fn bring_back(program: &Program, gone: Side, left: &Record) -> Decision {
 }
 
 /// The record that is left holds something that the deleted one did not have:
-/// a mapped field differs from its base, or is in conflict without ever having
-/// had one.
+/// a mapped field differs from its base, or holds a value and never agreed with
+/// the other side, where it would have gone.
 fn was_edited(program: &Program, pair: &Pair, link: &Link, side: Side, record: &Record) -> bool {
     program.fields.iter().enumerate().any(|(index, field)| {
         let now = &record.fields[index];
         let stands = match &link.bases {
             Bases::Values(values) => values[index].as_ref().map(|base| field.same(side, &base[side], now)),
-            Bases::Digests(digests) => digests[index].map(|base| match mapped(field, side, now) {
-                Some(value) => short_digest(&value) == base,
-                None => true,
-            }),
+            Bases::Digests(digests) => digests[index].map(|base| stands_as(field, side, now, base)),
         };
-        stands.map_or_else(|| pair.open.iter().any(|open| open.field == Some(index)), |stands| !stands)
+        let disputed = || pair.open.iter().any(|open| open.field == Some(index));
+        let unseen = || field.writes(side.other()) && !now.is_blank();
+        stands.map_or_else(|| disputed() || unseen(), |stands| !stands)
     })
 }
 
-/// A value of `side` in the representation digests are made of: that of the
-/// side the field is written to. `None` where it has none.
-fn mapped(field: &FieldProgram, side: Side, value: &Value) -> Option<Value> {
+/// A value of `side` has this digest in the representation of the side the
+/// field is written to.
+fn stands_as(field: &FieldProgram, side: Side, value: &Value, base: u64) -> bool {
     if field.writes(side) {
-        Some(value.clone())
-    } else if field.writes(side.other()) {
-        field.convert(side.other(), value.clone()).ok()
+        short_digest(value) == base
     } else {
-        None
+        field.convert(side.other(), value.clone()).is_ok_and(|value| short_digest(&value) == base)
     }
 }
 

@@ -4,5 +4,5 @@
 //! plans. Every family has the same file names (`config`, `describe`, `read`,
 //! `write`), so that who knows one knows all.
 
-mod json;
+pub(crate) mod json;
 pub mod sql;

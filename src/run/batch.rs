@@ -224,19 +224,25 @@ impl Session<'_> {
         let other = side.other();
         let keys: Vec<Key> = linked.iter().map(|(_, link)| link.keys[other].clone()).collect();
         let mut others = self.look(other, &keys).await?;
-        // A soft-deleted row does not mean the record is gone where a live row has its key.
-        let gone: Vec<Key> = linked
+        // A reading may show a record as it stood before this run wrote it, which would look like somebody's
+        // change back. And a soft-deleted row does not mean the record is gone where a live row has its key.
+        let read: Vec<Key> = linked
             .iter()
-            .filter(|(candidate, _)| candidate.counted && candidate.seen == Seen::Gone)
+            .filter(|(candidate, _)| candidate.counted)
             .map(|(candidate, _)| candidate.key.clone())
             .collect();
-        let mut own = if gone.is_empty() { BTreeMap::new() } else { self.look(side, &gone).await? };
+        let mut own = if read.is_empty() { BTreeMap::new() } else { self.look(side, &read).await? };
         for (mut candidate, link) in linked {
-            if candidate.seen == Seen::Gone
-                && candidate.counted
-                && let Some(Ok(seen)) = own.remove(&candidate.key)
-            {
-                candidate.seen = seen;
+            if candidate.counted {
+                match own.remove(&candidate.key) {
+                    Some(Ok(seen)) => candidate.seen = seen,
+                    Some(Err(rejection)) => {
+                        self.park_rejected(other, side, &candidate.key, &rejection);
+                        continue;
+                    }
+                    None => candidate.seen = Seen::Gone,
+                }
+                self.restamp(side, &link, &mut candidate.seen);
             }
             let mut seen = match others.remove(&link.keys[other]) {
                 None => Seen::Gone,

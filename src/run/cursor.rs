@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use chrono::TimeDelta;
+use futures::StreamExt;
 use rust_decimal::Decimal;
 
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Horizon, Listing};
-use crate::record::{Side, Value, order};
+use crate::plan::{Link, Record, Seen};
+use crate::record::{Mark, Side, Value, order};
 use crate::state::Cursor;
 
 impl Session<'_> {
@@ -28,7 +30,71 @@ impl Session<'_> {
                 ),
             });
         }
+        if let (Some(low), Some(largest)) =
+            (self.state.cursors[side].as_ref().and_then(|cursor| cursor.low.clone()), &horizon.largest)
+            && order(largest, &low) == Some(Ordering::Less)
+        {
+            self.refuse_restored(side, &low).await?;
+        }
         Ok(horizon)
+    }
+
+    /// The newest stamps of a side lie before its cursor. Either its newest
+    /// records were deleted, or it was restored from a backup: then linked
+    /// records show other values than when they were last read, under stamps
+    /// that were read already.
+    async fn refuse_restored(&self, side: Side, low: &Value) -> Result<(), Trouble> {
+        let setup = self.setup;
+        let low = before(low, self.program.sides[side].overlap);
+        let mut stream = setup.objects[side].read(Listing::Full);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(|fault| Trouble::Side(side, fault))?;
+            let mut seen = Vec::new();
+            for (mark, row) in batch.rows() {
+                let stamp = self.program.sides[side].access.cursor.map(|slot| &row[slot]);
+                if *mark == Mark::Live
+                    && stamp.and_then(|stamp| order(stamp, &low)) == Some(Ordering::Less)
+                    && let (Some(key), Ok(Seen::Live(record))) =
+                        (self.program.sides[side].key(row), self.see(side, row, true))
+                {
+                    seen.push((key, record));
+                }
+            }
+            let keys: Vec<_> = seen.iter().map(|(key, _)| key.clone()).collect();
+            let links = setup.store.links(&self.program.name, side, &keys).await?;
+            for ((key, record), link) in seen.iter().zip(links) {
+                let Some(link) = link.filter(|link| link.layout == self.layouts.current) else { continue };
+                if self.would_have_flowed(side, record, &link)
+                    && !self.in_conflict.contains(&link.id)
+                    && !self.owed.contains_key(&(side, key.clone()))
+                {
+                    return Err(Trouble::Refused {
+                        code: "E0902",
+                        message: format!(
+                            "the {side} of `{}` was restored from a backup: its newest stamps lie before those already \
+                             read, and the record {key} shows other values under an old stamp; what the restore took \
+                             back cannot be told from what people edited: look, then `engine reset`",
+                            self.program.name
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A field differs from its base that no run would have left so.
+    fn would_have_flowed(&self, side: Side, record: &Record, link: &Link) -> bool {
+        let other = side.other();
+        self.program.sides[other].may_update
+            && self.program.fields.iter().enumerate().any(|(index, field)| {
+                let flows = field.writes(other) && !field.create_only;
+                flows
+                    && link
+                        .bases
+                        .values(index)
+                        .is_some_and(|base| !field.same(side, &base[side], &record.fields[index]))
+            })
     }
 
     /// What to read from a side.

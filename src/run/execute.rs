@@ -73,14 +73,29 @@ impl Session<'_> {
         // What needs no write is made to last first; then the target is written, then the source.
         let adopted: Vec<usize> = moved.iter().filter(|(_, link)| link.id == 0).map(|(index, _)| *index).collect();
         self.pending.links.extend(moved.into_iter().map(|(_, link)| link));
+        // What a policy decides is on record before it is done; what a person decided waits until it is.
+        let (resolved, told): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending.conflicts)
+            .into_iter()
+            .partition(|conflict| conflict.status == ConflictStatus::Resolved);
+        self.pending.conflicts = told;
         if adopted.is_empty() {
-            if !self.pending.links.is_empty() {
+            if !(self.pending.links.is_empty() && self.pending.conflicts.is_empty()) {
                 self.flush().await?;
             }
         } else {
+            let disputed: Vec<Key> = self
+                .pending
+                .conflicts
+                .iter()
+                .filter(|conflict| conflict.link == 0 && conflict.status == ConflictStatus::Open)
+                .map(|conflict| conflict.keys.source.clone())
+                .collect();
             self.flush().await?;
             self.number_links(&mut sends).await?;
+            let links = self.setup.store.links(&self.program.name, Side::Source, &disputed).await?;
+            self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
         }
+        self.pending.conflicts.extend(resolved);
         let Both { source, target } = sends;
         let written = self.send(Side::Target, target, &work).await?;
         let source = source
@@ -199,15 +214,10 @@ impl Session<'_> {
                 item.link = item.link.take().or_else(|| adopts.then_some(link));
             }
         }
-        let waits = decision.conflicts.iter().any(|step| {
-            matches!(step.outcome, ConflictOutcome::Opened | ConflictOutcome::Moved | ConflictOutcome::Waiting)
-        });
         for step in decision.conflicts {
             self.record_conflict(item, &keys, step, open);
         }
-        if !waits {
-            self.clear_both(&keys);
-        }
+        self.clear_both(&keys);
         if unchanged && item.read.is_some() {
             self.counts.toward(toward).unchanged += 1;
         }
@@ -677,7 +687,7 @@ impl Session<'_> {
                 }
                 Outcome::Exists => {
                     not_made.extend(recorded.map(|(position, _)| position));
-                    if self.program.matching.is_empty() {
+                    if self.matches_by_key(side) {
                         self.empty[side] = false;
                         self.moved_away(side, item, keys);
                     } else {

@@ -1,6 +1,6 @@
 //! Records without a link find their counterparts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::StreamExt;
 
@@ -8,7 +8,7 @@ use super::batch::Candidate;
 use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{FieldProgram, Rejection};
+use crate::compile::{FieldProgram, Reading, Rejection};
 use crate::connector::{Found, Listing, Scope};
 use crate::plan::{Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
@@ -32,6 +32,8 @@ struct Probe {
     /// Position in the list of new records.
     record: usize,
     values: Vec<Value>,
+    /// The same values as the record's own side shows them.
+    own: Vec<Value>,
     digest: u128,
 }
 
@@ -104,13 +106,10 @@ impl Session<'_> {
         let mut found: Vec<Option<Match>> = new.iter().map(|_| None).collect();
         let by_key: Vec<usize> = program.sides[other].key_fields.iter().flatten().copied().collect();
         let by_key = [by_key];
-        let alternatives: &[Vec<usize>] = if !program.matching.is_empty() {
-            &program.matching
-        } else if program.sides[other].key_is_mapped() && !self.empty[other] {
-            &by_key
-        } else {
-            &[]
-        };
+        // Into a side that was empty when the run began nothing has to be looked for by its key: the
+        // side itself says where it is taken by now.
+        let alternatives: &[Vec<usize>] =
+            if self.matches_by_key(other) { if self.empty[other] { &[] } else { &by_key } } else { &program.matching };
         // Records that this batch has already spoken for, by what they match on.
         let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
         let mut claimed: HashMap<Key, usize> = HashMap::new();
@@ -119,25 +118,33 @@ impl Session<'_> {
             for (record, candidate) in new.iter().enumerate() {
                 let (None, Seen::Live(seen)) = (&found[record], &candidate.seen) else { continue };
                 match self.probe(side, seen, fields) {
-                    Ok(Some((values, digest))) => probes.push(Probe { record, values, digest }),
+                    Ok(Some((values, digest))) => {
+                        let own = fields.iter().map(|field| seen.fields[*field].clone()).collect();
+                        probes.push(Probe { record, values, own, digest });
+                    }
                     Ok(None) => {}
                     Err(rejection) => found[record] = Some(Match::Rejected(Box::new(rejection))),
                 }
             }
-            let hits = self.ask(side, alternative, fields, &probes).await?;
+            let asked: Vec<(&[Value], u128)> =
+                probes.iter().map(|probe| (probe.values.as_slice(), probe.digest)).collect();
+            let mapped = fields.iter().all(|field| program.fields[*field].writes(other));
+            let hits = self.ask(other, alternative, fields, &asked, mapped).await?;
+            let twins = self.twins(side, alternative, fields, &probes, &hits).await?;
             let all: Vec<Key> = hits.iter().flatten().cloned().collect();
             let linked = self.setup.store.links(&program.name, other, &all).await?;
-            let linked: std::collections::BTreeSet<&Key> =
+            let linked: BTreeSet<&Key> =
                 all.iter().zip(&linked).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
             let names =
                 || fields.iter().map(|field| program.fields[*field].name.as_str()).collect::<Vec<_>>().join(", ");
-            for (probe, mut keys) in probes.iter().zip(hits) {
+            for ((probe, mut keys), twins) in probes.iter().zip(hits).zip(twins) {
                 keys.sort();
                 keys.dedup();
                 let verdict = match keys.as_slice() {
                     [] => {
                         // A twin earlier in this batch is about to be created there: it would be the one hit.
                         match taken.entry((alternative, probe.digest)) {
+                            _ if !program.sides[other].may_create => None,
                             std::collections::hash_map::Entry::Occupied(_) => Some(Match::Ambiguous(format!(
                                 "another {side} record with the same {} is about to become its counterpart",
                                 names()
@@ -154,6 +161,10 @@ impl Session<'_> {
                             names()
                         )))
                     }
+                    [key] if twins > 1 => Some(Match::Ambiguous(format!(
+                        "{twins} {side} records have the same {} as the {other} record with key {key}",
+                        names()
+                    ))),
                     [key] => {
                         claimed.insert(key.clone(), probe.record);
                         Some(Match::One(key.clone()))
@@ -171,6 +182,22 @@ impl Session<'_> {
             }
         }
         Ok(found.into_iter().map(|found| found.unwrap_or(Match::New)).collect())
+    }
+
+    /// True where the other side's records are found by their key alone.
+    pub(super) fn matches_by_key(&self, side: Side) -> bool {
+        let program = &self.program.sides[side];
+        let key: Vec<usize> = program.key_fields.iter().flatten().copied().collect();
+        let same_fields = |alternative: &Vec<usize>| {
+            alternative.len() == key.len()
+                && alternative.iter().all(|field| key.contains(field) && self.program.fields[*field].equal.is_empty())
+        };
+        program.key_is_mapped()
+            && match self.program.matching.as_slice() {
+                [] => true,
+                [alternative] => same_fields(alternative),
+                _ => false,
+            }
     }
 
     /// The values a record is looked for by, in the representation of the side
@@ -207,48 +234,81 @@ impl Session<'_> {
         Ok((mapped, field.comparable(common, compared)))
     }
 
-    /// Asks the whole other side for each probe.
-    async fn ask(
+    /// For each probe with a hit: how many records of its own side, none of
+    /// them linked, would claim that hit. One hit is not enough to pair two
+    /// records where the hit has several to choose from.
+    async fn twins(
         &mut self,
         side: Side,
         alternative: usize,
         fields: &[usize],
         probes: &[Probe],
+        hits: &[Vec<Key>],
+    ) -> Result<Vec<usize>, Trouble> {
+        let with_hit: Vec<usize> = (0..probes.len()).filter(|probe| !hits[*probe].is_empty()).collect();
+        let asked: Vec<(&[Value], u128)> =
+            with_hit.iter().map(|probe| (probes[*probe].own.as_slice(), probes[*probe].digest)).collect();
+        let own = self.ask(side, alternative, fields, &asked, true).await?;
+        let all: Vec<Key> = own.iter().flatten().cloned().collect();
+        let links = self.setup.store.links(&self.program.name, side, &all).await?;
+        let linked: BTreeSet<&Key> =
+            all.iter().zip(&links).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
+        let mut twins = vec![0; probes.len()];
+        for (probe, keys) in with_hit.into_iter().zip(&own) {
+            let unlinked: BTreeSet<&Key> = keys.iter().filter(|key| !linked.contains(key)).collect();
+            twins[probe] = unlinked.len();
+        }
+        Ok(twins)
+    }
+
+    /// Asks the whole of a side for records with these match values, each in the
+    /// side's own representation (where `represented`) and as a digest.
+    async fn ask(
+        &mut self,
+        side: Side,
+        alternative: usize,
+        fields: &[usize],
+        probes: &[(&[Value], u128)],
+        represented: bool,
     ) -> Result<Vec<Vec<Key>>, Trouble> {
-        let other = side.other();
         let mut hits = vec![Vec::new(); probes.len()];
         if probes.is_empty() {
             return Ok(hits);
         }
-        let slots: Option<Vec<usize>> = fields
-            .iter()
-            .map(|&index| {
-                let field = &self.program.fields[index];
-                let slot = field.toward[other].as_ref().map(|way| way.slot)?;
-                field.equal.is_empty().then_some(slot)
-            })
-            .collect();
-        let Some(slots) = slots else {
-            self.build_index(other, alternative, fields).await?;
-            let index = &self.indexes[other][&alternative];
-            for (probe, hits) in probes.iter().zip(&mut hits) {
-                hits.extend(index.get(&probe.digest).into_iter().flatten().cloned());
+        let Some(slots) = self.match_slots(side, fields).filter(|_| represented) else {
+            self.build_index(side, alternative, fields).await?;
+            let index = &self.indexes[side][&alternative];
+            for ((_, digest), hits) in probes.iter().zip(&mut hits) {
+                hits.extend(index.get(digest).into_iter().flatten().cloned());
             }
             return Ok(hits);
         };
-        let values: Vec<Vec<Value>> = probes.iter().map(|probe| probe.values.clone()).collect();
+        let values: Vec<Vec<Value>> = probes.iter().map(|(values, _)| values.to_vec()).collect();
         let found: Found =
-            self.setup.call(other, || self.setup.objects[other].fetch(&slots, &values, Scope::Filtered)).await?;
+            self.setup.call(side, || self.setup.objects[side].fetch(&slots, &values, Scope::Filtered)).await?;
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             if *mark == Mark::Live
                 && found.within[index]
-                && let Ok(Seen::Live(_)) = self.see(other, row, true)
-                && let Some(key) = self.program.sides[other].key(row)
+                && let Ok(Seen::Live(_)) = self.see(side, row, true)
+                && let Some(key) = self.program.sides[side].key(row)
             {
                 hits[found.probes[index]].push(key);
             }
         }
         Ok(hits)
+    }
+
+    /// The slots by which a side can be asked for match values, where its own
+    /// equality is the one that counts.
+    fn match_slots(&self, side: Side, fields: &[usize]) -> Option<Vec<usize>> {
+        let slot = |&index: &usize| {
+            let field = &self.program.fields[index];
+            match field.read[side] {
+                Reading::Slot(slot) if field.equal.is_empty() => Some(slot),
+                _ => None,
+            }
+        };
+        fields.iter().map(slot).collect()
     }
 
     /// Lists a side once, where it cannot be asked by `equal` or by a field

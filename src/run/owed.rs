@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{BaseKind, Rejection};
+use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::Listing;
 use crate::diagnostic::Code;
 use crate::record::{Both, Key, Side};
@@ -186,14 +186,14 @@ impl Session<'_> {
 
     /// A record that its own side could not read.
     pub(super) fn malformed(&self, why: &str) -> Rejection {
-        Rejection {
+        Rejection::from(Misfitting {
             code: Code::MALFORMED,
             field: "*".to_owned(),
             value: None,
             rule: None,
             message: why.to_owned(),
             place: self.program.place.clone(),
-        }
+        })
     }
 
     /// True where a complete listing of a side doubles as its sweep.

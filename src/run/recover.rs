@@ -59,7 +59,7 @@ impl Session<'_> {
             self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             self.counts.toward(side).created += 1;
         }
-        let links = self.links_of(&intents.changes).await?;
+        let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
             if let Some(link) = link {
                 self.take_in(side, intent, link);
@@ -94,9 +94,12 @@ impl Session<'_> {
         self.pending.links.push(link);
     }
 
-    async fn links_of(&self, changes: &[Intent]) -> Result<Vec<Option<Link>>, Trouble> {
-        let keys: Vec<Key> = changes.iter().map(|intent| intent.keys.source.clone()).collect();
-        Ok(self.setup.store.links(&self.program.name, Side::Source, &keys).await?)
+    /// The links that changes of `side` belong to, found by the other side's
+    /// key: a record that is made anew has another one than its link knows.
+    async fn links_of(&self, side: Side, changes: &[Intent]) -> Result<Vec<Option<Link>>, Trouble> {
+        let other = side.other();
+        let keys: Vec<Key> = changes.iter().map(|intent| intent.keys[other].clone()).collect();
+        Ok(self.setup.store.links(&self.program.name, other, &keys).await?)
     }
 
     /// The writer is at its end; the records tell what it did.
@@ -124,7 +127,7 @@ impl Session<'_> {
         self.pending.answered.push(Answered { intents: id, not_made });
         let keys: Vec<Key> = intents.changes.iter().map(|intent| intent.keys[side].clone()).collect();
         let there = self.look(side, &keys).await?;
-        let links = self.links_of(&intents.changes).await?;
+        let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
             let Some(link) = link else { continue };
             let seen = there.get(&intent.keys[side]);

@@ -106,7 +106,9 @@ impl<'a> Session<'a> {
         }
         let mut horizons = Both::default();
         for side in Side::BOTH {
-            horizons[side] = Some(self.horizon(side).await?);
+            if self.program.sides[side].read {
+                horizons[side] = Some(self.horizon(side).await?);
+            }
         }
         self.refuse_unsafe_first_sync().await?;
         self.decided_by_people().await?;
@@ -133,18 +135,8 @@ impl<'a> Session<'a> {
             self.fence = Some(setup.store.acquire(name).await?);
         }
         let stored = setup.store.mapping(name).await?;
-        if let Some(stored) = &stored
-            && let Some(side) =
-                Side::BOTH.into_iter().find(|side| stored.fingerprints[*side] != setup.fingerprints[*side])
-        {
-            return Err(Trouble::Refused {
-                code: "E0901",
-                message: format!(
-                    "the {side} of `{name}` is not what its links belong to: they were made with {}, and it is {} now; \
-                     `engine state adopt` takes the links over, `engine reset --links` forgets them",
-                    stored.fingerprints[side], setup.fingerprints[side]
-                ),
-            });
+        if let Some(stored) = &stored {
+            setup.refuse_other_sides(stored)?;
         }
         self.state = stored.unwrap_or_default();
         self.state.fingerprints = setup.fingerprints.clone();

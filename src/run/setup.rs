@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Observer;
+use super::report::Trouble;
 use super::world::World;
 use crate::compile::Program;
 use crate::connector::Object;
 use crate::record::{Both, Key, Side};
-use crate::state::{Layout, Store};
+use crate::state::{Layout, MappingState, Store};
 
 /// Everything one mapping runs on.
 pub struct Setup {
@@ -24,6 +25,26 @@ pub struct Setup {
     pub store: Arc<dyn Store>,
     pub world: Arc<dyn World>,
     pub observer: Arc<dyn Observer>,
+}
+
+impl Setup {
+    /// Links belong to exactly two sides. Before the first run, and after a
+    /// reset of everything, they belong to none yet.
+    pub(super) fn refuse_other_sides(&self, stored: &MappingState) -> Result<(), Trouble> {
+        let other = |side: &Side| {
+            let before = &stored.fingerprints[*side];
+            !before.is_empty() && *before != self.fingerprints[*side]
+        };
+        let Some(side) = Side::BOTH.into_iter().find(other) else { return Ok(()) };
+        Err(Trouble::Refused {
+            code: "E0901",
+            message: format!(
+                "the {side} of `{}` is not what its links belong to: they were made with {}, and it is {} now; \
+                 `engine state adopt` takes the links over, `engine reset --links` forgets them",
+                self.program.name, stored.fingerprints[side], self.fingerprints[side]
+            ),
+        })
+    }
 }
 
 /// How often a call that failed for a passing reason is made again.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use engine::connector::conformance::{Column, Edit, Harness, conform};
-use engine::connector::{Access, Connector, Object};
+use engine::connector::{
+    Access, Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope, Settled,
+};
 use engine::protocol::sql::{SqlSettings, connect_sqlite};
-use engine::record::{Kind, Value, parse_number};
+use engine::record::{Kind, Mark, Value, parse_number};
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
@@ -19,15 +22,16 @@ struct Sqlite {
 
 impl Sqlite {
     async fn new(journal: SqliteJournalMode) -> Sqlite {
+        Sqlite::with(journal, |_| {}).await
+    }
+
+    async fn with(journal: SqliteJournalMode, change: impl FnOnce(&mut SqlSettings)) -> Sqlite {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteConnectOptions::new().filename(folder.path().join("test.db")).create_if_missing(true);
         drop(options.journal_mode(journal).connect().await.unwrap());
-        let settings = SqlSettings {
-            url: Some("sqlite://test.db".into()),
-            folder: folder.path().into(),
-            ..SqlSettings::default()
-        };
-        let connector = connect_sqlite(settings).unwrap();
+        let mut settings = settings(&folder);
+        change(&mut settings);
+        let connector = connect_sqlite(&settings).unwrap();
         Sqlite { folder, connector }
     }
 
@@ -53,6 +57,10 @@ impl Sqlite {
         };
         self.connector.open(access).await.unwrap()
     }
+}
+
+fn settings(folder: &tempfile::TempDir) -> SqlSettings {
+    SqlSettings { url: Some("sqlite://test.db".into()), folder: folder.path().into(), ..SqlSettings::default() }
 }
 
 fn native(column: &Column) -> String {
@@ -163,4 +171,387 @@ async fn conforms_with_a_rollback_journal() {
 #[tokio::test]
 async fn conforms_with_a_write_ahead_log() {
     conform(&Sqlite::new(SqliteJournalMode::Wal).await).await;
+}
+
+fn int(integer: i64) -> Value {
+    Value::Integer(integer)
+}
+
+fn local(text: &str) -> Value {
+    Value::LocalTime(text.parse().unwrap())
+}
+
+fn create(key: Vec<Value>, set: Vec<(usize, Value)>) -> Change {
+    Change { action: Action::Create, key, set, expect: Vec::new() }
+}
+
+fn update(key: i64, set: Vec<(usize, Value)>, expect: Vec<(usize, Value)>) -> Change {
+    Change { action: Action::Update, key: vec![int(key)], set, expect }
+}
+
+async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
+    object.begin(0).await.unwrap().write(changes).await.unwrap()
+}
+
+fn stored(outcome: &Outcome) -> &[Value] {
+    match outcome {
+        Outcome::Done { stored: Some(row), .. } => row,
+        other => panic!("a row was to be stored: {other:?}"),
+    }
+}
+
+async fn rows(object: &dyn Object, listing: Listing) -> Vec<Vec<Value>> {
+    let batches: Vec<_> = object.read(listing).map(Result::unwrap).collect().await;
+    batches.iter().flat_map(|batch| batch.rows().map(|(_, row)| row.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn a_missing_database_is_made_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("shop.sql"),
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);",
+    )
+    .unwrap();
+    let connect = || {
+        let settings = SqlSettings {
+            url: Some("sqlite://data/new/shop.db".into()),
+            create_from: Some("shop.sql".into()),
+            ..settings(&folder)
+        };
+        connect_sqlite(&settings).unwrap()
+    };
+    let (first, second) = (connect(), connect());
+    let (a, b) = tokio::join!(first.check(), second.check());
+    assert!(a.unwrap().starts_with("SQLite 3") && b.unwrap().starts_with("SQLite 3"));
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("data/new")).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing is left beside it: {left:?}");
+    std::fs::write(folder.path().join("shop.sql"), "not even SQL").unwrap();
+    let again = connect();
+    assert!(again.describe("t").await.unwrap().is_some(), "what is there is not made again");
+
+    std::fs::remove_file(folder.path().join("data/new/shop.db")).unwrap();
+    let fault = connect().check().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::User);
+    assert!(fault.message.contains("shop.sql"), "{fault}");
+    assert!(!folder.path().join("data/new/shop.db").exists(), "half a database is none");
+    let fault = connect_sqlite(&settings(&folder)).unwrap().check().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::User, "{fault}");
+}
+
+#[tokio::test]
+async fn numbers_are_exact_whatever_holds_them() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, price DECIMAL(10,2), flag BOOLEAN, code CHAR(6), raw); \
+             INSERT INTO t VALUES (1, 19.90, 1, '01    ', 7), (2, '0.1', 0, '01', 'x'), (3, 100, 2, NULL, 0.5), \
+             (4, 'n/a', NULL, 12, x'00ff')",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], None).await;
+    let decimal = |text: &str| Value::Decimal(text.parse().unwrap());
+    let bytes = Value::Bytes(vec![0, 255].into());
+    assert_eq!(
+        rows(&*object, Listing::Full).await,
+        [
+            [int(1), decimal("19.9"), Value::Boolean(true), Value::text("01    "), int(7)],
+            [int(2), decimal("0.1"), Value::Boolean(false), Value::text("01"), Value::text("x")],
+            [int(3), int(100), int(2), Value::Null, Value::Float(0.5)],
+            [int(4), Value::text("n/a"), Value::Null, Value::text("12"), bytes.clone()],
+        ]
+    );
+    let expected = vec![(1, decimal("19.90"))];
+    let outcomes = write(&*object, &[update(1, vec![(1, decimal("20.10"))], expected)]).await;
+    assert_eq!(stored(&outcomes[0])[1], decimal("20.1"));
+    let found = async |slot: usize, probe: Value| {
+        object.fetch(&[slot], &[vec![probe]], Scope::Filtered).await.unwrap().batch.len()
+    };
+    assert_eq!(found(1, decimal("20.10")).await, 1, "numbers are found by value");
+    assert_eq!(found(3, Value::text("01")).await, 1, "blanks count");
+    assert_eq!(found(4, bytes).await, 1);
+    assert_eq!(found(4, int(7)).await, 1);
+    let notes = sqlite.connector.describe("t").await.unwrap().unwrap().notes;
+    assert!(notes.is_empty(), "{notes:?}");
+}
+
+#[tokio::test]
+async fn times_keep_the_form_they_have() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    for (table, first, kind, written, read) in [
+        (
+            "blank",
+            "'2026-03-01 10:00:00'",
+            Kind::LocalTime { digits: 9 },
+            "2026-03-02 11:30:00",
+            local("2026-03-02T11:30:00"),
+        ),
+        (
+            "letter",
+            "'2026-03-01T10:00:00.000'",
+            Kind::LocalTime { digits: 9 },
+            "2026-03-02T11:30:00.000",
+            local("2026-03-02T11:30:00"),
+        ),
+        (
+            "zulu",
+            "'2026-03-01T10:00:00Z'",
+            Kind::Instant { digits: 9 },
+            "2026-03-02T11:30:00Z",
+            Value::Instant("2026-03-02T11:30:00Z".parse().unwrap()),
+        ),
+        (
+            "count",
+            "1772359200",
+            Kind::Instant { digits: 0 },
+            "1772451000",
+            Value::Instant("2026-03-02T11:30:00Z".parse().unwrap()),
+        ),
+        (
+            "millis",
+            "1772359200000",
+            Kind::Instant { digits: 3 },
+            "1772451000000",
+            Value::Instant("2026-03-02T11:30:00Z".parse().unwrap()),
+        ),
+    ] {
+        sqlite
+            .run(&format!(
+                "CREATE TABLE {table} (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO {table} VALUES (1, {first})"
+            ))
+            .await;
+        let described = sqlite.connector.describe(table).await.unwrap().unwrap();
+        assert_eq!(described.shape.fields[1].kind, kind, "{table}");
+        let object = sqlite.open(table, &["id"], Some("at")).await;
+        let before = rows(&*object, Listing::Full).await.remove(0);
+        let outcomes = write(&*object, &[update(1, vec![(1, read.clone())], vec![(1, before[1].clone())])]).await;
+        assert_eq!(stored(&outcomes[0])[1], read, "{table}");
+        let text: String = sqlx::query_scalar(AssertSqlSafe(format!("SELECT CAST(at AS TEXT) FROM {table}")))
+            .fetch_one(&mut sqlite.writer().await)
+            .await
+            .unwrap();
+        assert_eq!(text, written, "{table}");
+        let changes = rows(&*object, Listing::Changes { from: Some(read.clone()) }).await;
+        assert_eq!(changes, [[int(1), read.clone()]], "{table}: a stamp is found from itself on");
+        let horizon = object.horizon().await.unwrap();
+        assert_eq!(horizon.largest.as_ref(), Some(&read), "{table}");
+        assert_eq!(horizon.clock.unwrap().type_name(), read.type_name(), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_stamp_is_skipped() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t VALUES \
+             (1, '2026-03-01'), (2, '2026-03-01 10:00'), (3, '2026-03-01 10:00:00'), (4, '2026-03-01 10:00:00.000'), \
+             (5, '2026-03-01 10:00:00.5'), (6, '2026-03-01T09:00:00'), (7, '2026-03-01T10:00:00'), (8, '2026-03-02')",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], Some("at")).await;
+    let from = async |text: &str| {
+        let mut ids: Vec<i64> = rows(&*object, Listing::Changes { from: Some(local(text)) })
+            .await
+            .into_iter()
+            .map(|row| if let Value::Integer(id) = row[0] { id } else { 0 })
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(from("2026-03-01T10:00:00").await, [2, 3, 4, 5, 7, 8]);
+    assert_eq!(from("2026-03-01T10:00:00.2").await, [5, 8]);
+    assert_eq!(from("2026-03-01T00:00:00").await, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(from("2026-03-01T23:00:00").await, [8]);
+}
+
+#[tokio::test]
+async fn another_writer_is_waited_for() {
+    let sqlite =
+        Sqlite::with(SqliteJournalMode::Wal, |settings| settings.timeout = std::time::Duration::from_millis(100)).await;
+    sqlite.run("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME)").await;
+    let object = sqlite.open("t", &["id"], Some("at")).await;
+    let mut other = sqlite.writer().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE; INSERT INTO t VALUES (1, '2026-03-01 10:00:00')")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let fault = object.begin(0).await.err().unwrap();
+    assert_eq!((fault.kind, fault.applied, fault.native.as_str()), (FaultKind::External, Applied::No, "5"));
+    assert_eq!(object.settle(None).await.unwrap(), Settled::Running);
+    assert!(object.horizon().await.is_err(), "a change that is not in effect yet is not overlooked");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert_eq!(object.settle(None).await.unwrap(), Settled::Look);
+    assert_eq!(object.horizon().await.unwrap().largest, Some(local("2026-03-01T10:00:00")));
+}
+
+#[tokio::test]
+async fn a_reading_keeps_nobody_from_writing() {
+    for journal in [SqliteJournalMode::Delete, SqliteJournalMode::Wal] {
+        let sqlite = Sqlite::with(journal, |settings| settings.timeout = std::time::Duration::from_secs(2)).await;
+        sqlite
+            .run(
+                "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+                 FROM n WHERE i < 5000) INSERT INTO t SELECT i, 'x' FROM n",
+            )
+            .await;
+        let object = sqlite.open("t", &["id"], None).await;
+        let mut reading = object.read(Listing::Full);
+        let mut count = reading.next().await.unwrap().unwrap().len();
+        let outcomes =
+            write(&*object, &[update(4000, vec![(1, Value::text("y"))], vec![]), create(vec![int(9999)], vec![])])
+                .await;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{journal:?}: {outcomes:?}");
+        while let Some(batch) = reading.next().await {
+            count += batch.unwrap().len();
+        }
+        assert_eq!(count, 5000, "{journal:?}: a listing shows one moment");
+        // More often than there are connections.
+        for _ in 0..20 {
+            assert_eq!(object.read(Listing::Full).next().await.unwrap().unwrap().len(), 100);
+        }
+        assert_eq!(rows(&*object, Listing::Keys).await.len(), 5001);
+    }
+}
+
+#[tokio::test]
+async fn what_triggers_make_of_a_row_is_told() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, seen INT DEFAULT 0, length INT GENERATED ALWAYS AS (length(name))); \
+             CREATE TRIGGER a AFTER INSERT ON t BEGIN UPDATE t SET name = upper(name), seen = seen + 1 WHERE id = NEW.id; END; \
+             CREATE TRIGGER b BEFORE INSERT ON t WHEN NEW.name = 'no' BEGIN SELECT RAISE(FAIL, 'not this one'); END; \
+             CREATE VIEW loud AS SELECT id, upper(name) AS name FROM t; \
+             CREATE VIEW doors AS SELECT id, name FROM t; \
+             CREATE TRIGGER d INSTEAD OF UPDATE ON doors BEGIN UPDATE t SET name = NEW.name WHERE id = NEW.id; END",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], None).await;
+    let named = |id: i64, name: &str| create(vec![int(id)], vec![(1, Value::text(name))]);
+    let outcomes = write(&*object, &[named(1, "ana"), named(2, "no"), named(3, "rui")]).await;
+    assert_eq!(stored(&outcomes[0]), [int(1), Value::text("ANA"), int(1), int(3)]);
+    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.message == "not this one"), "{outcomes:?}");
+    assert_eq!(stored(&outcomes[2])[1], Value::text("RUI"));
+    let described = sqlite.connector.describe("T").await.unwrap().unwrap();
+    assert!(described.shape.fields[3].read_only && !described.shape.fields[2].read_only);
+    assert!(described.notes.iter().any(|note| note.contains("trigger")));
+
+    let loud = sqlite.connector.describe("main.loud").await.unwrap().unwrap();
+    assert!(!loud.can_create && !loud.can_update && !loud.can_delete);
+    let doors = sqlite.connector.describe("doors").await.unwrap().unwrap();
+    assert!(!doors.can_create && doors.can_update && !doors.can_delete);
+    let object = sqlite.open("doors", &["id"], None).await;
+    let outcomes = write(&*object, &[update(1, vec![(1, Value::text("eva"))], vec![(1, Value::text("ANA"))])]).await;
+    assert_eq!(stored(&outcomes[0]), [int(1), Value::text("eva")]);
+}
+
+#[tokio::test]
+async fn keys_come_from_wherever_the_table_gets_them() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT); INSERT INTO counted VALUES (41, 'x'); \
+             DELETE FROM counted; \
+             CREATE TABLE drawn (id TEXT PRIMARY KEY DEFAULT (lower(hex(randomblob(8)))), name TEXT) WITHOUT ROWID; \
+             CREATE TABLE half (company TEXT, id INT DEFAULT 7, name TEXT, PRIMARY KEY (company, id)); \
+             CREATE TABLE by_hand (id INT PRIMARY KEY, name TEXT)",
+        )
+        .await;
+    let counted = sqlite.open("counted", &["id"], None).await;
+    let writing = counted.begin(2).await.unwrap();
+    assert_eq!(writing.keys(), [[int(42)], [int(43)]], "a number once given is not given again");
+    drop(writing);
+    let drawn = sqlite.open("drawn", &["id"], None).await;
+    let writing = drawn.begin(3).await.unwrap();
+    let keys = writing.keys().to_vec();
+    assert_eq!((keys.len(), keys[0] == keys[1]), (3, false));
+    let changes: Vec<Change> = keys.iter().map(|key| create(key.clone(), vec![])).collect();
+    writing.write(&changes).await.unwrap();
+    assert_eq!(drawn.fetch(&[0], &keys, Scope::Everything).await.unwrap().batch.len(), 3);
+    let half = sqlite.open("half", &["company", "id"], None).await;
+    let outcomes = write(&*half, &[create(vec![Value::text("a"), Value::Missing], vec![])]).await;
+    assert_eq!(stored(&outcomes[0])[..2], [Value::text("a"), int(7)]);
+    let by_hand = sqlite.open("by_hand", &["id"], None).await;
+    assert!(by_hand.begin(1).await.unwrap().keys().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_malformed() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite.run("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, CAST(x'ff41' AS TEXT)), (2, 'x')").await;
+    let object = sqlite.open("t", &["id"], None).await;
+    let batch = object.read(Listing::Full).next().await.unwrap().unwrap();
+    assert!(matches!(batch.mark(0), Mark::Malformed(why) if why.contains("`name`")), "{:?}", batch.mark(0));
+    assert_eq!(batch.row(0)[0], int(1), "its key is known");
+    assert_eq!(batch.mark(1), &Mark::Live);
+}
+
+#[tokio::test]
+async fn a_database_only_to_be_read_is_not_written() {
+    let sqlite =
+        Sqlite::with(SqliteJournalMode::Delete, |settings| settings.url = Some("sqlite://test.db?mode=ro".into()))
+            .await;
+    sqlite
+        .run("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t VALUES (1, '2026-03-01 10:00:00')")
+        .await;
+    let object = sqlite.open("t", &["id"], Some("at")).await;
+    assert_eq!(rows(&*object, Listing::Full).await.len(), 1);
+    assert!(object.horizon().await.unwrap().largest.is_some());
+    match object.begin(0).await {
+        Err(fault) => assert_eq!(fault.kind, FaultKind::User, "{fault}"),
+        Ok(writing) => {
+            let fault = writing.write(&[create(vec![int(2)], vec![])]).await.unwrap_err();
+            assert_eq!((fault.kind, fault.applied), (FaultKind::User, Applied::No), "{fault}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_would_replace_rows_is_kept_from_it() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, email TEXT UNIQUE ON CONFLICT REPLACE); \
+             INSERT INTO t VALUES (1, 'a@x'), (2, 'b@x')",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], None).await;
+    let email = |text: &str| vec![(1, Value::text(text))];
+    let changes =
+        [create(vec![int(3)], email("a@x")), update(2, email("a@x"), vec![]), create(vec![int(4)], email("d@x"))];
+    let outcomes = write(&*object, &changes).await;
+    assert!(matches!(&outcomes[..2], [Outcome::Refused(_), Outcome::Refused(_)]), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Outcome::Done { .. }));
+    assert_eq!(rows(&*object, Listing::Keys).await.len(), 3, "nobody's row is taken away");
+}
+
+#[tokio::test]
+async fn a_reference_that_could_wait_still_finds_its_record() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Delete).await;
+    sqlite
+        .run(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (1); \
+             CREATE TABLE child (id INTEGER PRIMARY KEY, parent INT REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+             CREATE TABLE strict (id INTEGER PRIMARY KEY, parent INT REFERENCES parent)",
+        )
+        .await;
+    for table in ["child", "strict"] {
+        let object = sqlite.open(table, &["id"], None).await;
+        let changes: Vec<Change> =
+            (1..=5).map(|id| create(vec![int(id)], vec![(1, int(if id == 3 { 9 } else { 1 }))])).collect();
+        let outcomes = write(&*object, &changes).await;
+        for (id, outcome) in (1..).zip(&outcomes) {
+            match outcome {
+                Outcome::Refused(refusal) => assert_eq!((id, refusal.native.as_str()), (3, "787"), "{table}"),
+                Outcome::Done { .. } => assert_ne!(id, 3, "{table}"),
+                other => panic!("{table}: {other:?}"),
+            }
+        }
+        assert_eq!(rows(&*object, Listing::Keys).await.len(), 4, "{table}");
+    }
+    let parents = sqlite.open("parent", &["id"], None).await;
+    let gone = Change { action: Action::Delete, key: vec![int(1)], set: vec![], expect: vec![] };
+    let outcomes = write(&*parents, &[gone]).await;
+    assert!(matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.native == "787"), "{outcomes:?}");
 }

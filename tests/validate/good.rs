@@ -1,7 +1,7 @@
 //! What is right is read as it is written, and nothing is said of it.
 
 use super::harness::{GOOD, load, rendered};
-use engine::config::model::{Deleted, Direction, FieldEntry, Limit, Policy, System};
+use engine::config::model::{Connection, Deleted, Direction, FieldEntry, Limit, Policy, System};
 use engine::config::tree::{Content, Node, Style};
 use engine::diagnostic::Code;
 
@@ -11,7 +11,7 @@ fn nothing_is_said_of_the_good_project() {
     assert_eq!(rendered(&project, &diagnostics, folder.path()), "");
     let names: Vec<&str> = project.mappings.iter().map(|mapping| mapping.full_name.as_str()).collect();
     assert_eq!(names, ["customers", "sellers", "orders", "acme/orders", "acme/products"]);
-    let names: Vec<String> = project.connections.iter().map(|connection| connection.full_name()).collect();
+    let names: Vec<String> = project.connections.iter().map(Connection::full_name).collect();
     assert_eq!(names, ["erp", "crm", "archive", "acme/shop"]);
 }
 

@@ -16,6 +16,7 @@ pub(super) const GOOD: &[(&str, &str)] = &[
 
 /// A mistake: what it is, in which file, what of its text becomes what. Where
 /// nothing is to be found in it, the whole file is replaced.
+#[derive(Clone, Copy)]
 pub(super) struct Mistake {
     pub(super) what: &'static str,
     pub(super) file: &'static str,
@@ -77,7 +78,7 @@ fn one_line(text: &str) -> String {
 /// Each diagnostic with the text at its places.
 pub(super) fn rendered(project: &Project, diagnostics: &[Diagnostic], folder: &Path) -> String {
     let mut out = String::new();
-    let at = |place: &Place| {
+    let at = |place: &Place| -> String {
         let file = place.file.strip_prefix(folder).unwrap_or(&place.file).display();
         let covered = project
             .source_text(&place.file)

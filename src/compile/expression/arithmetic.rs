@@ -63,11 +63,11 @@ pub(crate) fn multiply(a: Decimal, b: Decimal) -> Option<Decimal> {
 /// The quotient: exact where it ends within 28 digits, else rounded half-even
 /// at 28 significant digits. `None` where it is too large.
 pub(crate) fn divide(a: Decimal, b: Decimal) -> Option<Decimal> {
-    let quotient = a.checked_div(b)?;
+    let quotient = a.checked_div(b)?.normalize();
     if quotient.mantissa().unsigned_abs() < 10u128.pow(28) || multiply(quotient, b) == Some(a) {
         return Some(quotient);
     }
-    quotient.round_sf_with_strategy(28, RoundingStrategy::MidpointNearestEven)
+    quotient.round_sf_with_strategy(28, RoundingStrategy::MidpointNearestEven).map(|quotient| quotient.normalize())
 }
 
 /// The greatest whole number not above the quotient.
@@ -88,13 +88,8 @@ pub(crate) fn modulo(a: Decimal, b: Decimal) -> Option<Decimal> {
 
 /// `a * b` with exactly `scale` digits after the point, halves away from zero.
 pub(crate) fn multiply_at(a: Decimal, b: Decimal, scale: u32) -> Option<Decimal> {
-    let (mantissa, digits) = match a.mantissa().checked_mul(b.mantissa()) {
-        Some(mantissa) => (mantissa, a.scale() + b.scale()),
-        None => {
-            let (a, b) = (a.normalize(), b.normalize());
-            (a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale())
-        }
-    };
+    let product = |a: Decimal, b: Decimal| Some((a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale()));
+    let (mantissa, digits) = product(a, b).or_else(|| product(a.normalize(), b.normalize()))?;
     let rounded = if digits > scale {
         round_quotient(mantissa, power(digits - scale)?)
     } else {
@@ -165,6 +160,7 @@ pub(crate) fn exact(value: &Value) -> Result<Decimal, Box<Trouble>> {
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
 pub(crate) fn too_long(value: &Value) -> Box<Trouble> {
     Trouble::with(Code::NUMBER_TOO_LONG, value, format!("{} has more digits than can be computed with", shown(value)))
 }

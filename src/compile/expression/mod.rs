@@ -106,6 +106,7 @@ impl Expression {
         &self.text
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
     fn placed(&self, mut trouble: Box<Trouble>) -> Box<Trouble> {
         trouble.place.get_or_insert_with(|| self.place.clone());
         trouble

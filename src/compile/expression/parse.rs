@@ -2,6 +2,7 @@
 
 use minijinja::machinery::ast::{self, BinOpKind, CompareOpKind, Expr, Stmt, UnaryOpKind};
 use minijinja::machinery::{self, Span};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 
 use super::arithmetic::{Comparison, Operator};
@@ -29,7 +30,7 @@ pub(super) fn template(
     resolve: &mut dyn Resolve,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Part>> {
-    match machinery::parse(source.text, "template", Default::default()) {
+    match machinery::parse(source.text, "template", SyntaxConfig::default()) {
         Ok(Stmt::Template(template)) => Compiler { source, resolve, diagnostics }.parts(&template.children),
         Ok(_) => unreachable!("the parser gives a template"),
         Err(error) => {

@@ -93,23 +93,19 @@ impl<'a> Arguments<'a> {
 
     /// The argument as it must be there after [`Arguments::check`].
     pub(super) fn required(&mut self, name: &str) -> Result<&'a Node, Reported> {
-        match self.given(name) {
-            Some(node) => Ok(node),
-            None => {
-                let (place, message) = (self.spec.place.clone(), format!("{} needs a value", self.called(name)));
-                Err(self.report(Code::MISSING_NAME, &place, message, None))
-            }
+        if let Some(node) = self.given(name) {
+            return Ok(node);
         }
+        let (place, message) = (self.spec.place.clone(), format!("{} needs a value", self.called(name)));
+        Err(self.report(Code::MISSING_NAME, &place, message, None))
     }
 
     fn scalar(&mut self, name: &str, node: &'a Node, expected: &str) -> Result<&'a Scalar, Reported> {
-        match node.as_scalar() {
-            Some(scalar) => Ok(scalar),
-            None => {
-                let message = format!("{} takes {expected}, not {}", self.called(name), node.kind());
-                Err(self.report(Code::WRONG_TYPE, &node.place, message, None))
-            }
+        if let Some(scalar) = node.as_scalar() {
+            return Ok(scalar);
         }
+        let message = format!("{} takes {expected}, not {}", self.called(name), node.kind());
+        Err(self.report(Code::WRONG_TYPE, &node.place, message, None))
     }
 
     /// A text of one line or more.

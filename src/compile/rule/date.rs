@@ -9,7 +9,6 @@ use std::sync::Arc;
 use chrono::{DateTime, LocalResult, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 use compact_str::{CompactString, ToCompactString};
-use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::arguments::{Arguments, Reported};
@@ -18,7 +17,6 @@ use super::kinds::{Nature, TEXT, nature, not};
 use super::number::number_in;
 use super::{Back, Class, Definition, Example, Parameter, Rule, Takes};
 use crate::compile::Trouble;
-use crate::compile::expression::arithmetic::multiply;
 use crate::compile::trouble::shown;
 use crate::diagnostic::{Code, nearest};
 use crate::record::{Kind, Value};
@@ -78,13 +76,11 @@ impl Date {
         if trimmed.is_empty() {
             return Ok(Value::Null);
         }
-        match self.0.read(trimmed, Holds::Date) {
-            Some((time, _)) => Ok(Value::Date(time.date())),
-            None => {
-                let message = format!("`{trimmed}` is not a date in the form `{}`", self.0.text());
-                Err(Trouble::with(Code::NOT_A_TIME, value, message))
-            }
+        if let Some((time, _)) = self.0.read(trimmed, Holds::Date) {
+            return Ok(Value::Date(time.date()));
         }
+        let message = format!("`{trimmed}` is not a date in the form `{}`", self.0.text());
+        Err(Trouble::with(Code::NOT_A_TIME, value, message))
     }
 }
 
@@ -177,14 +173,14 @@ fn build_datetime(arguments: &mut Arguments<'_>) -> Result<Arc<dyn Rule>, Report
     let format = format(arguments, Holds::DateAndTime);
     let zone = match arguments.text("timezone")? {
         None => None,
-        Some(name) => match name.parse::<Tz>() {
-            Ok(zone) => Some(zone),
-            Err(_) => {
+        Some(name) => {
+            let Ok(zone) = name.parse::<Tz>() else {
                 let help = nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()))
                     .map(|near| format!("did you mean `{near}`?"));
                 return Err(arguments.bad("timezone", "takes a zone of the IANA list", help));
-            }
-        },
+            };
+            Some(zone)
+        }
     };
     Ok(Arc::new(Datetime { format: format?, zone }))
 }
@@ -233,6 +229,11 @@ impl Datetime {
             }
             None => (instant.naive_utc(), Utc.fix()),
         };
+        // Before zones had whole minutes no text could hold their offset.
+        let odd = offset.local_minus_utc() % 60 != 0;
+        let written_with_offset = self.format.as_ref().is_none_or(|format| format.zoned);
+        let (local, offset) =
+            if odd && written_with_offset { (instant.naive_utc(), Utc.fix()) } else { (local, offset) };
         let Some(format) = &self.format else {
             return Ok(write_iso(local, Some(offset), self.zone.is_none()));
         };
@@ -254,13 +255,11 @@ impl Datetime {
     }
 
     fn write_local(&self, value: &Value, time: NaiveDateTime) -> Result<CompactString, Box<Trouble>> {
-        let Some(format) = &self.format else { return Ok(write_iso(time, None, false)) };
-        if !format.zoned {
-            return written(format, time, None, Holds::DateAndTime, value);
-        }
-        match self.zone {
-            Some(zone) => self.write_instant(value, instant(zone, time, value)?),
-            None => {
+        match (&self.format, self.zone) {
+            (Some(format), _) if !format.zoned => written(format, time, None, Holds::DateAndTime, value),
+            (_, Some(zone)) => self.write_instant(value, instant(zone, time, value)?),
+            (None, None) => Ok(write_iso(time, None, false)),
+            (Some(format), None) => {
                 let message = format!("{} can be written as `{}` only with a `timezone`", shown(value), format.text());
                 Err(Trouble::with(Code::NOT_A_TIME, value, message))
             }
@@ -346,7 +345,7 @@ pub(super) static EPOCH: Definition = Definition {
     )
     .optional()],
     manual: "Makes a point in time of the units passed since 1970-01-01 UTC, and whole units of a point in time; what \
-             is less than a unit is not written.",
+             is less than a unit is not written, and a number with a fraction is rejected.",
     examples: &[
         Example {
             rule: "epoch",
@@ -354,7 +353,7 @@ pub(super) static EPOCH: Definition = Definition {
         },
         Example {
             rule: "{ epoch: milliseconds }",
-            values: &[(r#""-1""#, "1969-12-31T23:59:59.999Z"), (r#""soon""#, "refused")],
+            values: &[(r#""-1""#, "1969-12-31T23:59:59.999Z"), (r#""soon""#, "refused"), ("0.5", "refused")],
         },
     ],
     build: |arguments| Ok(Arc::new(Epoch { digits: arguments.choice("", UNITS)?.unwrap_or(0) })),
@@ -375,10 +374,15 @@ impl Rule for Epoch {
             return units.map(Value::Integer).ok_or_else(|| not(&value, "within the range of times"));
         }
         let Some(number) = number_in(&value)? else { return Ok(Value::Null) };
-        let nanoseconds = multiply(number, Decimal::from(10i64.pow(9 - self.digits))).filter(|n| n.fract().is_zero());
-        let instant = nanoseconds.and_then(|n| n.to_i128()).and_then(|n| {
-            let seconds = i64::try_from(n.div_euclid(1_000_000_000)).ok()?;
-            DateTime::from_timestamp(seconds, u32::try_from(n.rem_euclid(1_000_000_000)).ok()?)
+        if !number.fract().is_zero() {
+            let message = format!("{} is not a whole number; `multiply` it and count in a smaller unit", shown(&value));
+            return Err(Trouble::with(Code::NOT_A_NUMBER, &value, message));
+        }
+        let scale = i128::from(10u32.pow(self.digits));
+        let instant = number.to_i128().and_then(|units| {
+            let seconds = i64::try_from(units.div_euclid(scale)).ok()?;
+            let fraction = u32::try_from(units.rem_euclid(scale)).ok()?;
+            DateTime::from_timestamp(seconds, fraction * 10u32.pow(9 - self.digits))
         });
         instant.map(Value::Instant).ok_or_else(|| {
             Trouble::with(Code::NOT_A_TIME, &value, format!("{} is not within the range of times", shown(&value)))

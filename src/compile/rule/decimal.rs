@@ -147,14 +147,12 @@ impl Rule for Reader {
                 if trimmed.is_empty() {
                     return Ok(Value::Null);
                 }
-                match self.read(trimmed) {
-                    Some(number) => number,
-                    None => {
-                        let what = if self.whole { "a whole number" } else { "a number" };
-                        let message = format!("`{trimmed}` is not {what}{}", self.form());
-                        return Err(Trouble::with(Code::NOT_A_NUMBER, &value, message));
-                    }
-                }
+                let Some(number) = self.read(trimmed) else {
+                    let what = if self.whole { "a whole number" } else { "a number" };
+                    let message = format!("`{trimmed}` is not {what}{}", self.form());
+                    return Err(Trouble::with(Code::NOT_A_NUMBER, &value, message));
+                };
+                number
             }
             Value::Integer(integer) => Number::Integer(*integer),
             Value::Decimal(decimal) => Number::Decimal(*decimal),

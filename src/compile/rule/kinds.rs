@@ -80,6 +80,7 @@ pub(super) fn edit(value: Value, edit: impl FnOnce(CompactString) -> CompactStri
 }
 
 /// Trouble with a value of another nature than `wanted`.
+#[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
 pub(super) fn not(value: &Value, wanted: &str) -> Box<Trouble> {
     Trouble::with(Code::WRONG_NATURE, value, format!("{} is not {wanted}", shown(value)))
 }

@@ -215,4 +215,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Definition> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+mod laws;

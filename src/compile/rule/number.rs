@@ -33,7 +33,7 @@ pub(super) static MULTIPLY: Definition = Definition {
     parameters: &[Parameter::argument(Takes::Number, "The factor, an exact number."), SCALE],
     manual: "Multiplies by a factor. Without `scale` the product is exact and one of more than 28 digits is rejected; \
              with it, it has exactly that many digits after the point. On the way back it divides, and rounds to \
-             `scale` in the same way; what an editor wrote that no value leads to goes back to the nearest one.",
+             `scale` in the same way; what was written there and no value leads to goes back to the nearest one.",
     examples: &[
         Example {
             rule: r#"{ multiply: "1.1", scale: 2 }"#,

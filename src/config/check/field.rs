@@ -8,9 +8,13 @@ use std::collections::HashMap;
 pub(super) fn check(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     for entry in &mapping.fields {
         if let FieldEntry::Field(field) = entry {
-            check_shape(field, diagnostics);
-            check_direction(field, mapping, diagnostics);
-            check_policies(field, mapping, diagnostics);
+            if field.complete {
+                check_shape(field, diagnostics);
+            }
+            if mapping.direction_known {
+                check_direction(field, mapping, diagnostics);
+                check_policies(field, mapping, diagnostics);
+            }
         }
     }
     check_writers(mapping, diagnostics);
@@ -91,7 +95,7 @@ fn check_direction(field: &FieldSpec, mapping: &Mapping, diagnostics: &mut Diagn
     let outside = |direction: Direction| whole != Direction::Bidirectional && direction != whole;
     match (&field.direction, filled(field)) {
         (Some(written), Some(towards)) if written.value != towards => {
-            let message = format!("`{}`, but the entry fills the other way", written.as_str());
+            let message = format!("`{}`, but the entry goes `{}`", written.as_str(), towards.as_str());
             let help = "an entry with `template` or `value` goes towards the field it fills; leave `direction` out";
             diagnostics.push(Diagnostic::error(Code::IDLE_POLICY, &written.place, message).help(help));
         }
@@ -118,11 +122,12 @@ fn check_policies(field: &FieldSpec, mapping: &Mapping, diagnostics: &mut Diagno
     let direction = field.direction(mapping);
     let one_way = direction != Direction::Bidirectional;
     let drift = field.drift.as_ref().map(|drift| drift.value);
-    if one_way && filler(field).is_none() {
-        if let Some(rule) = field.reverse.iter().flatten().next() {
-            let message = "`reverse` in a field that goes one way".to_owned();
-            idle(&rule.place, message, "leave it out, or make the field `bidirectional`");
-        }
+    if one_way
+        && filler(field).is_none()
+        && let Some(rule) = field.reverse.iter().flatten().next()
+    {
+        let message = "`reverse` in a field that goes one way".to_owned();
+        idle(&rule.place, message, "leave it out, or make the field `bidirectional`");
     }
     if let Some(conflict) = &field.conflict
         && one_way
@@ -225,7 +230,7 @@ fn check_match(mapping: &Mapping, diagnostics: &mut Diagnostics) {
                 let message = format!("`{}` stands twice", name.value);
                 let diagnostic = Diagnostic::error(Code::BAD_VALUE, &name.place, message);
                 diagnostics.push(diagnostic.related(&first.place, "it stands here first"));
-            } else if !filled.contains(&name.as_str()) && !mapping.fields.is_empty() {
+            } else if !filled.contains(&name.as_str()) && mapping.fields_known {
                 let message = format!("`match` names `{}`, which no entry fills", name.value);
                 let help = match nearest(name, filled.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
@@ -242,7 +247,8 @@ pub(super) fn can_conflict(mapping: &Mapping) -> bool {
     let deletes = |Deletes { to_target, to_source, .. }: &Deletes| {
         [to_target, to_source].into_iter().flatten().any(|policy| policy.acts())
     };
-    mapping.direction() == Direction::Bidirectional
+    !mapping.direction_known
+        || mapping.direction() == Direction::Bidirectional
         || mapping.deletes.as_ref().is_some_and(deletes)
         || mapping.fields.iter().any(|entry| match entry {
             FieldEntry::Field(field) => field.drift() == Drift::Conflict,

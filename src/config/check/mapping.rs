@@ -15,8 +15,9 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
 ) {
     let direction = mapping.direction();
-    check_side(&mapping.source, source, direction.writes_source(), diagnostics);
-    check_side(&mapping.target, target, direction.writes_target(), diagnostics);
+    let known = mapping.direction_known;
+    check_side(&mapping.source, source, known && direction.writes_source(), diagnostics);
+    check_side(&mapping.target, target, known && direction.writes_target(), diagnostics);
     check_both_sides(mapping, source, target, diagnostics);
     check_names(mapping, diagnostics);
     check_allow(mapping, diagnostics);
@@ -51,6 +52,7 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
     if let Some(start) = &side.start
         && side.modified.is_none()
         && side.cursor.is_none()
+        && side.complete
     {
         let message = "`start` needs `modified` or `cursor`";
         let help = "name the field that says when a record was last changed";
@@ -59,7 +61,7 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
     let Some(connection) = connection else { return };
     // All connectors of this version speak SQL.
     if let Some(filter) = filter
-        && !filter.text().is_some_and(|text| !text.trim().is_empty())
+        && filter.text().is_none_or(|text| text.trim().is_empty())
     {
         let message = format!("`where` is a condition of SQL, but {} stands here", filter.kind());
         let help = "write it as text: `where: \"status = 'open'\"`";
@@ -106,6 +108,7 @@ fn check_allow(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     for (side, operations, written) in sides {
         if let Some(first) = operations.iter().flatten().next()
             && !written
+            && mapping.direction_known
         {
             let message = format!("`to_{side}`, but the {side} is never written");
             let help = "leave it out, or make the mapping `bidirectional`";
@@ -141,7 +144,7 @@ pub(super) fn check_policy(policy: &At<Policy>, mapping: &Mapping, diagnostics: 
         return;
     }
     for (word, side) in [("source", &mapping.source), ("target", &mapping.target)] {
-        if side.modified.is_none() && side.cursor.is_none() {
+        if side.complete && side.modified.is_none() && side.cursor.is_none() {
             let message = format!("`newest`, but nothing tells when the {word} was changed");
             let help = format!("set `modified` of the {word} to the field with the time of the last change");
             let diagnostic = idle(&policy.place, message).help(help);
@@ -159,11 +162,11 @@ fn check_deletes(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     ];
     for (side, from, policy, written, read) in ways {
         let Some(policy) = policy.as_ref().filter(|policy| policy.acts()) else { continue };
-        if !written {
+        if !written && mapping.direction_known {
             let message = format!("`to_{side}`, but the {side} is never written");
             let help = "leave it out, or make the mapping `bidirectional`";
             diagnostics.push(idle(&policy.place, message).help(help));
-        } else if let (Some(cursor), None) = (&read.cursor, &read.deleted) {
+        } else if let (Some(cursor), None, true) = (&read.cursor, &read.deleted, read.complete) {
             let message = format!("deletes on the {from} are not noticed: it is read by its cursor");
             let help = format!(
                 "say under `deleted` of the {from} how they are known: `{{ field: …, equals: … }}` or `{{ sweep: 24h }}`"
@@ -179,7 +182,7 @@ fn check_limits(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     let all = [
         ("create", &limits.create, "leave `create` out of `allow`"),
         ("update", &limits.update, "leave `update` out of `allow`"),
-        ("delete", &limits.delete, "write `deletes: ignore`, which is the default"),
+        ("delete", &limits.delete, "leave `deletes` at `ignore`, its default"),
     ];
     for (name, limit, help) in all {
         let Some(limit) = limit else { continue };
@@ -205,6 +208,7 @@ fn check_when(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     {
         if let Some(expression) = expression
             && !read
+            && mapping.direction_known
         {
             let message = format!("`when` of the {side}, from which nothing is carried over");
             diagnostics.push(idle(&expression.place, message).help("leave it out"));
@@ -218,13 +222,13 @@ fn check_schedule(schedule: &Schedule, diagnostics: &mut Diagnostics) {
             let diagnostic = Diagnostic::error(Code::EXCLUSIVE, &cron.place, "`cron` beside `every`");
             diagnostics.push(diagnostic.help("keep one of them").related(&every.place, "`every` stands here"));
         }
-        (None, None) if schedule.after.is_empty() => {
+        (None, None) if schedule.after.is_empty() && schedule.complete => {
             let message = "a schedule needs `every`, `cron` or `after`";
             diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &schedule.place, message));
         }
         _ => {}
     }
-    if let (Some(timezone), None) = (&schedule.timezone, &schedule.cron) {
+    if let (Some(timezone), None, true) = (&schedule.timezone, &schedule.cron, schedule.complete) {
         diagnostics.push(idle(&timezone.place, "`timezone` without `cron`").help("leave it out"));
     }
     if let Some(cron) = &schedule.cron {

@@ -13,9 +13,12 @@ use super::project::{Project, join, levels};
 use super::tree::At;
 use super::{model::Connection, order};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest, quoted};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Checks everything in a project.
+///
+/// Where a document could not be read, names that are not found or not used
+/// are not spoken of: they may stand there.
 pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
     for connection in &project.connections {
         connection::check(connection, diagnostics);
@@ -23,9 +26,7 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
     let mut used = HashSet::new();
     for mapping in &project.mappings {
         let mut find = |name: &At<String>, diagnostics: &mut Diagnostics| {
-            used.extend(levels(&mapping.namespace).map(|level| join(level, name)).find(|full_name| {
-                project.declared.iter().any(|known| join(&known.namespace, &known.name) == *full_name)
-            }));
+            used.extend(project.declared_name(&mapping.namespace, name));
             connection_of(project, mapping, name, diagnostics)
         };
         let source = find(&mapping.source.connection, diagnostics);
@@ -33,9 +34,12 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
         mapping::check(mapping, source, target, diagnostics);
         field::check(mapping, diagnostics);
     }
-    after(project, diagnostics);
-    // Where a document could not be read, it may be the one that uses them.
-    if project.complete {
+    if project.complete && project.is_whole() && project.mappings.iter().all(|known| !known.mapping.is_empty()) {
+        unknown_after(project, diagnostics);
+    }
+    circles(project, diagnostics);
+    former_names(project, diagnostics);
+    if project.complete && project.path.is_dir() {
         unused(project, &used, diagnostics);
     }
 }
@@ -50,15 +54,19 @@ fn connection_of<'a>(
     if name.is_empty() || super::environment::has_references(name) {
         return None;
     }
-    let visible: Vec<&str> = project
+    if project.declared_name(&mapping.namespace, name).is_some() {
+        return project.connection(&mapping.namespace, name);
+    }
+    if !project.complete {
+        return None;
+    }
+    let mut visible: Vec<&str> = project
         .declared
         .iter()
         .filter(|known| levels(&mapping.namespace).any(|level| level == known.namespace))
         .map(|known| known.name.value.as_str())
         .collect();
-    if visible.contains(&name.value.as_str()) {
-        return project.connection(&mapping.namespace, name);
-    }
+    visible.dedup();
     let elsewhere = project.declared.iter().find(|known| known.name.value == name.value);
     let help = if let Some(near) = nearest(name, visible.iter().copied()) {
         format!("did you mean `{near}`?")
@@ -77,7 +85,8 @@ fn connection_of<'a>(
 
 fn unused(project: &Project, used: &HashSet<String>, diagnostics: &mut Diagnostics) {
     for known in project.declared.iter().filter(|known| known.inside) {
-        if !used.contains(&join(&known.namespace, &known.name)) {
+        let full_name = join(&known.namespace, &known.name);
+        if !used.contains(&full_name) && project.connection(&known.namespace, &known.name).is_some() {
             let message = format!("no mapping uses the connection `{}`", known.name.value);
             diagnostics.push(Diagnostic::warning(Code::UNUSED_NAME, &known.name.place, message));
         }
@@ -93,11 +102,11 @@ pub(super) fn after_edges(project: &Project) -> Vec<Vec<usize>> {
     project.mappings.iter().map(edge).collect()
 }
 
-/// Reports names under `after` that nothing has, and circles.
-fn after(project: &Project, diagnostics: &mut Diagnostics) {
+/// Reports names under `after` that nothing has.
+fn unknown_after(project: &Project, diagnostics: &mut Diagnostics) {
     for mapping in &project.mappings {
         for name in mapping.schedule.iter().flat_map(|schedule| &schedule.after) {
-            if project.find_mapping(&mapping.namespace, name).is_some() || !project.is_whole() {
+            if project.find_mapping(&mapping.namespace, name).is_some() {
                 continue;
             }
             let known = project.mappings.iter().flat_map(|known| [known.full_name.as_str(), known.mapping.as_str()]);
@@ -109,6 +118,29 @@ fn after(project: &Project, diagnostics: &mut Diagnostics) {
             diagnostics.push(diagnostic);
         }
     }
+}
+
+/// Reports former names that another mapping has, or had as well: both would
+/// claim the same links.
+fn former_names(project: &Project, diagnostics: &mut Diagnostics) {
+    let mut claimed: HashMap<String, &At<String>> = HashMap::new();
+    for mapping in &project.mappings {
+        let Some(was) = mapping.was.as_ref().filter(|was| was.value != mapping.mapping.value) else { continue };
+        let full_name = join(&mapping.namespace, was);
+        let other = project.mapping(&full_name).map(|other| &other.mapping);
+        if let Some(other) = other.or_else(|| claimed.get(&full_name).copied()) {
+            let message = format!("`{full_name}` is the name of another mapping");
+            let diagnostic = Diagnostic::error(Code::SAME_NAME, &was.place, message);
+            let help = "its links can be taken over by one mapping only";
+            diagnostics.push(diagnostic.help(help).related(&other.place, "the other mapping"));
+        } else {
+            claimed.insert(full_name, was);
+        }
+    }
+}
+
+/// Reports mappings that wait for each other.
+fn circles(project: &Project, diagnostics: &mut Diagnostics) {
     for circle in order::sort(&after_edges(project)).1 {
         let mappings: Vec<&Mapping> = circle.iter().map(|index| &project.mappings[*index]).collect();
         // Where each names the next one; the last names the first.

@@ -55,6 +55,7 @@ pub struct Connection {
 /// The settings of each kind of system.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[serde(tag = "connector", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there are a handful of connections")]
 pub enum System {
     /// A `SQLite` database file.
     Sqlite(Sqlite),

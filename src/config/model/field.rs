@@ -39,6 +39,9 @@ impl FieldEntry {
 pub struct FieldSpec {
     #[schemars(skip)]
     pub place: Place,
+    /// False where a part of it was reported and left out.
+    #[schemars(skip)]
+    pub complete: bool,
     /// The source's field. Left out where `template` or `value` fills the target's.
     #[schemars(example = &"A1_NOME")]
     pub source: Option<At<String>>,
@@ -83,8 +86,9 @@ impl FieldSpec {
     fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<FieldSpec> {
         let mut table = Table::open(node, "a field entry", diagnostics)?;
         table.later(&["use", "each"]);
-        let field = FieldSpec {
+        let mut field = FieldSpec {
             place: node.place.clone(),
+            complete: true,
             source: table.optional("source", path),
             target: table.optional("target", path),
             rules: table.optional("rules", rules).unwrap_or_default(),
@@ -99,7 +103,7 @@ impl FieldSpec {
             value: table.node("value").and_then(|node| any(node, table.diagnostics())),
             template: table.optional("template", text),
         };
-        table.finish();
+        field.complete = table.finish();
         Some(field)
     }
 }

@@ -24,6 +24,12 @@ pub struct Mapping {
     /// The whole document.
     #[schemars(skip)]
     pub place: Place,
+    /// False where a direction may be meant that could not be read.
+    #[schemars(skip)]
+    pub direction_known: bool,
+    /// False where an entry of `fields` was reported and left out, in part or whole.
+    #[schemars(skip)]
+    pub fields_known: bool,
     /// The mapping's name, unique in its folder. It is stored with every link,
     /// so that a renamed mapping names its former one in `was`.
     #[schemars(example = &"customers")]
@@ -89,7 +95,9 @@ impl Mapping {
         let mapping = table.required("mapping", given_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
         let full_name =
             if namespace.is_empty() { mapping.value.clone() } else { format!("{namespace}/{}", mapping.value) };
-        let model = Mapping {
+        let mut model = Mapping {
+            direction_known: true,
+            fields_known: true,
             full_name,
             namespace: namespace.to_owned(),
             mapping,
@@ -103,12 +111,16 @@ impl Mapping {
             schedule: table.optional("schedule", Schedule::decode),
             match_on: table.optional("match", alternatives).unwrap_or_default(),
             when: table.optional("when", When::decode),
-            fields: table.required("fields", fields).unwrap_or_default(),
+            fields: Vec::new(),
             conflicts: table.optional("conflicts", Conflicts::decode),
             deletes: table.optional("deletes", Deletes::decode),
             limits: table.optional("limits", Limits::decode),
             place,
         };
+        let before = table.diagnostics().len();
+        model.fields = table.required("fields", fields).unwrap_or_default();
+        model.fields_known = table.diagnostics().len() == before;
+        model.direction_known = model.direction.is_some() || !table.may_be_meant("direction");
         table.finish();
         Some(model)
     }
@@ -167,7 +179,13 @@ impl super::FieldSpec {
 }
 
 fn fields(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<FieldEntry>> {
-    list(node, diagnostics, FieldEntry::decode)
+    let fields = list(node, diagnostics, FieldEntry::decode)?;
+    if node.as_list().is_some_and(<[Node]>::is_empty) {
+        let message = "`fields` names no field";
+        let help = "write an entry for each field: `- { source: …, target: … }`";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &node.place, message).help(help));
+    }
+    Some(fields)
 }
 
 fn alternatives(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Vec<At<String>>>> {
@@ -189,7 +207,8 @@ fn alternatives(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Vec<At
     for item in items {
         match item.as_list() {
             Some([]) => {
-                diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &item.place, "an alternative that names no field"));
+                let diagnostic = Diagnostic::error(Code::BAD_VALUE, &item.place, "an alternative that names no field");
+                diagnostics.push(diagnostic.help("name a target field, or leave the alternative out"));
             }
             Some(_) => all.extend(list(item, diagnostics, name)),
             None => {

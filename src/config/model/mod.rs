@@ -1,10 +1,10 @@
 //! What a user wrote, as plain structs: a place for every value, no meaning.
 //!
-//! Each struct reads itself from a [`Node`](super::tree::Node) and derives the
+//! Each struct reads itself from a [`Node`] and derives the
 //! JSON Schema an editor completes from; the comments on its fields are the
 //! user manual. A name that is written and not known is reported, and so is a
 //! name of the language that this version does not carry out. Checks that need
-//! more than one setting are in [`check`](super::check); what a rule or an
+//! more than one setting are in `check`; what a rule or an
 //! expression means is none of this module's business.
 //!
 //! Start reading at [`Mapping`] and [`Connection`].

@@ -280,11 +280,15 @@ impl DeletePolicy {
 }
 
 fn fields_to_set(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<(At<String>, Node)>> {
-    let Some(entries) = node.as_map().filter(|entries| !entries.is_empty()) else {
-        diagnostics
-            .push(mismatch(node, "the fields to set are a mapping with an entry").help("write `{ field: value }`"));
+    let help = "write `{ field: value }`";
+    let Some(entries) = node.as_map() else {
+        diagnostics.push(mismatch(node, "`set` is a mapping of fields to values").help(help));
         return None;
     };
+    if entries.is_empty() {
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &node.place, "`set` names no field").help(help));
+        return None;
+    }
     Some(entries.iter().filter_map(|(key, value)| Some((text(key, diagnostics)?, value.clone()))).collect())
 }
 
@@ -304,7 +308,11 @@ impl JsonSchema for DeletePolicy {
             {
                 "type": "object",
                 "description": "These fields of the record are set to these values.",
-                "properties": { "set": { "type": "object", "minProperties": 1 } },
+                "properties": { "set": {
+                    "type": "object",
+                    "description": "The fields, by name, and the value each is set to.",
+                    "minProperties": 1
+                } },
                 "required": ["set"],
                 "additionalProperties": false
             }

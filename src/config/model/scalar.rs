@@ -113,12 +113,16 @@ pub struct Cron {
 impl Cron {
     pub(crate) fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Cron>> {
         let text = text(node, diagnostics)?;
-        let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Optional).build();
+        let parser = croner::parser::CronParser::builder()
+            .seconds(croner::parser::Seconds::Optional)
+            .year(croner::parser::Year::Disallowed)
+            .build();
         match parser.parse(&text) {
             Ok(pattern) => Some(At::new(Cron { pattern }, text.place)),
             Err(error) => {
-                let reason = error.to_string();
-                let message = format!("`{}` is not a cron pattern: {}", text.value, reason.trim_end_matches('.'));
+                let reason = error.to_string().to_lowercase();
+                let reason = reason.rsplit(": ").next().unwrap_or_default().trim_end_matches('.');
+                let message = format!("`{}` is not a cron pattern: {reason}", text.value);
                 let help = "write minute, hour, day of the month, month and day of the week, as in `0 6,12,18 * * *`";
                 diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &text.place, message).help(help));
                 None

@@ -15,6 +15,9 @@ use schemars::JsonSchema;
 pub struct Schedule {
     #[schemars(skip)]
     pub place: Place,
+    /// False where a part of it was reported and left out.
+    #[schemars(skip)]
+    pub complete: bool,
     /// The time from the start of one run to the start of the next, such as
     /// `30s`, `5m` or `1h30m`. A run that takes longer is not overlapped.
     #[schemars(example = &"5m")]
@@ -35,14 +38,15 @@ pub struct Schedule {
 impl Schedule {
     pub(crate) fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Schedule> {
         let mut table = Table::open(node, "a schedule", diagnostics)?;
-        let schedule = Schedule {
+        let mut schedule = Schedule {
             place: node.place.clone(),
+            complete: true,
             every: table.optional("every", Duration::decode_positive),
             cron: table.optional("cron", Cron::decode),
             timezone: table.optional("timezone", Timezone::decode),
             after: table.optional("after", names).unwrap_or_default(),
         };
-        table.finish();
+        schedule.complete = table.finish();
         Some(schedule)
     }
 }

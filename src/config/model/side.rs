@@ -13,6 +13,9 @@ use schemars::JsonSchema;
 pub struct SideSpec {
     #[schemars(skip)]
     pub place: Place,
+    /// False where a part of it was reported and left out.
+    #[schemars(skip)]
+    pub complete: bool,
     // Empty where it is missing, which is reported; so is `object`.
     /// The connection the object lies in, by its name under `connections:`.
     #[schemars(example = &"erp")]
@@ -52,8 +55,9 @@ impl SideSpec {
         let mut table = Table::open(node, "a side of a mapping", diagnostics)?;
         table.later(&["children", "explode", "group", "document", "write"]);
         let empty = || At::new(String::new(), node.place.clone());
-        let side = SideSpec {
+        let mut side = SideSpec {
             place: node.place.clone(),
+            complete: true,
             connection: table.required("connection", name).unwrap_or_else(empty),
             object: table.required("object", name).unwrap_or_else(empty),
             key: table.optional("key", names).unwrap_or_default(),
@@ -63,7 +67,7 @@ impl SideSpec {
             start: table.optional("start", name),
             deleted: table.optional("deleted", Deleted::decode),
         };
-        table.finish();
+        side.complete = table.finish();
         Some(side)
     }
 
@@ -72,6 +76,7 @@ impl SideSpec {
         let empty = At::new(String::new(), place.clone());
         SideSpec {
             place: place.clone(),
+            complete: false,
             connection: empty.clone(),
             object: empty,
             key: Vec::new(),

@@ -16,12 +16,11 @@ impl ObjectName {
         let mut rest = text;
         loop {
             let part;
-            (part, rest) = match rest.strip_prefix('"') {
-                Some(quoted) => take_quoted(quoted)?,
-                None => {
-                    let end = rest.find('.').unwrap_or(rest.len());
-                    (rest[..end].to_owned(), &rest[end..])
-                }
+            (part, rest) = if let Some(quoted) = rest.strip_prefix('"') {
+                take_quoted(quoted)?
+            } else {
+                let end = rest.find('.').unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
             };
             if part.is_empty() {
                 return None;

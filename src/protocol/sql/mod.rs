@@ -17,4 +17,4 @@ mod write;
 
 pub use config::SqlSettings;
 pub use postgres::connect_postgres;
-pub use sqlite::connect_sqlite;
+pub use sqlite::{connect_sqlite, sqlite_file};

@@ -2,6 +2,7 @@
 
 use super::statement::{all_of, quote};
 use crate::connector::Listing;
+use crate::record::{Kind, Value};
 
 /// An opened object as SQL text.
 pub(super) struct Selection {
@@ -28,6 +29,17 @@ pub(super) struct Statement {
     pub(super) slots: Vec<usize>,
     /// Whether its rows carry a cursor value that counts for `reached`.
     pub(super) moves_cursor: bool,
+}
+
+/// Whether a value can be where a cursor stands. In a column of times, what is
+/// no time (`infinity`, a text where SQLite lets one in) is not.
+pub(super) fn is_position(kind: &Kind, value: &Value) -> bool {
+    match kind {
+        Kind::Date | Kind::LocalTime { .. } | Kind::Instant { .. } => {
+            matches!(value, Value::Date(_) | Value::LocalTime(_) | Value::Instant(_))
+        }
+        _ => !value.is_null(),
+    }
 }
 
 impl Selection {

@@ -50,14 +50,34 @@ impl Form {
             expect: change.expect.iter().map(|(slot, _)| *slot).collect(),
         }
     }
+
+    /// Whether the change is of this form.
+    fn fits(&self, change: &Change) -> bool {
+        let there = change.key.iter().map(|value| !matches!(value, Value::Missing));
+        self.action == change.action
+            && self.key.iter().copied().eq(there)
+            && self.set.iter().eq(change.set.iter().map(|(slot, _)| slot))
+            && self.expect.iter().eq(change.expect.iter().map(|(slot, _)| slot))
+    }
 }
 
 /// Groups the members of a round by form: deletes first, since they free what
 /// is unique, then updates, then creates.
 pub(super) fn forms(changes: &[Change], members: &[usize]) -> Vec<(Form, Vec<usize>)> {
     let mut groups: IndexMap<Form, Vec<usize>> = IndexMap::new();
+    let mut last = 0;
     for index in members {
-        groups.entry(Form::of(&changes[*index])).or_default().push(*index);
+        let change = &changes[*index];
+        // Most changes have the form of the one before them.
+        if let Some((form, members)) = groups.get_index_mut(last)
+            && form.fits(change)
+        {
+            members.push(*index);
+            continue;
+        }
+        let entry = groups.entry(Form::of(change));
+        last = entry.index();
+        entry.or_default().push(*index);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(form, _)| match form.action {

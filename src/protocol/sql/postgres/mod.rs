@@ -1,10 +1,121 @@
-//! PostgreSQL.
+//! PostgreSQL, 13 and later.
+//!
+//! Reading streams one statement; writing is one transaction for each batch,
+//! whose id is the token that tells afterwards what became of it. Values are
+//! read in binary form (`decode`) and sent as text (`encode`). Start reading
+//! at [`connect_postgres`].
+
+mod connection;
+mod decode;
+mod describe;
+mod encode;
+mod fault;
+mod read;
+mod types;
+mod write;
 
 use std::sync::Arc;
 
-use super::SqlSettings;
-use crate::connector::{Connector, Fault};
+use futures::future::BoxFuture;
+use sqlx::postgres::PgConnectOptions;
 
-pub fn connect_postgres(settings: SqlSettings) -> Result<Arc<dyn Connector>, Fault> {
-    Err(Fault::internal("connecting", "", format!("{settings:?}")))
+use self::connection::Connections;
+use super::SqlSettings;
+use crate::connector::{Access, Connector, Description, Fault, Object, ObjectSummary};
+
+/// A PostgreSQL database. Nothing is connected before the first use.
+///
+/// # Errors
+/// A fault of the user's where the address cannot be read.
+pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fault> {
+    let refuse = |message: &str| Fault::user("connecting", "", message);
+    if settings.create_from.is_some() {
+        return Err(refuse("`create_from` is for SQLite only"));
+    }
+    let mut options = match &settings.url {
+        // What the URL's parser would say of it may show the password.
+        Some(url) => url.parse::<PgConnectOptions>().map_err(|_| {
+            refuse("the `url` cannot be read; it has the form `postgres://user:password@host:5432/database`")
+        })?,
+        None if settings.host.is_some() || settings.database.is_some() => PgConnectOptions::new_without_pgpass(),
+        None => return Err(refuse("neither `url` nor `host` and `database` say where the server is")),
+    };
+    if let Some(host) = &settings.host {
+        options = options.host(host);
+    }
+    if let Some(port) = settings.port {
+        options = options.port(port);
+    }
+    if let Some(database) = &settings.database {
+        options = options.database(database);
+    }
+    if let Some(username) = &settings.username {
+        options = options.username(username);
+    }
+    if let Some(password) = &settings.password {
+        options = options.password(password);
+    }
+    options = options.application_name("engine");
+    let timezone = settings.timezone;
+    let connections = Connections::new(options, timezone, settings.timeout);
+    Ok(Arc::new(Server { connections, timezone }))
+}
+
+struct Server {
+    connections: Arc<Connections>,
+    timezone: chrono_tz::Tz,
+}
+
+impl Connector for Server {
+    fn check(&self) -> BoxFuture<'_, Result<String, Fault>> {
+        Box::pin(async move {
+            let doing = "connecting";
+            let mut lease = self.connections.acquire(doing).await?;
+            let version: String = sqlx::query_scalar("SELECT current_setting('server_version')")
+                .fetch_one(&mut *lease)
+                .await
+                .map_err(|error| fault::fault(doing, &error))?;
+            lease.give_back();
+            Ok(format!("PostgreSQL {version}"))
+        })
+    }
+
+    fn objects(&self) -> BoxFuture<'_, Result<Vec<ObjectSummary>, Fault>> {
+        Box::pin(async move {
+            let doing = "listing the tables";
+            let mut lease = self.connections.acquire(doing).await?;
+            let objects = describe::list(&mut lease).await.map_err(|error| fault::fault(doing, &error))?;
+            lease.give_back();
+            Ok(objects)
+        })
+    }
+
+    fn describe<'a>(&'a self, object: &'a str) -> BoxFuture<'a, Result<Option<Description>, Fault>> {
+        Box::pin(async move {
+            let doing = format!("describing `{object}`");
+            let mut lease = self.connections.acquire(&doing).await?;
+            let table = describe::find(&mut lease, object).await.map_err(|error| fault::fault(&doing, &error))?;
+            lease.give_back();
+            Ok(table.ok().map(|table| table.description()))
+        })
+    }
+
+    fn open(&self, access: Access) -> BoxFuture<'_, Result<Arc<dyn Object>, Fault>> {
+        Box::pin(async move {
+            let doing = format!("opening `{}`", access.object);
+            let mut lease = self.connections.acquire(&doing).await?;
+            let table =
+                describe::find(&mut lease, &access.object).await.map_err(|error| fault::fault(&doing, &error))?;
+            lease.give_back();
+            let table = table.map_err(|alike| {
+                let message = match alike.as_slice() {
+                    [] => "there is no such table or view".to_owned(),
+                    names => format!("the name fits several: {}", names.join(", ")),
+                };
+                Fault::user(&doing, "", message)
+            })?;
+            let opened = read::Opened::new(self.connections.clone(), table, access, self.timezone)?;
+            Ok(Arc::new(opened) as Arc<dyn Object>)
+        })
+    }
 }

@@ -31,6 +31,9 @@ pub(super) struct Table {
     pub(super) defaults: Vec<Option<String>>,
     is_view: bool,
     pub(super) has_triggers: bool,
+    /// Foreign keys of it are checked only when a transaction commits, and
+    /// its rows have the numbers SQLite names the broken ones by.
+    pub(super) defers_references: bool,
     can_create: bool,
     can_update: bool,
     can_delete: bool,
@@ -145,6 +148,13 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         .await?;
     let triggers: Vec<String> =
         triggers.iter().map(|row| row.try_get::<String, _>(0).map(|sql| one_line(&sql))).collect::<Result<_, _>>()?;
+    let definition: Option<String> =
+        sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1")
+            .bind(&name)
+            .fetch_optional(&mut *connection)
+            .await?;
+    // The catalog's pragmas do not tell; only the text does.
+    let defers_references = definition.is_some_and(|sql| one_line(&sql).contains("INITIALLY DEFERRED"));
     let writable = |event: &str| !is_view || triggers.iter().any(|sql| sql.contains(event));
     let mut table = Table {
         name,
@@ -155,6 +165,7 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         defaults,
         is_view,
         has_triggers: !triggers.is_empty(),
+        defers_references: defers_references && without_rowid == 0,
         can_create: writable("INSTEAD OF INSERT"),
         can_update: writable("INSTEAD OF UPDATE"),
         can_delete: writable("INSTEAD OF DELETE"),

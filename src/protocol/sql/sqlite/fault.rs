@@ -22,8 +22,8 @@ pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
             match primary(&native) {
                 // BUSY, LOCKED
                 5 | 6 => later(Fault::external(doing, native, message), BUSY_WAIT),
-                // ERROR (a missing table or column), PERM, READONLY, CANTOPEN, SCHEMA, AUTH, RANGE, NOTADB
-                1 | 3 | 8 | 14 | 17 | 23 | 25 | 26 => Fault::user(doing, native, message),
+                // ERROR (a missing table or column), PERM, READONLY, CANTOPEN, SCHEMA, CONSTRAINT, AUTH, RANGE, NOTADB
+                1 | 3 | 8 | 14 | 17 | 19 | 23 | 25 | 26 => Fault::user(doing, native, message),
                 _ => Fault::external(doing, native, message),
             }
         }
@@ -45,7 +45,10 @@ pub(super) fn refusal(error: &sqlx::Error) -> Option<Refusal> {
 
 /// Whether another held a lock for longer than we wait.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|database| database.code()).is_some_and(|code| matches!(primary(&code), 5 | 6))
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| matches!(primary(&code), 5 | 6))
 }
 
 fn primary(code: &str) -> u32 {

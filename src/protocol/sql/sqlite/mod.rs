@@ -14,6 +14,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
@@ -27,15 +28,25 @@ use super::statement::safe;
 use crate::connector::{Access, Connector, Description, Fault, Object, ObjectSummary};
 
 /// Connections at once: readings, fetches and writes of several mappings.
-const CONNECTIONS: u32 = 8;
+const CONNECTIONS: u32 = 24;
 
 /// A SQLite database. Nothing is opened before the first use.
 ///
 /// # Errors
 /// A fault of the user's where the settings name no file.
-pub fn connect_sqlite(settings: SqlSettings) -> Result<Arc<dyn Connector>, Fault> {
-    let (path, read_only) = locate(&settings)?;
-    Ok(Arc::new(Database { inner: Arc::new(Inner { settings, path, read_only, pool: OnceCell::new() }) }))
+pub fn connect_sqlite(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fault> {
+    let (path, read_only) = locate(settings)?;
+    Ok(Arc::new(Database {
+        inner: Arc::new(Inner { settings: settings.clone(), path, read_only, pool: OnceCell::new() }),
+    }))
+}
+
+/// The file that the settings name.
+///
+/// # Errors
+/// A fault of the user's where they name none.
+pub fn sqlite_file(settings: &SqlSettings) -> Result<PathBuf, Fault> {
+    Ok(locate(settings)?.0)
 }
 
 /// The database file, and whether it is only to be read.
@@ -101,6 +112,7 @@ impl Inner {
     /// beside it that takes its name at the end, unless another process was
     /// faster.
     async fn create(&self, doing: &str) -> Result<(), Fault> {
+        static DRAFTS: AtomicU32 = AtomicU32::new(0);
         let refuse = |message: String| Fault::user(doing, "", message);
         let Some(script) = &self.settings.create_from else {
             return Err(refuse(format!("there is no database file `{}`", self.path.display())));
@@ -114,7 +126,8 @@ impl Inner {
             tokio::fs::create_dir_all(folder).await.map_err(unmade)?;
         }
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let draft = self.path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let draft = self.path.with_file_name(format!(".{name}.{}-{number}.new", std::process::id()));
         let made = self.fill(&draft, text).await;
         let placed = match made {
             Ok(()) => match tokio::fs::hard_link(&draft, &self.path).await {

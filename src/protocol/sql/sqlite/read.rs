@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, Row};
 
-use super::super::read::Selection;
+use super::super::read::{Selection, is_position};
 use super::super::statement::{all_of, condition, quote, safe};
 use super::describe::Table;
 use super::value::{Column, Stored};
@@ -114,7 +114,7 @@ impl Opened {
                     while let Some(row) = rows.next().await {
                         let (mark, values) = self.decode(&row.map_err(failed)?, 0, &statement.slots).map_err(failed)?;
                         if let (true, Some(cursor)) = (statement.moves_cursor, self.access.cursor)
-                            && !values[cursor].is_null()
+                            && is_position(&self.columns[cursor].field.kind, &values[cursor])
                         {
                             batch.reached = Some(values[cursor].clone());
                         }
@@ -224,7 +224,7 @@ impl Opened {
             let sql = format!("SELECT max({}) FROM {}", self.selection.columns[cursor], self.selection.table);
             let row = sqlx::query(safe(sql)).fetch_one(&mut *transaction).await.map_err(failed)?;
             let largest = self.columns[cursor].read(row.try_get_raw(0).map_err(failed)?);
-            horizon.largest = largest.ok().filter(|value| !value.is_null());
+            horizon.largest = largest.ok().filter(|value| is_position(&self.columns[cursor].field.kind, value));
             let now: String = sqlx::query_scalar("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
                 .fetch_one(&mut *transaction)
                 .await
@@ -283,5 +283,49 @@ impl Object for Opened {
                 Err(error) => Err(failed(error)),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use sqlx::Connection;
+
+    use super::super::super::SqlSettings;
+    use super::super::describe;
+    use super::*;
+    use crate::record::Shape;
+
+    #[tokio::test]
+    async fn probes_look_into_the_index() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, company TEXT, code TEXT, price DECIMAL(10,2), UNIQUE (company, code)); \
+             CREATE INDEX by_price ON t (price); ",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        let table = describe::find(&mut connection, "t", Tz::UTC).await.unwrap().unwrap();
+        let shape = Shape { fields: table.columns.iter().map(|column| column.field.clone()).collect() };
+        let access = Access {
+            object: "t".into(),
+            shape: Arc::new(shape),
+            key: vec![0],
+            cursor: None,
+            filter: None,
+            start: None,
+            batch: 10,
+        };
+        let settings = SqlSettings::default();
+        let inner = Inner { settings, path: "t".into(), read_only: false, pool: tokio::sync::OnceCell::new() };
+        let opened = Opened::new(Arc::new(inner), table, access).unwrap();
+        for by in [&[0][..], &[1, 2], &[3]] {
+            let probe = (0, vec![Stored::Text("1".into()); by.len()]);
+            let sql = format!("EXPLAIN QUERY PLAN {}", opened.probe_statement(by, &[probe], Scope::Everything));
+            let plan = sqlx::query(safe(sql)).bind("[1]").fetch_all(&mut connection).await.unwrap();
+            let steps: Vec<&str> = plan.iter().map(|row| row.try_get(3).unwrap()).collect();
+            assert!(steps[0].starts_with("SCAN json_each") && steps[1].starts_with("SEARCH t "), "{by:?}: {steps:?}");
+        }
     }
 }

@@ -208,7 +208,7 @@ impl Stored {
             Stored::Real(real) => if *real < 0.0 { "-9e999" } else { "9e999" }.into(),
             Stored::Text(text) => literal(text),
             Stored::Blob(bytes) => {
-                format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                format!("x'{}'", hex(bytes))
             }
         }
     }
@@ -220,9 +220,18 @@ impl Stored {
             Stored::Integer(integer) => (*integer).into(),
             Stored::Real(real) => (*real).into(),
             Stored::Text(text) => text.as_str().into(),
-            Stored::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+            Stored::Blob(bytes) => hex(bytes).into(),
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(out, "{byte:02x}").expect("writing to a string cannot fail");
+    }
+    out
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! The write lock is held from `begin` on, so a batch first looks at the rows
 //! it is about, decides each change by what stands there, and then makes the
 //! changes: nobody can come between. Afterwards it looks again, which tells
-//! what triggers, defaults and affinity made of what was sent.
+//! what triggers, defaults and affinity made of what was sent. `OR ABORT`
+//! outranks a table's own `ON CONFLICT REPLACE`, which would silently take
+//! other rows away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -17,7 +19,7 @@ use super::super::write::{Form, forms, rounds};
 use super::fault;
 use super::read::Opened;
 use crate::connector::{Action, Change, Fault, Outcome, Refusal, Scope, Writing};
-use crate::record::{Value, same};
+use crate::record::{Key, Value, same};
 
 /// Rows in one INSERT at most.
 const ROWS: usize = 500;
@@ -121,9 +123,12 @@ impl Writing for Batch<'_> {
         Box::pin(async move {
             let doing = self.object.doing("writing to");
             let failed = |error: sqlx::Error| fault::fault(&doing, &error);
-            let mut outcomes = vec![None; changes.len()];
-            for members in rounds(changes) {
-                self.round(changes, members, &mut outcomes).await.map_err(failed)?;
+            let mut outcomes = self.make(changes, &HashSet::new()).await.map_err(failed)?;
+            if self.object.table.defers_references {
+                let broken = self.broken_references(changes, &outcomes).await.map_err(failed)?;
+                if !broken.is_empty() {
+                    outcomes = self.make(changes, &broken).await.map_err(failed)?;
+                }
             }
             let Batch { transaction, .. } = *self;
             transaction.commit().await.map_err(|error| match &error {
@@ -137,6 +142,54 @@ impl Writing for Batch<'_> {
 }
 
 impl Batch<'_> {
+    /// Makes the changes but for those whose references are known to be
+    /// broken. Undoes what an earlier attempt has made.
+    async fn make(&mut self, changes: &[Change], broken: &HashSet<usize>) -> Result<Vec<Option<Outcome>>, sqlx::Error> {
+        let undo = if broken.is_empty() { "SAVEPOINT engine_batch" } else { "ROLLBACK TO engine_batch" };
+        sqlx::query(undo).execute(&mut *self.transaction).await?;
+        let mut outcomes = vec![None; changes.len()];
+        for index in broken {
+            // SQLITE_CONSTRAINT_FOREIGNKEY, as the commit would say it.
+            let (native, message) = ("787".into(), "FOREIGN KEY constraint failed".into());
+            outcomes[*index] = Some(Outcome::Refused(Refusal { native, message, slot: None }));
+        }
+        for mut members in rounds(changes) {
+            members.retain(|index| !broken.contains(index));
+            self.round(changes, members, &mut outcomes).await?;
+        }
+        Ok(outcomes)
+    }
+
+    /// The changes that left a reference to nothing, where SQLite would only
+    /// say so of the whole batch when it commits.
+    async fn broken_references(
+        &mut self,
+        changes: &[Change],
+        outcomes: &[Option<Outcome>],
+    ) -> Result<HashSet<usize>, sqlx::Error> {
+        let object = self.object;
+        let key: Vec<&str> = object.access.key.iter().map(|slot| object.selection.columns[*slot].as_str()).collect();
+        let sql = format!(
+            "SELECT {} FROM (SELECT DISTINCT rowid AS engine_row FROM pragma_foreign_key_check(?1)) AS engine_broken \
+             CROSS JOIN {table} WHERE {table}.rowid = engine_broken.engine_row",
+            key.join(", "),
+            table = object.selection.table,
+        );
+        let rows = sqlx::query(safe(sql)).bind(&object.table.name).fetch_all(&mut *self.transaction).await?;
+        let mut broken = HashSet::with_capacity(rows.len());
+        for row in &rows {
+            let (_, values) = object.decode(row, 0, &object.access.key)?;
+            broken.extend(Key::new(object.access.key.iter().map(|slot| &values[*slot])));
+        }
+        let is_broken = |index: &usize| match (&outcomes[*index], changes[*index].action) {
+            (Some(Outcome::Done { key, .. }), Action::Create | Action::Update) => {
+                Key::new(key).is_some_and(|key| broken.contains(&key))
+            }
+            _ => false,
+        };
+        Ok((0..changes.len()).filter(is_broken).collect())
+    }
+
     /// Makes the changes of one round, no two of which have the same key.
     async fn round(
         &mut self,
@@ -212,7 +265,7 @@ impl Batch<'_> {
             }
             let row = format!("({})", vec!["?"; slots.len()].join(", "));
             let sql = format!(
-                "INSERT INTO {} ({}) VALUES {}",
+                "INSERT OR ABORT INTO {} ({}) VALUES {}",
                 self.object.selection.table,
                 self.names(&slots),
                 vec![row; members.len()].join(", ")
@@ -274,7 +327,7 @@ impl Batch<'_> {
                 stored_key(&mut arguments);
                 let set: Vec<String> =
                     form.set.iter().map(|slot| format!("{} = ?", quote(&object.columns[*slot].field.name))).collect();
-                format!("UPDATE {table} SET {} WHERE {}", set.join(", "), by_key())
+                format!("UPDATE OR ABORT {table} SET {} WHERE {}", set.join(", "), by_key())
             }
             Action::Create => {
                 let given: Vec<usize> =
@@ -293,7 +346,7 @@ impl Batch<'_> {
                 } else {
                     format!("({}) VALUES ({})", self.names(&slots), vec!["?"; slots.len()].join(", "))
                 };
-                format!("INSERT INTO {table} {values} RETURNING {}", returned.join(", "))
+                format!("INSERT OR ABORT INTO {table} {values} RETURNING {}", returned.join(", "))
             }
         };
         Ok(match self.attempt(sql, arguments).await? {

@@ -1,0 +1,27 @@
+//! How a command ends.
+
+use std::process::ExitCode;
+
+/// The exit codes of the contract, the graver the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All well.
+    Well,
+    /// Finished, but something failed, was newly parked or came into conflict.
+    Partial,
+    /// What the user wrote is wrong.
+    Wrong,
+    /// A system could not be reached or refused us; what could run, ran.
+    Unreachable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Well => 0,
+            Exit::Partial => 1,
+            Exit::Wrong => 2,
+            Exit::Unreachable => 3,
+        })
+    }
+}

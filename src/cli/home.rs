@@ -1,0 +1,83 @@
+//! Where the state of a project lies, and what is asked of it without reading
+//! the project.
+//!
+//! Conflicts, parked records and runs are looked at by their mapping's name:
+//! the commands for them work also while the YAML is being edited.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::keys::KeyNames;
+use super::{Common, Failure};
+use crate::config::{STATE_FOLDER, project_root};
+use crate::run::{SystemWorld, World};
+use crate::state::{MemoryStore, SqliteStore, Store};
+
+/// The file of the state in its folder.
+const FILE: &str = "state.db";
+
+/// The state's file.
+pub(super) fn state_file(common: &Common, path: &Path) -> Result<PathBuf, Failure> {
+    let Some(address) = &common.state else { return Ok(project_root(path).join(STATE_FOLDER).join(FILE)) };
+    let place = address.strip_prefix("sqlite://").unwrap_or(address);
+    if let Some((scheme, _)) = place.split_once("://") {
+        return Err(Failure::not_yet(
+            &format!("a state at `{scheme}://`"),
+            "name a folder, or `sqlite://` and a folder",
+        ));
+    }
+    if place.is_empty() {
+        return Err(Failure::wrong("`--state` names no folder"));
+    }
+    let place = PathBuf::from(place);
+    let is_file = place.is_file() || (!place.is_dir() && place.extension().is_some_and(|end| end == "db"));
+    Ok(if is_file { place } else { place.join(FILE) })
+}
+
+/// The state to run on; made where there is none yet.
+pub(super) async fn open_for_run(common: &Common, path: &Path) -> Result<Arc<dyn Store>, Failure> {
+    let file = state_file(common, path)?;
+    Ok(Arc::new(SqliteStore::open_for_run(&file, SystemWorld.now()).await?))
+}
+
+/// The state to look at or to leave a decision in. Where there is none, an
+/// empty one that is forgotten at the end: looking makes no state.
+pub(super) async fn open(common: &Common, path: &Path) -> Result<Arc<dyn Store>, Failure> {
+    if !path.exists() {
+        return Err(Failure::wrong(format!("there is no folder or file `{}`", path.display())));
+    }
+    let file = state_file(common, path)?;
+    if file.is_file() {
+        return Ok(Arc::new(SqliteStore::open(&file).await?));
+    }
+    Ok(Arc::new(MemoryStore::default()))
+}
+
+/// The state's mappings that fit a name, as its user writes it: the full name,
+/// or the part behind the namespace where that is the only one.
+pub(super) async fn mapping_named(store: &dyn Store, name: &str) -> Result<String, Failure> {
+    let known = store.mappings().await?;
+    pick(name, known.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// The one of `known` that is meant.
+pub(super) fn pick<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Result<&'a str, Failure> {
+    let known: Vec<&str> = known.collect();
+    if let Some(exact) = known.iter().find(|known| **known == name) {
+        return Ok(exact);
+    }
+    let ending: Vec<&str> =
+        known.iter().copied().filter(|known| known.rsplit_once('/').is_some_and(|(_, last)| last == name)).collect();
+    match ending.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Failure::unknown("mapping", name, known)),
+        several => Err(Failure::wrong(format!("`{name}` may be one of {}", crate::diagnostic::quoted(several)))
+            .help("write the name with its folder")),
+    }
+}
+
+/// The names of the key fields of a stored mapping, as its links know them.
+pub(super) async fn key_names(store: &dyn Store, mapping: &str) -> Result<KeyNames, Failure> {
+    let stored = store.mapping(mapping).await?;
+    Ok(stored.map(|stored| KeyNames::of_fingerprints(&stored.fingerprints)).unwrap_or_default())
+}

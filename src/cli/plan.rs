@@ -1,0 +1,226 @@
+//! `engine plan`: what a run would do.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::home::open;
+use super::log::Teller;
+use super::render::{Page, Tone};
+use super::report::{Told, counts_grid, duration, overall};
+use super::run::{Asked, SideArgument, chosen, one};
+use super::wire::{Surroundings, Systems, load};
+use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::connector::Action;
+use crate::record::{Side, Value};
+use crate::run::{Options, Planned, SystemWorld};
+
+/// Changes shown for each mapping, unless all are asked for.
+const SHOWN: usize = 20;
+
+/// Print what a run would do, and write nothing: neither to a system nor to the state.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  engine plan mappings/
+  engine plan mappings/ customers --all
+  engine plan mappings/ --format json")]
+pub(super) struct PlanArguments {
+    /// The project: a folder of YAML files, or one file.
+    path: ProjectPath,
+    /// Only these mappings. Default: all that are switched on.
+    #[arg(value_name = "MAPPING")]
+    mappings: Vec<String>,
+    /// Show every change, not the first ones only.
+    #[arg(long)]
+    all: bool,
+    /// Plan as if everything were read, whatever was read before.
+    #[arg(long)]
+    full: bool,
+    /// Only the record of this key: a value, or `field=value,field=value`.
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// The side that `--key` is of.
+    #[arg(long, value_enum, default_value_t = SideArgument::Source, requires = "key")]
+    side: SideArgument,
+    /// Plan as if limits did not hold.
+    #[arg(long)]
+    over_limit: bool,
+    /// Keep the plan in a file, for `engine apply`.
+    #[arg(long, value_name = "FILE", hide = true)]
+    out: Option<std::path::PathBuf>,
+}
+
+pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Done {
+    if arguments.out.is_some() {
+        return Err(Failure::not_yet("`--out`", "without it the plan is printed; `--format json` can be kept"));
+    }
+    let loaded = load(&arguments.path);
+    let diagnostics = loaded.sorted();
+    if loaded.diagnostics.has_errors() {
+        context.screen.wrong(&diagnostics, &loaded.project);
+        return Ok(Exit::Wrong);
+    }
+    let mappings = chosen(&loaded, &arguments.mappings)?;
+    context.screen.aside(&diagnostics, &loaded.project);
+    let store = open(context.common, &loaded.project.root).await?;
+    let teller = Arc::new(Teller::new(context.screen));
+    let surroundings = Surroundings { store, world: Arc::new(SystemWorld), observer: teller.clone() };
+    let mut systems = Systems::for_looking(&loaded);
+    let mut told = Vec::with_capacity(mappings.len());
+    for mapping in mappings {
+        let asked = Asked {
+            keys: &arguments.key,
+            side: arguments.side.into(),
+            options: Options {
+                full: arguments.full,
+                over_limit: arguments.over_limit,
+                dry: true,
+                ..Options::default()
+            },
+        };
+        told.push(one(mapping, &mut systems, &surroundings, asked).await?);
+        teller.done(&mapping.full_name);
+    }
+    for name in systems.drafted() {
+        let mut page = Page::new();
+        page.line(format!(
+            "note: the database of `{name}` does not exist yet; the plan is for the one that `engine run` makes from its `create_from`"
+        ));
+        context.screen.note(&page);
+    }
+    context.screen.answer(
+        || json!({ "status": overall(&told), "runs": told.iter().map(run_json).collect::<Vec<_>>() }),
+        || page(&told, if arguments.all { usize::MAX } else { SHOWN }),
+    );
+    Ok(told.iter().map(Told::exit).max().unwrap_or(Exit::Well))
+}
+
+/// The entry of a run, with the changes it would make.
+fn run_json(told: &Told) -> Json {
+    let mut run = told.json();
+    run["changes"] = told.report.planned.iter().map(|planned| change_json(planned, told)).collect();
+    run
+}
+
+fn change_json(planned: &Planned, told: &Told) -> Json {
+    let fields: Vec<Json> = planned
+        .fields
+        .iter()
+        .map(|change| {
+            json!({
+                "field": change.field,
+                "before": change.before.as_ref().map(Value::to_json),
+                "after": change.after.to_json(),
+                "policy": change.policy,
+            })
+        })
+        .collect();
+    json!({
+        "action": planned.action,
+        "side": planned.side,
+        "source_key": told.names.json(Side::Source, planned.keys.source.as_ref()),
+        "target_key": told.names.json(Side::Target, planned.keys.target.as_ref()),
+        "fields": fields,
+    })
+}
+
+fn page(runs: &[Told], shown: usize) -> Page {
+    let mut page = Page::new();
+    for told in runs {
+        page.gap();
+        one_plan(told, shown, &mut page);
+    }
+    if runs.is_empty() {
+        page.line("no mapping to run");
+    }
+    page
+}
+
+fn one_plan(told: &Told, shown: usize, page: &mut Page) {
+    let report = &told.report;
+    let took = (Tone::Faint, format!(" ({})", duration(report.duration_ms)));
+    let count = report.planned.len();
+    let what = match (count, report.troubles.is_empty()) {
+        (0, true) => "nothing to do".to_owned(),
+        (0, false) => "cannot be planned".to_owned(),
+        (1, _) => "1 change".to_owned(),
+        (count, _) => format!("{count} changes"),
+    };
+    page.spans([(Tone::Strong, report.mapping.clone()), (Tone::Plain, format!(": {what}")), took]);
+    for wrong in &told.wrong {
+        let place = wrong.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        page.spans([(Tone::Bad, format!("  {} ", wrong.code)), (Tone::Plain, format!("{place}{}", wrong.message))]);
+    }
+    for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
+        page.toned(Tone::Bad, format!("  {trouble}"));
+    }
+    for planned in report.planned.iter().take(shown) {
+        change(planned, page);
+    }
+    if count > shown {
+        page.toned(Tone::Faint, format!("  … and {} more; `--all` shows them", count - shown));
+    }
+    for parked in report.parked.iter().take(shown) {
+        page.spans([
+            (Tone::Warn, "  ! park".to_owned()),
+            (Tone::Plain, format!(" {}: {}", super::report::keys(&parked.keys), parked.message)),
+        ]);
+    }
+    if report.parked.len() > shown {
+        page.toned(Tone::Faint, format!("  … and {} more to park", report.parked.len() - shown));
+    }
+    if report.counts.conflicts > 0 {
+        let conflicts = super::render::plural(report.counts.conflicts, "field");
+        page.toned(Tone::Warn, format!("  {conflicts} would come into conflict, and wait for a person"));
+    }
+    if count > 0 {
+        page.grid(counts_grid(&[report]));
+    }
+}
+
+fn change(planned: &Planned, page: &mut Page) {
+    let (sign, word, tone) = match planned.action {
+        Action::Create => ("+", "create", Tone::Good),
+        Action::Update => ("~", "update", Tone::Warn),
+        Action::Delete => ("-", "delete", Tone::Bad),
+    };
+    page.spans([
+        (tone, format!("  {sign} {word}")),
+        (Tone::Plain, format!(" on the {}: {}", planned.side, super::report::keys(&planned.keys))),
+    ]);
+    for field in &planned.fields {
+        let after = show(&field.after);
+        let values = match &field.before {
+            Some(before) if planned.action != Action::Create => format!("{} -> {after}", show(before)),
+            _ => after,
+        };
+        let policy = field.policy.map(|policy| format!("  (in conflict: {policy})")).unwrap_or_default();
+        page.spans([(Tone::Faint, format!("      {}: ", field.field)), (Tone::Plain, values), (Tone::Warn, policy)]);
+    }
+}
+
+/// A value for people: as JSON, cut where it is long. The blanks that a field
+/// is padded with are counted, not printed.
+pub(super) fn show(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let (text, blanks) = match value {
+        Value::Text(text) => {
+            let cut = text.trim_end_matches(' ');
+            let blanks = text.len() - cut.len();
+            if blanks > 2 { (Value::text(cut).to_json().to_string(), blanks) } else { (value.to_json().to_string(), 0) }
+        }
+        other => (other.to_json().to_string(), 0),
+    };
+    let mut text = if text.chars().count() > LONGEST {
+        format!("{}…", text.chars().take(LONGEST - 1).collect::<String>())
+    } else {
+        text
+    };
+    if blanks > 0 {
+        text += " and ";
+        text += &blanks.to_string();
+        text += " blanks";
+    }
+    text
+}

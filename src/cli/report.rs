@@ -1,0 +1,347 @@
+//! Reports of runs and plans, in both forms.
+
+use serde_json::{Value as Json, json};
+
+use super::Exit;
+use super::failure::exit_of;
+use super::keys::KeyNames;
+use super::render::{Cell, Grid, Page, Tone, plural};
+use crate::connector::Fault;
+use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::record::{Both, Key, Side};
+use crate::run::{RunReport, Trouble};
+use crate::state::{Parked, RunCounts, RunStatus, SideCounts, Spooled};
+
+/// How many records of a kind are named in a report for people.
+const NAMED: usize = 5;
+
+/// One run as it is told: with what only the state and the YAML know.
+pub(super) struct Told {
+    pub report: RunReport,
+    pub names: KeyNames,
+    /// Why it could not begin, where the YAML or the environment is to blame.
+    pub wrong: Vec<Diagnostic>,
+    /// The first of the deletes that were held back.
+    pub held: Vec<Spooled>,
+}
+
+impl Told {
+    /// How the command ends as far as this run is concerned.
+    pub(super) fn exit(&self) -> Exit {
+        let wrong = self.wrong.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let own =
+            if wrong { Exit::Wrong } else { self.report.troubles.iter().map(exit_of).max().unwrap_or(Exit::Well) };
+        let by_status = if self.report.status == RunStatus::Success { Exit::Well } else { Exit::Partial };
+        own.max(by_status)
+    }
+
+    /// The entry of `runs`.
+    pub(super) fn json(&self) -> Json {
+        let report = &self.report;
+        json!({
+            "mapping": report.mapping,
+            "run": report.run,
+            "status": report.status,
+            "started_at": report.started_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "duration_ms": report.duration_ms,
+            "to_target": counts_json(&report.counts.to_target),
+            "to_source": counts_json(&report.counts.to_source),
+            "conflicts": report.counts.conflicts,
+            "owed": report.counts.owed,
+            "errors": self.errors(),
+        })
+    }
+
+    fn errors(&self) -> Vec<Json> {
+        let report = &self.report;
+        let mapping = report.mapping.as_str();
+        let mut errors: Vec<Json> = report.parked.iter().map(|parked| parked_json(parked, &self.names)).collect();
+        let known = Error { mapping, at: None, ..Error::default() };
+        if self.wrong.is_empty() {
+            errors.extend(report.troubles.iter().map(|trouble| {
+                let code = trouble_code(trouble);
+                let message = trouble.to_string();
+                let side = if let Trouble::Side(side, _) = trouble { Some(*side) } else { None };
+                Error { side, code: Some(code), message: &message, reason: Some("fault"), ..known }.json()
+            }));
+        }
+        errors.extend(self.wrong.iter().map(|wrong| {
+            let code = wrong.code.as_str();
+            Error { code: Some(code), message: &wrong.message, at: wrong.place.as_ref(), ..known }.json()
+        }));
+        for side in Side::BOTH {
+            if let Some((would, limit)) = report.held[side] {
+                let message = held_message(side, would, limit);
+                errors.push(Error { side: Some(side), code: Some("E0904"), message: &message, ..known }.json());
+            }
+        }
+        errors
+    }
+
+    /// True where there was nothing to do and nothing went wrong.
+    fn is_quiet(&self) -> bool {
+        let report = &self.report;
+        let still =
+            |counts: &SideCounts| counts.created + counts.updated + counts.deleted + counts.failed + counts.parked == 0;
+        report.status == RunStatus::Success
+            && report.counts.conflicts == 0
+            && still(&report.counts.to_target)
+            && still(&report.counts.to_source)
+    }
+}
+
+/// The status over all runs.
+pub(super) fn overall(runs: &[Told]) -> RunStatus {
+    let any = |status: RunStatus| runs.iter().any(|told| told.report.status == status);
+    match (any(RunStatus::Failure), any(RunStatus::Partial), any(RunStatus::Success)) {
+        (false, false, _) => RunStatus::Success,
+        (true, false, false) => RunStatus::Failure,
+        _ => RunStatus::Partial,
+    }
+}
+
+fn trouble_code(trouble: &Trouble) -> &str {
+    match trouble {
+        Trouble::Side(..) => "E0802",
+        Trouble::State(_) => "E0906",
+        Trouble::Refused { code, .. } => code,
+    }
+}
+
+fn held_message(side: Side, would: u64, limit: u64) -> String {
+    format!(
+        "{} on the {side} held back: more than the {limit} that are left under the limit; nothing was deleted",
+        plural(would, "delete")
+    )
+}
+
+/// An entry of `errors` that is no parked record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Error<'a> {
+    mapping: &'a str,
+    side: Option<Side>,
+    reason: Option<&'a str>,
+    code: Option<&'a str>,
+    message: &'a str,
+    at: Option<&'a Place>,
+}
+
+impl Error<'_> {
+    fn json(&self) -> Json {
+        json!({
+            "id": null, "mapping": self.mapping, "source_key": null, "target_key": null, "side": self.side,
+            "reason": self.reason, "field": null, "value": null, "code": self.code, "message": self.message,
+            "file": self.at.map(|place| place.file.display().to_string()), "line": self.at.map(Place::line),
+            "attempts": null, "since": null, "next_try": null,
+        })
+    }
+}
+
+/// The shape that `errors` and `engine parked list` share.
+pub(super) fn parked_json(parked: &Parked, names: &KeyNames) -> Json {
+    let time = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({
+        "id": (parked.id != 0).then(|| parked.id.to_string()),
+        "mapping": parked.mapping,
+        "source_key": names.json(Side::Source, parked.keys.source.as_ref()),
+        "target_key": names.json(Side::Target, parked.keys.target.as_ref()),
+        "side": parked.side,
+        "reason": parked.reason,
+        "field": parked.field,
+        "value": parked.value,
+        "code": parked.code,
+        "message": parked.message,
+        "file": parked.file,
+        "line": parked.line,
+        "attempts": parked.attempts,
+        "since": time(parked.since),
+        "next_try": parked.next_try.map(time),
+    })
+}
+
+fn counts_json(counts: &SideCounts) -> Json {
+    json!({
+        "read": counts.read, "created": counts.created, "updated": counts.updated, "deleted": counts.deleted,
+        "unchanged": counts.unchanged, "skipped": counts.skipped, "failed": counts.failed, "parked": counts.parked,
+    })
+}
+
+/// Reports of runs for people. `path` is the project as the user wrote it.
+pub(super) fn page(runs: &[Told], path: &str) -> Page {
+    let mut page = Page::new();
+    let busy: Vec<&Told> = runs.iter().filter(|told| !told.is_quiet()).collect();
+    let begun: Vec<&RunReport> = busy
+        .iter()
+        .filter(|told| told.report.counts != RunCounts { owed: told.report.counts.owed, ..RunCounts::default() })
+        .map(|told| &told.report)
+        .collect();
+    if !begun.is_empty() {
+        page.grid(counts_grid(&begun));
+        page.gap();
+    }
+    for told in runs {
+        summary(told, path, &mut page);
+    }
+    if runs.is_empty() {
+        page.line("no mapping to run");
+    }
+    page
+}
+
+/// What each run did, a row for each direction.
+pub(super) fn counts_grid(reports: &[&RunReport]) -> Grid {
+    type Count = fn(&SideCounts) -> u64;
+    let columns: [(&str, Count, bool); 8] = [
+        ("read", |counts| counts.read, true),
+        ("created", |counts| counts.created, true),
+        ("updated", |counts| counts.updated, true),
+        ("deleted", |counts| counts.deleted, false),
+        ("unchanged", |counts| counts.unchanged, true),
+        ("skipped", |counts| counts.skipped, false),
+        ("parked", |counts| counts.parked, false),
+        ("failed", |counts| counts.failed, false),
+    ];
+    let sides = |report: &RunReport| [(Side::Target, report.counts.to_target), (Side::Source, report.counts.to_source)];
+    let used = |count: Count| reports.iter().any(|report| sides(report).iter().any(|(_, counts)| count(counts) > 0));
+    let shown: Vec<_> = columns.into_iter().filter(|(_, count, always)| *always || used(*count)).collect();
+    let header: Vec<&str> = ["mapping", "direction"].into_iter().chain(shown.iter().map(|(name, ..)| *name)).collect();
+    let mut grid = Grid::new(&header);
+    for report in reports {
+        let mut name = report.mapping.as_str();
+        for (side, counts) in sides(report) {
+            if counts == SideCounts::default() && !(side == Side::Target && report.counts.to_source.read == 0) {
+                continue;
+            }
+            let arrow = if side == Side::Target { "-> target" } else { "<- source" };
+            let mut row = vec![Cell::text(std::mem::take(&mut name)).tone(Tone::Strong), Cell::text(arrow)];
+            row.extend(shown.iter().map(|(what, count, _)| {
+                let cell = Cell::number(count(&counts));
+                match *what {
+                    "parked" if count(&counts) > 0 => cell.tone(Tone::Warn),
+                    "failed" if count(&counts) > 0 => cell.tone(Tone::Bad),
+                    _ => cell,
+                }
+            }));
+            grid.row(row);
+        }
+    }
+    grid
+}
+
+fn summary(told: &Told, path: &str, page: &mut Page) {
+    let report = &told.report;
+    let (word, tone) = match report.status {
+        _ if told.is_quiet() => ("nothing to do", Tone::Good),
+        RunStatus::Success => ("all well", Tone::Good),
+        RunStatus::Partial => ("partial", Tone::Warn),
+        RunStatus::Failure => ("failed", Tone::Bad),
+        RunStatus::Running => ("running", Tone::Plain),
+    };
+    let mut rest = String::new();
+    if report.counts.conflicts > 0 {
+        rest = format!(", {}", plural(report.counts.conflicts, "new conflict"));
+    }
+    if report.counts.owed > 0 {
+        rest = format!("{rest}, {} owed", report.counts.owed);
+    }
+    page.spans([
+        (Tone::Strong, report.mapping.clone()),
+        (Tone::Plain, ": ".to_owned()),
+        (tone, word.to_owned()),
+        (Tone::Plain, rest),
+        (Tone::Faint, format!(" ({})", duration(report.duration_ms))),
+    ]);
+    for wrong in &told.wrong {
+        let place = wrong.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        page.spans([(Tone::Bad, format!("  {} ", wrong.code)), (Tone::Plain, format!("{place}{}", wrong.message))]);
+        if let Some(help) = &wrong.help {
+            page.toned(Tone::Faint, format!("    help: {help}"));
+        }
+    }
+    for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
+        page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, trouble.to_string())]);
+        if let Some(hint) = hint(trouble, path) {
+            page.toned(Tone::Faint, format!("    help: {hint}"));
+        }
+    }
+    newly_parked(&report.parked, path, &report.mapping, page);
+    if report.counts.conflicts > 0 {
+        let waits = "  in conflict, and waiting for a decision:";
+        page.spans([
+            (Tone::Warn, waits.to_owned()),
+            (Tone::Plain, format!(" `engine conflicts list {path} --mapping {}`", report.mapping)),
+        ]);
+    }
+    held(told, path, page);
+}
+
+/// What is new among the parked records: the reasons, and the first of each.
+fn newly_parked(parked: &[Parked], path: &str, mapping: &str, page: &mut Page) {
+    let mut reasons: Vec<_> = parked.iter().map(|parked| parked.reason).collect();
+    reasons.sort();
+    reasons.dedup();
+    for reason in reasons {
+        let of: Vec<&Parked> = parked.iter().filter(|parked| parked.reason == reason).collect();
+        page.toned(Tone::Warn, format!("  newly parked as {}: {}", reason.name(), of.len()));
+        for parked in of.iter().take(NAMED) {
+            let field = parked.field.as_ref().map(|field| format!(" {field}:")).unwrap_or_default();
+            let code = parked.code.as_deref().unwrap_or_default();
+            page.spans([
+                (Tone::Plain, format!("    {}", keys(&parked.keys))),
+                (Tone::Faint, format!(" {code}")),
+                (Tone::Plain, format!("{field} {}", parked.message)),
+            ]);
+        }
+        if of.len() > NAMED {
+            page.toned(Tone::Faint, format!("    … and {} more", of.len() - NAMED));
+        }
+    }
+    if !parked.is_empty() {
+        page.toned(Tone::Faint, format!("  all that is owed: `engine parked list {path} --mapping {mapping}`"));
+    }
+}
+
+fn held(told: &Told, path: &str, page: &mut Page) {
+    let report = &told.report;
+    for side in Side::BOTH {
+        let Some((would, limit)) = report.held[side] else { continue };
+        page.toned(Tone::Warn, format!("  {}", held_message(side, would, limit)));
+        for spooled in told.held.iter().take(NAMED) {
+            page.line(format!("    would delete on the {}: {}", spooled.on, spooled.keys[spooled.on]));
+        }
+        let more = usize::try_from(would).unwrap_or(usize::MAX).saturating_sub(told.held.len().min(NAMED));
+        if more > 0 {
+            page.toned(Tone::Faint, format!("    … and {more} more"));
+        }
+        page.line(format!("  `engine run {path} {} --once --over-limit` lets them through, once", report.mapping));
+    }
+}
+
+fn hint(trouble: &Trouble, path: &str) -> Option<String> {
+    match trouble {
+        Trouble::Side(_, Fault { .. }) => Some(format!(
+            "`engine check {path}` looks at every connection; the next run goes on where this one stopped"
+        )),
+        Trouble::State(_) => None,
+        Trouble::Refused { code, .. } => Some(format!("`engine explain {code}` says more")),
+    }
+}
+
+/// Both keys for people: `000001,01 -> 42`.
+pub(super) fn keys(keys: &Both<Option<Key>>) -> String {
+    match (&keys.source, &keys.target) {
+        (Some(source), Some(target)) => format!("{source} <-> {target}"),
+        (Some(source), None) => format!("source {source}"),
+        (None, Some(target)) => format!("target {target}"),
+        (None, None) => "(no key)".to_owned(),
+    }
+}
+
+/// `412 ms`, `3.1 s`, `2 min 5 s`.
+pub(super) fn duration(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}

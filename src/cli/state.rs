@@ -1,0 +1,116 @@
+//! `engine state`: what people may do to the state as a whole.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::home::open_for_run;
+use super::keys::KeyNames;
+use super::log::Teller;
+use super::render::{Cell, Grid, Page};
+use super::run::chosen;
+use super::wire::{Surroundings, Systems, load, prepare_one};
+use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::record::{Both, Side};
+use crate::run::{SystemWorld, adopt_sides};
+
+/// Change what the state knows of a mapping's sides.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum StateCommand {
+    Adopt(AdoptArguments),
+}
+
+/// Say that both sides are still the ones that the links belong to.
+///
+/// Links belong to one system, object and key on each side. After a system has moved or an object was renamed, runs are
+/// refused until this is said; say it only where the records are the same.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  engine state adopt mappings/
+  engine state adopt mappings/ customers")]
+pub(super) struct AdoptArguments {
+    /// The project.
+    path: ProjectPath,
+    /// Only this mapping.
+    mapping: Option<String>,
+}
+
+/// A side that became another one.
+struct Adopted {
+    mapping: String,
+    side: Side,
+    before: String,
+    now: String,
+}
+
+pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done {
+    let StateCommand::Adopt(arguments) = command;
+    let loaded = load(&arguments.path);
+    if loaded.diagnostics.has_errors() {
+        context.screen.wrong(&loaded.sorted(), &loaded.project);
+        return Ok(Exit::Wrong);
+    }
+    let mappings = chosen(&loaded, arguments.mapping.as_slice())?;
+    let store = open_for_run(context.common, &loaded.project.root).await?;
+    let observer = Arc::new(Teller::new(context.screen));
+    let surroundings = Surroundings { store: store.clone(), world: Arc::new(SystemWorld), observer };
+    let mut systems = Systems::new(&loaded);
+    let mut adopted: Vec<Adopted> = Vec::new();
+    for mapping in mappings {
+        let Some(stored) = store.mapping(&mapping.full_name).await? else { continue };
+        let setup = prepare_one(mapping, &loaded, &mut systems, &surroundings, context).await?;
+        let before = &stored.fingerprints;
+        let (old, new) = (KeyNames::of_fingerprints(before), KeyNames::of(&setup.program));
+        let mut changed: Both<bool> = Both::default();
+        for side in Side::BOTH {
+            changed[side] = !before[side].is_empty() && before[side] != setup.fingerprints[side];
+            if changed[side] && old.of_side(side).len() != new.of_side(side).len() {
+                let message = format!(
+                    "the {side} of `{}` had the key {} and has {} now: its links cannot be carried over",
+                    mapping.full_name,
+                    old.of_side(side).join(", "),
+                    new.of_side(side).join(", "),
+                );
+                return Err(Failure::wrong(message).help("`engine reset --links` starts anew"));
+            }
+        }
+        if !changed.source && !changed.target {
+            continue;
+        }
+        adopt_sides(&setup).await?;
+        adopted.extend(Side::BOTH.into_iter().filter(|side| changed[*side]).map(|side| Adopted {
+            mapping: mapping.full_name.clone(),
+            side,
+            before: before[side].clone(),
+            now: setup.fingerprints[side].clone(),
+        }));
+    }
+    context.screen.answer(
+        || {
+            let entry = |adopted: &Adopted| {
+                json!({ "mapping": adopted.mapping, "side": adopted.side, "before": adopted.before, "now": adopted.now })
+            };
+            json!({ "adopted": adopted.iter().map(entry).collect::<Vec<_>>() })
+        },
+        || {
+            let mut page = Page::new();
+            if adopted.is_empty() {
+                page.line("nothing to adopt: every side is the one its links belong to");
+                return page;
+            }
+            let mut grid = Grid::new(&["mapping", "side", "was", "is now"]);
+            for adopted in &adopted {
+                grid.row(vec![
+                    Cell::text(&adopted.mapping),
+                    Cell::text(adopted.side.name()),
+                    Cell::text(&adopted.before),
+                    Cell::text(&adopted.now),
+                ]);
+            }
+            page.grid(grid);
+            page
+        },
+    );
+    Ok(Exit::Well)
+}

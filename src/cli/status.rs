@@ -1,0 +1,149 @@
+//! `engine status`: what is scheduled, what ran, what is owed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::home::open;
+use super::render::{Cell, Grid, Page, Tone};
+use super::runs::{run_json, status_word};
+use super::wire::{Loaded, load};
+use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::config::model::Schedule;
+use crate::record::{Both, Value};
+use crate::state::{ConflictFilter, ParkedFilter, RunRecord, Store};
+
+/// Show each mapping: its schedule, its last run, what is owed, how far it was read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  engine status mappings/
+  engine status mappings/ --format json")]
+pub(super) struct StatusArguments {
+    /// The project.
+    path: ProjectPath,
+}
+
+/// What is known of one mapping.
+struct Line {
+    mapping: String,
+    /// `None` where it is in the state and no file has it any more.
+    enabled: Option<bool>,
+    schedule: Option<String>,
+    links: u64,
+    parked: u64,
+    conflicts: u64,
+    held: u64,
+    cursors: Both<Option<Value>>,
+    last: Option<RunRecord>,
+}
+
+pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) -> Done {
+    let loaded = load(&arguments.path);
+    let store = open(context.common, &arguments.path).await?;
+    let mut names: Vec<String> = loaded.project.in_order().iter().map(|mapping| mapping.full_name.clone()).collect();
+    let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    // Mappings of the state that no file has: renamed, removed, or outside the path that was asked for.
+    let whole = loaded.project.root == arguments.path;
+    let others: Vec<String> =
+        store.mappings().await?.into_iter().filter(|name| whole && !known.contains(name.as_str())).collect();
+    names.extend(others);
+    let mut lines = Vec::with_capacity(names.len());
+    for name in names {
+        lines.push(line(&loaded, &*store, name).await?);
+    }
+    if loaded.diagnostics.has_errors() {
+        context.screen.aside(&loaded.sorted(), &loaded.project);
+    }
+    context.screen.answer(|| json!({ "mappings": lines.iter().map(line_json).collect::<Vec<_>>() }), || page(&lines));
+    Ok(Exit::Well)
+}
+
+async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, Failure> {
+    let mapping = loaded.project.mapping(&name);
+    let of = || Some(name.clone());
+    let parked = store.parked(&ParkedFilter { mapping: of(), ..ParkedFilter::default() }).await?.len() as u64;
+    let open = ConflictFilter { mapping: of(), open: true, ..ConflictFilter::default() };
+    let conflicts = store.conflicts(&open).await?.len() as u64;
+    let cursors = store.mapping(&name).await?.map(|state| state.cursors).unwrap_or_default();
+    Ok(Line {
+        enabled: mapping.map(|mapping| loaded.switched_off(mapping).is_none()),
+        schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
+        links: store.count_links(&name).await?,
+        parked,
+        conflicts,
+        held: store.count_spooled(&name).await?,
+        cursors: cursors.map(|cursor| cursor.and_then(|cursor| cursor.low)),
+        last: store.runs(Some(&name), 1).await?.into_iter().next(),
+        mapping: name,
+    })
+}
+
+/// A schedule as one would say it.
+pub(super) fn in_words(schedule: &Schedule) -> String {
+    let mut words = Vec::new();
+    if let Some(every) = &schedule.every {
+        words.push(format!("every {}", every.value));
+    }
+    if let Some(cron) = &schedule.cron {
+        let zone = schedule.timezone.as_ref().map_or("UTC", |zone| zone.value.0.name());
+        words.push(format!("cron {} ({zone})", cron.value.pattern));
+    }
+    if !schedule.after.is_empty() {
+        words.push(format!("after {}", schedule.after.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")));
+    }
+    words.join(", ")
+}
+
+fn line_json(line: &Line) -> Json {
+    json!({
+        "mapping": line.mapping,
+        "enabled": line.enabled,
+        "schedule": line.schedule,
+        "links": line.links,
+        "owed": line.parked + line.conflicts,
+        "parked": line.parked,
+        "conflicts": line.conflicts,
+        "held_deletes": line.held,
+        "source_cursor": line.cursors.source.as_ref().map(Value::to_json),
+        "target_cursor": line.cursors.target.as_ref().map(Value::to_json),
+        "last_run": line.last.as_ref().map(run_json),
+    })
+}
+
+fn page(lines: &[Line]) -> Page {
+    let mut page = Page::new();
+    if lines.is_empty() {
+        page.line("no mappings");
+        return page;
+    }
+    let mut grid =
+        Grid::new(&["mapping", "schedule", "last run", "status", "links", "owed", "source read to", "target read to"]);
+    for line in lines {
+        let schedule = match (line.enabled, &line.schedule) {
+            (None, _) => "no file has it".to_owned(),
+            (Some(false), _) => "switched off".to_owned(),
+            (Some(true), None) => "when asked for".to_owned(),
+            (Some(true), Some(schedule)) => schedule.clone(),
+        };
+        let (status, tone) = line.last.as_ref().map_or(("never ran", Tone::Faint), |run| status_word(run.status));
+        let ran = line.last.as_ref().map(|run| run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+        let cursor = |cursor: &Option<Value>| cursor.as_ref().map_or_else(|| "-".to_owned(), Value::to_string);
+        let owed = Cell::number(line.parked + line.conflicts);
+        grid.row(vec![
+            Cell::text(&line.mapping).tone(Tone::Strong),
+            Cell::text(schedule),
+            Cell::text(ran.unwrap_or_else(|| "-".to_owned())),
+            Cell::text(status).tone(tone),
+            Cell::number(line.links),
+            if line.parked + line.conflicts > 0 { owed.tone(Tone::Warn) } else { owed },
+            Cell::text(cursor(&line.cursors.source)),
+            Cell::text(cursor(&line.cursors.target)),
+        ]);
+    }
+    page.grid(grid);
+    for line in lines.iter().filter(|line| line.held > 0) {
+        page.toned(Tone::Warn, format!("{}: {} deletes are held back by the limit", line.mapping, line.held));
+    }
+    page
+}

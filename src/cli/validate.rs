@@ -1,0 +1,149 @@
+//! `engine validate`: checks everything that was written.
+
+use super::render::Page;
+use super::wire::{Loaded, Systems, Unready, load, spec};
+use super::{Context, Done, Exit, ProjectPath};
+use crate::compile::{DeletePolicy, Program, compile};
+use crate::config::model::Mapping;
+use crate::connector::{Connector, Description, Fault};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, quoted};
+use crate::record::{Both, Side};
+use std::sync::Arc;
+
+/// Check everything you wrote: offline and without secrets, unless `--online`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  engine validate mappings/
+  engine validate mappings/customers.yaml --format json
+  engine validate mappings/ --online")]
+pub(super) struct ValidateArguments {
+    /// The project: a folder of YAML files, or one file.
+    path: ProjectPath,
+    /// Also ask the systems: whether objects and fields are there, what types they have, what we may do.
+    #[arg(long)]
+    online: bool,
+}
+
+pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>) -> Done {
+    let loaded = load(&arguments.path);
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.extend(loaded.diagnostics.iter().cloned());
+    let mut unreachable = false;
+    if arguments.online && !diagnostics.has_errors() {
+        let mut systems = Systems::for_looking(&loaded);
+        let on = loaded.project.in_order().into_iter().filter(|mapping| loaded.switched_off(mapping).is_none());
+        for mapping in on {
+            unreachable |= !online(mapping, &loaded, &mut systems, &mut diagnostics).await;
+        }
+        for name in systems.drafted() {
+            let mut page = Page::new();
+            page.line(format!(
+                "note: the database of `{name}` does not exist yet; looked at is what its `create_from` makes"
+            ));
+            context.screen.note(&page);
+        }
+    }
+    let wrong = diagnostics.has_errors();
+    context.screen.verdict(&diagnostics.into_sorted(), &loaded.project);
+    Ok(match (unreachable, wrong) {
+        (true, _) => Exit::Unreachable,
+        (false, true) => Exit::Wrong,
+        (false, false) => Exit::Well,
+    })
+}
+
+/// Checks a mapping against what its systems tell; false where one of them
+/// could not be asked.
+async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
+    match systems.describe(mapping, diagnostics).await {
+        Ok(described) => {
+            let descriptions = described.as_ref().map(|(_, description)| Some(description));
+            if let Some(compiled) = compile(mapping, descriptions, diagnostics) {
+                for side in Side::BOTH {
+                    one_side(mapping, &compiled.program, side, &described, diagnostics);
+                }
+            }
+            true
+        }
+        Err(Unready::Wrong) => true,
+        Err(Unready::Fault(side, fault)) => {
+            let place = loaded.connection(mapping, side).map_or(&mapping.place, |connection| &connection.name.place);
+            diagnostics.push(unreached(place, &fault));
+            false
+        }
+    }
+}
+
+/// A system that could not be asked, at the connection that leads to it.
+pub(super) fn unreached(place: &Place, fault: &Fault) -> Diagnostic {
+    Diagnostic::error(Code::SYSTEM_FAILED, place, fault.to_string()).help("`engine check` looks at every connection")
+}
+
+/// What the mapping needs of a side, and what a user should know of it.
+fn one_side(
+    mapping: &Mapping,
+    program: &Program,
+    side: Side,
+    described: &Both<(Arc<dyn Connector>, Description)>,
+    diagnostics: &mut Diagnostics,
+) {
+    let description = &described[side].1;
+    let place = &spec(mapping, side).object.place;
+    let object = &description.name;
+    let own = &program.sides[side];
+    let creates = own.may_create && program.writes(side);
+    let updates = own.may_update && program.writes(side) || matches!(own.deletes, DeletePolicy::Set(_));
+    let needs = [
+        (creates, description.can_create, "create records in", "create"),
+        (updates, description.can_update, "update records of", "update"),
+        (matches!(own.deletes, DeletePolicy::Propagate), description.can_delete, "delete records of", "delete"),
+    ];
+    for (needed, may, what, word) in needs {
+        if needed && !may {
+            let message = format!("we may not {what} `{object}`, and the mapping does");
+            let help = format!(
+                "grant the right to {word}, or take it from the mapping with `allow`, `deletes` or `direction`"
+            );
+            diagnostics.push(Diagnostic::error(Code::NO_RIGHT, place, message).help(help));
+        }
+    }
+    keys(mapping, program, side, description, diagnostics);
+    if own.access.cursor.is_some() && own.read && !description.sees_open_transactions {
+        let overlap = crate::config::model::Duration(own.overlap);
+        let message = format!(
+            "`{object}` does not tell of transactions that are still open: a change that is committed later than the overlap of `{overlap}` after its stamp is not seen"
+        );
+        let place = spec(mapping, side).cursor.as_ref().map_or(place, |cursor| &cursor.place);
+        let note = Diagnostic::note(Code::SYSTEM_NOTE, place, message);
+        diagnostics.push(note.help("give the cursor an `overlap` longer than the longest transaction"));
+    }
+    for note in &description.notes {
+        diagnostics.push(Diagnostic::note(Code::SYSTEM_NOTE, place, format!("`{object}`: {note}")));
+    }
+}
+
+/// Keys have to tell records apart, and those of new records have to come from
+/// somewhere.
+fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+    let own = &program.sides[side];
+    let written = spec(mapping, side);
+    let fields: Vec<_> = own.access.key.iter().map(|slot| &own.access.shape.fields[*slot]).collect();
+    let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+    let place = written.key.first().map_or(&written.object.place, |name| &name.place);
+    let unique = description.unique.iter().any(|set| set.iter().all(|name| names.contains(&name.as_str())));
+    if !unique && (description.can_create || !description.unique.is_empty()) {
+        let message = format!("nothing in `{}` keeps {} unique", description.name, quoted(&names));
+        let help = "two records of one key cannot be told apart; choose another `key`, or give it a unique index";
+        diagnostics.push(Diagnostic::warning(Code::KEY_NOT_UNIQUE, place, message).help(help));
+    }
+    if own.may_create && program.writes(side) {
+        for (field, filled) in fields.iter().zip(&own.key_fields) {
+            if filled.is_none() && !field.generated {
+                let message = format!("nothing fills the key field `{}` of records created on the {side}", field.name);
+                let help = "the system does not give it: map the field, or allow only updates with `allow`";
+                diagnostics.push(Diagnostic::error(Code::KEY_NOT_FILLED, place, message).help(help));
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What was written becomes what runs: connections are opened, mappings are
+//! compiled against what their systems tell.
+//!
+//! The one place that knows both the protocols and the rest. Nothing here
+//! decides anything about records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::drafts::Drafts;
+use super::home::pick;
+use super::keys::fingerprint;
+use super::{Context, Failure};
+use crate::compile::{Compiled, compile};
+use crate::config::model::{Connection, Mapping, Retry, SideSpec, System};
+use crate::config::tree::At;
+use crate::config::{Environment, Project, environment, relative_to};
+use crate::connector::{Connector, Description, Fault, Object};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
+use crate::record::{Both, Side};
+use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
+use crate::state::{Layout, LayoutField, Store};
+
+/// A project that was read and checked, with its environment.
+pub(super) struct Loaded {
+    pub project: Project,
+    pub environment: Environment,
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads a project, checks it and compiles every mapping offline.
+pub(super) fn load(path: &Path) -> Loaded {
+    let mut diagnostics = Diagnostics::new();
+    let project = Project::load(path, &mut diagnostics);
+    let environment = Environment::load(&project.root, &mut diagnostics);
+    for mapping in &project.mappings {
+        compile(mapping, Both::new(None, None), &mut diagnostics);
+    }
+    Loaded { project, environment, diagnostics }
+}
+
+impl Loaded {
+    /// What was found, in the order of files and lines.
+    pub(super) fn sorted(&self) -> Vec<Diagnostic> {
+        let mut all = Diagnostics::new();
+        all.extend(self.diagnostics.iter().cloned());
+        all.into_sorted()
+    }
+
+    /// The connection of a mapping's side.
+    pub(super) fn connection(&self, mapping: &Mapping, side: Side) -> Option<&Connection> {
+        self.project.connection(&mapping.namespace, &spec(mapping, side).connection)
+    }
+
+    /// What switches a mapping off, in words; `None` where nothing does.
+    pub(super) fn switched_off(&self, mapping: &Mapping) -> Option<String> {
+        if !mapping.is_enabled() {
+            return Some(format!("`{}` is switched off by its `enabled: false`", mapping.full_name));
+        }
+        let off = |side: &Side| self.connection(mapping, *side).filter(|connection| !connection.is_enabled());
+        let connection = Side::BOTH.iter().find_map(off)?;
+        Some(format!(
+            "`{}` is switched off by the `enabled: false` of its connection `{}`",
+            mapping.full_name,
+            connection.full_name()
+        ))
+    }
+
+    /// The mappings of these names, all where none is given, each after those
+    /// it waits for. Names are full, or the part behind the namespace.
+    pub(super) fn select(&self, names: &[String]) -> Result<Vec<&Mapping>, Failure> {
+        let known = || self.project.mappings.iter().map(|mapping| mapping.full_name.as_str());
+        let mut wanted = BTreeSet::new();
+        for name in names {
+            wanted.insert(pick(name, known())?);
+        }
+        let all = self.project.in_order().into_iter();
+        Ok(all.filter(|mapping| names.is_empty() || wanted.contains(mapping.full_name.as_str())).collect())
+    }
+
+    /// The one mapping of this name.
+    pub(super) fn one(&self, name: &str) -> Result<&Mapping, Failure> {
+        let full_name = pick(name, self.project.mappings.iter().map(|mapping| mapping.full_name.as_str()))?;
+        self.project.mapping(full_name).ok_or_else(|| Failure::unknown("mapping", name, []))
+    }
+}
+
+/// One side as it is written.
+pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
+    match side {
+        Side::Source => &mapping.source,
+        Side::Target => &mapping.target,
+    }
+}
+
+/// Why a mapping cannot run.
+pub(super) enum Unready {
+    /// What the user wrote is wrong; it was said.
+    Wrong,
+    /// A system failed us.
+    Fault(Side, Fault),
+}
+
+/// The systems of a project, each connected once.
+pub(super) struct Systems<'a> {
+    loaded: &'a Loaded,
+    open: BTreeMap<String, Arc<dyn Connector>>,
+    /// Where only looking is allowed: the copies that stand in for databases
+    /// that a run would make.
+    drafts: Option<Drafts>,
+}
+
+impl<'a> Systems<'a> {
+    pub(super) fn new(loaded: &'a Loaded) -> Systems<'a> {
+        Systems { loaded, open: BTreeMap::new(), drafts: None }
+    }
+
+    /// Systems that are looked at and not changed: a database that a run would
+    /// make with `create_from` is made in a passing folder instead.
+    pub(super) fn for_looking(loaded: &'a Loaded) -> Systems<'a> {
+        Systems { drafts: Some(Drafts::default()), ..Systems::new(loaded) }
+    }
+
+    /// The connections that a passing copy stood in for.
+    pub(super) fn drafted(&self) -> &[String] {
+        self.drafts.as_ref().map_or(&[], Drafts::names)
+    }
+
+    /// The connector of a connection; `None` where its settings are wrong,
+    /// which is then said.
+    ///
+    /// # Errors
+    /// Where the system cannot be set up.
+    pub(super) fn connect(
+        &mut self,
+        connection: &Connection,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<Option<Arc<dyn Connector>>, Fault> {
+        let name = connection.full_name();
+        if let Some(open) = self.open.get(&name) {
+            return Ok(Some(open.clone()));
+        }
+        let Some(mut settings) = self.settings(connection, diagnostics) else { return Ok(None) };
+        if let Some(drafts) = &mut self.drafts
+            && matches!(connection.system, System::Sqlite(_))
+            && settings.create_from.is_some()
+            && !sqlite_file(&settings)?.exists()
+        {
+            drafts.divert(&name, &mut settings)?;
+        }
+        let connector = match &connection.system {
+            System::Sqlite(_) => connect_sqlite(&settings)?,
+            System::Postgres(_) => connect_postgres(&settings)?,
+        };
+        self.open.insert(name, connector.clone());
+        Ok(Some(connector))
+    }
+
+    fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<SqlSettings> {
+        let lookup = |name: &str| self.loaded.environment.get(name);
+        let before = diagnostics.len();
+        let mut read =
+            |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, &lookup, diagnostics));
+        let mut settings = SqlSettings {
+            folder: relative_to(&connection.place, ""),
+            timezone: connection.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.value.0),
+            timeout: connection.timeout.as_ref().map_or(Duration::from_secs(30), |timeout| timeout.value.0),
+            ..SqlSettings::default()
+        };
+        let mut bad_port = None;
+        match &connection.system {
+            System::Sqlite(sqlite) => {
+                settings.url = read(Some(&sqlite.url));
+                settings.create_from = read(sqlite.create_from.as_ref()).map(Into::into);
+            }
+            System::Postgres(postgres) => {
+                settings.url = read(postgres.url.as_ref());
+                settings.host = read(postgres.host.as_ref());
+                settings.database = read(postgres.database.as_ref());
+                settings.username = read(postgres.username.as_ref());
+                settings.password = read(postgres.password.as_ref());
+                if let (Some(written), Some(port)) = (&postgres.port, read(postgres.port.as_ref())) {
+                    settings.port = port.parse().ok();
+                    bad_port = settings.port.is_none().then_some((&written.place, port));
+                }
+            }
+        }
+        if let Some((place, port)) = bad_port {
+            let message = format!("`{port}` is not a port");
+            diagnostics.push(Diagnostic::error(Code::BAD_VALUE, place, message).help("a number from 1 to 65535"));
+        }
+        (diagnostics.len() == before).then_some(settings)
+    }
+
+    /// What both systems tell of a mapping's objects.
+    pub(super) async fn describe(
+        &mut self,
+        mapping: &Mapping,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<Both<(Arc<dyn Connector>, Description)>, Unready> {
+        let mut both = Vec::with_capacity(2);
+        for side in Side::BOTH {
+            let spec = spec(mapping, side);
+            let Some(connection) = self.loaded.connection(mapping, side) else { return Err(Unready::Wrong) };
+            let connector = self
+                .connect(connection, diagnostics)
+                .map_err(|fault| Unready::Fault(side, fault))?
+                .ok_or(Unready::Wrong)?;
+            let described = connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
+            let Some(description) = described else {
+                let message = format!("`{}` has no object `{}`", spec.connection.value, spec.object.value);
+                let error = Diagnostic::error(Code::NO_SUCH_OBJECT, &spec.object.place, message);
+                let near = connector.objects().await.ok().and_then(|objects| {
+                    let names = objects.iter().map(|object| object.name.as_str());
+                    crate::diagnostic::nearest(&spec.object, names).map(str::to_owned)
+                });
+                diagnostics.push(match near {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error.help("`engine discover` lists its objects"),
+                });
+                continue;
+            };
+            both.push((connector, description));
+        }
+        match (both.pop(), both.pop()) {
+            (Some(target), Some(source)) => Ok(Both::new(source, target)),
+            _ => Err(Unready::Wrong),
+        }
+    }
+
+    /// Everything a mapping runs on.
+    pub(super) async fn prepare(
+        &mut self,
+        mapping: &Mapping,
+        surroundings: &Surroundings,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<Setup, Unready> {
+        let systems = self.describe(mapping, diagnostics).await?;
+        let described = systems.as_ref().map(|(_, description)| Some(description));
+        let Some(Compiled { program, layout, filters }) = compile(mapping, described, diagnostics) else {
+            return Err(Unready::Wrong);
+        };
+        let mut objects: Vec<Arc<dyn Object>> = Vec::with_capacity(2);
+        for side in Side::BOTH {
+            let opened = systems[side].0.open(program.sides[side].access.clone()).await;
+            objects.push(opened.map_err(|fault| Unready::Fault(side, fault))?);
+        }
+        let (Some(target), Some(source)) = (objects.pop(), objects.pop()) else {
+            return Err(Unready::Wrong);
+        };
+        let fingerprints = Both::from_fn(|side| {
+            let description = &systems[side].1;
+            fingerprint(&program, side, &description.identity, &description.name)
+        });
+        let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
+        let retry = Both::from_fn(|side| {
+            let connection = self.loaded.connection(mapping, side);
+            connection.and_then(|connection| connection.retry.as_ref()).map_or_else(RetryPolicy::default, retry_policy)
+        });
+        Ok(Setup {
+            program: Arc::new(program),
+            objects: Both::new(source, target),
+            fingerprints,
+            layout: Layout { id: 0, fields },
+            filters,
+            retry,
+            store: surroundings.store.clone(),
+            world: surroundings.world.clone(),
+            observer: surroundings.observer.clone(),
+        })
+    }
+}
+
+/// What every run of a process shares.
+pub(super) struct Surroundings {
+    pub store: Arc<dyn Store>,
+    pub world: Arc<dyn World>,
+    pub observer: Arc<dyn Observer>,
+}
+
+fn retry_policy(retry: &Retry) -> RetryPolicy {
+    let default = RetryPolicy::default();
+    RetryPolicy {
+        attempts: retry.attempts.as_ref().map_or(default.attempts, |attempts| attempts.value),
+        backoff: retry.backoff.as_ref().map_or(default.backoff, |backoff| backoff.value.0),
+        max: retry.max.as_ref().map_or(default.max, |max| max.value.0),
+    }
+}
+
+/// What one mapping runs on, for a command that is about this one only.
+pub(super) async fn prepare_one(
+    mapping: &Mapping,
+    loaded: &Loaded,
+    systems: &mut Systems<'_>,
+    surroundings: &Surroundings,
+    context: Context<'_>,
+) -> Result<Setup, Failure> {
+    let mut diagnostics = Diagnostics::new();
+    let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
+    let found = diagnostics.into_sorted();
+    setup.map_err(|unready| match unready {
+        Unready::Fault(side, fault) => Trouble::Side(side, fault).into(),
+        Unready::Wrong => {
+            context.screen.aside(&found, &loaded.project);
+            let first = found.iter().find(|diagnostic| diagnostic.severity == Severity::Error);
+            let failure = match first {
+                Some(first) => Failure { code: Some(first.code), ..Failure::wrong(first.message.clone()) },
+                None => Failure::wrong(format!("`{}` cannot be compiled", mapping.full_name)),
+            };
+            failure.help("`engine validate` shows everything that is wrong")
+        }
+    })
+}

@@ -1,0 +1,385 @@
+//! Listings, fetches and the horizon of a PostgreSQL table.
+
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::{Arguments, Row, ValueRef};
+
+use super::super::read::{Selection, is_position};
+use super::super::statement::{all_of, condition, literal, quote, safe};
+use super::connection::{Connections, Lease};
+use super::describe::{Column, Table};
+use super::{decode, encode, fault, write};
+use crate::connector::{Access, Fault, Found, Horizon, Listing, Object, Scope, Settled, Writing};
+use crate::record::{Batch, Kind, Mark, Value};
+
+/// A table opened for one mapping.
+pub(super) struct Opened {
+    pub(super) connections: Arc<Connections>,
+    pub(super) table: Table,
+    pub(super) access: Access,
+    /// The column of each slot.
+    pub(super) columns: Vec<Column>,
+    pub(super) selection: Selection,
+    zone: Tz,
+}
+
+impl Opened {
+    pub(super) fn new(connections: Arc<Connections>, table: Table, access: Access, zone: Tz) -> Result<Opened, Fault> {
+        let column = |name: &str| {
+            table.columns.iter().find(|column| column.field.name == name).cloned().ok_or_else(|| {
+                Fault::user(format!("opening `{}`", access.object), "", format!("there is no column `{name}`"))
+            })
+        };
+        let columns: Vec<Column> =
+            access.shape.fields.iter().map(|field| column(&field.name)).collect::<Result<_, _>>()?;
+        let mut selection = Selection {
+            table: table.quoted(),
+            qualifier: quote(&table.name),
+            columns: Vec::new(),
+            selected: Vec::new(),
+            key: access.key.clone(),
+            cursor: access.cursor,
+            within: String::new(),
+        };
+        selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
+        selection.selected =
+            columns.iter().zip(&selection.columns).map(|(column, name)| column.native.selected(name)).collect();
+        let mut opened = Opened { connections, table, access, columns, selection, zone };
+        let filter = opened.access.filter.as_deref().map(condition);
+        let start = opened.access.start.as_ref().map(|(slot, value)| {
+            format!("({} IS NULL OR {})", opened.selection.columns[*slot], opened.not_before(*slot, value))
+        });
+        opened.selection.within = all_of(filter.as_deref().into_iter().chain(start.as_deref()));
+        Ok(opened)
+    }
+
+    pub(super) fn doing(&self, verb: &str) -> String {
+        format!("{verb} `{}`", self.access.object)
+    }
+
+    fn not_before(&self, slot: usize, value: &Value) -> String {
+        let native = &self.columns[slot].native;
+        match encode::text(&native.base, value) {
+            Some(text) => format!("{} >= {}::{}", self.selection.columns[slot], literal(&text), native.cast),
+            None => "TRUE".into(),
+        }
+    }
+
+    /// Adds a row to a batch: the columns of `row`, from `first` on, are
+    /// these slots; the other slots are missing. `scratch` saves every row an
+    /// allocation.
+    pub(super) fn push(
+        &self,
+        batch: &mut Batch,
+        row: &PgRow,
+        first: usize,
+        slots: &[usize],
+        scratch: &mut Vec<Value>,
+    ) -> Result<(), sqlx::Error> {
+        let mut mark = Mark::Live;
+        scratch.clear();
+        if slots.len() == self.columns.len() {
+            for slot in slots {
+                scratch.push(self.value(row, first + slot, *slot, &mut mark)?);
+            }
+        } else {
+            scratch.resize(self.columns.len(), Value::Missing);
+            for (index, slot) in slots.iter().enumerate() {
+                scratch[*slot] = self.value(row, first + index, *slot, &mut mark)?;
+            }
+        }
+        batch.push(mark, scratch.drain(..));
+        Ok(())
+    }
+
+    fn value(&self, row: &PgRow, index: usize, slot: usize, mark: &mut Mark) -> Result<Value, sqlx::Error> {
+        let raw = row.try_get_raw(index)?;
+        if raw.is_null() {
+            return Ok(Value::Null);
+        }
+        let column = &self.columns[slot];
+        let bytes = raw.as_bytes().map_err(sqlx::Error::Decode)?;
+        Ok(decode::decode(&column.native.base, bytes).unwrap_or_else(|why| {
+            *mark = Mark::Malformed(format!("`{}` cannot be read: {why}", column.field.name).into());
+            Value::Null
+        }))
+    }
+
+    /// One statement is one snapshot, and the server waits while the reader
+    /// does: nothing is held here but a batch. Where the reader stops early
+    /// the connection is closed, which ends the statement.
+    fn listing(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
+        let doing = self.doing("reading");
+        Box::pin(try_stream! {
+            let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+            let mut lease = self.connections.acquire(&doing).await?;
+            let from = match (&listing, self.access.cursor) {
+                (Listing::Changes { from: Some(from) }, Some(cursor)) => Some(self.not_before(cursor, from)),
+                _ => None,
+            };
+            let (before, after) = match &listing {
+                // A range of the cursor is nearly always short, but a table that
+                // was just filled has no statistics that say so.
+                Listing::Changes { from: Some(_) } => ("SET enable_seqscan = off", "RESET enable_seqscan"),
+                // Where a policy would hide rows, this makes the server refuse
+                // instead: a listing of all keys must not look complete then.
+                Listing::Keys => ("SET row_security = off", "RESET row_security"),
+                _ => ("", ""),
+            };
+            if !before.is_empty() {
+                sqlx::raw_sql(before).execute(&mut *lease).await.map_err(failed)?;
+            }
+            let new_batch = || Batch::with_capacity(self.access.shape.clone(), self.access.batch);
+            for statement in self.selection.listing(&listing, from.as_deref()) {
+                let mut batch = new_batch();
+                let mut scratch = Vec::with_capacity(self.columns.len());
+                {
+                    let mut rows = sqlx::query(safe(statement.sql)).persistent(false).fetch(&mut *lease);
+                    while let Some(row) = rows.next().await {
+                        self.push(&mut batch, &row.map_err(failed)?, 0, &statement.slots, &mut scratch).map_err(failed)?;
+                        if batch.len() >= self.access.batch {
+                            self.reach(&mut batch, statement.moves_cursor);
+                            yield std::mem::replace(&mut batch, new_batch());
+                        }
+                    }
+                }
+                if !batch.is_empty() {
+                    self.reach(&mut batch, statement.moves_cursor);
+                    yield batch;
+                }
+            }
+            if !after.is_empty() {
+                sqlx::raw_sql(after).execute(&mut *lease).await.map_err(failed)?;
+            }
+            lease.give_back();
+        })
+    }
+
+    /// Notes the last cursor value of a batch that moves the cursor.
+    fn reach(&self, batch: &mut Batch, moves_cursor: bool) {
+        if let (true, Some(cursor)) = (moves_cursor, self.access.cursor) {
+            let kind = &self.columns[cursor].field.kind;
+            let mut values = (0..batch.len()).rev().map(|row| &batch.row(row)[cursor]);
+            batch.reached = values.find(|value| is_position(kind, value)).cloned();
+        }
+    }
+
+    /// Rows whose slots `by` equal a probe, with the probe's index and whether
+    /// the row is within `where` and `start`. A probe that is no value of the
+    /// column's type at all finds nothing.
+    pub(super) fn find<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        by: &'a [usize],
+        probes: &'a [(usize, &'a [Value])],
+        scope: Scope,
+        found: &'a mut Found,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        async move {
+            if probes.is_empty() || by.is_empty() {
+                return Ok(());
+            }
+            let everything: Vec<usize> = (0..self.columns.len()).collect();
+            let mut arguments = PgArguments::default();
+            for (position, slot) in by.iter().enumerate() {
+                let base = &self.columns[*slot].native.base;
+                let texts: Vec<_> = probes.iter().map(|(_, probe)| encode::text(base, &probe[position])).collect();
+                arguments.add(texts).map_err(sqlx::Error::Encode)?;
+            }
+            let rows =
+                sqlx::query_with(safe(self.probe_statement(by, scope)), arguments).fetch_all(&mut *connection).await;
+            let rows = match rows {
+                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("22")) => {
+                    if probes.len() > 1 {
+                        let (first, second) = probes.split_at(probes.len() / 2);
+                        self.find(connection, by, first, scope, found).await?;
+                        self.find(connection, by, second, scope, found).await?;
+                    }
+                    return Ok(());
+                }
+                rows => rows?,
+            };
+            let mut scratch = Vec::new();
+            for row in &rows {
+                let position: i64 = row.try_get(0)?;
+                let position = usize::try_from(position - 1).ok().and_then(|position| probes.get(position));
+                let (index, _) = position.ok_or_else(|| sqlx::Error::Protocol("an answer to no probe".into()))?;
+                self.push(&mut found.batch, row, 2, &everything, &mut scratch)?;
+                found.probes.push(*index);
+                found.within.push(row.try_get(1)?);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn probe_statement(&self, by: &[usize], scope: Scope) -> String {
+        let names: Vec<String> = (0..by.len()).map(|position| format!("engine_{position}")).collect();
+        let arrays: Vec<String> = (1..=by.len()).map(|number| format!("${number}::text[]")).collect();
+        let cast =
+            names.iter().zip(by).map(|(name, slot)| format!("{name}::{} AS {name}", self.columns[*slot].native.cast));
+        let equal: Vec<String> = names
+            .iter()
+            .zip(by)
+            .map(|(name, slot)| format!("{} = engine_probe.{name}", self.selection.columns[*slot]))
+            .collect();
+        let within = &self.selection.within;
+        let scope = match scope {
+            Scope::Filtered => within.as_str(),
+            Scope::Everything => "TRUE",
+        };
+        format!(
+            "SELECT engine_probe.engine_index, ({within}) IS TRUE, {} FROM (SELECT engine_index, {} FROM unnest({}) \
+             WITH ORDINALITY AS engine_raw({}, engine_index)) AS engine_probe JOIN {} ON {} WHERE {scope}",
+            self.selection.selected.join(", "),
+            cast.collect::<Vec<_>>().join(", "),
+            arrays.join(", "),
+            names.join(", "),
+            self.selection.table,
+            equal.join(" AND "),
+        )
+    }
+
+    async fn take_horizon(&self) -> Result<Horizon, Fault> {
+        let doing = self.doing("asking for the horizon of");
+        let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+        let mut lease = self.connections.acquire(&doing).await?;
+        let mut horizon = Horizon { timeline: timeline(&mut lease).await.map_err(failed)?, ..Horizon::default() };
+        if let Some(cursor) = self.access.cursor {
+            // The clock first: a transaction that begins after it has later stamps.
+            let clock: DateTime<Utc> =
+                sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *lease).await.map_err(failed)?;
+            // Every open transaction may already have taken its stamp, whether
+            // it has written yet or not. Those of other roles show no start
+            // where we may not see it. A prepared transaction tells when it
+            // was prepared, its stamps may be older.
+            let oldest: Option<DateTime<Utc>> = sqlx::query_scalar(
+                "SELECT least((SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND pid <> pg_backend_pid() AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')), \
+                 (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))",
+            )
+            .fetch_one(&mut *lease)
+            .await
+            .map_err(failed)?;
+            let sql = format!(
+                "SELECT {} FROM {} WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1",
+                self.selection.selected[cursor],
+                self.selection.table,
+                column = self.selection.columns[cursor],
+            );
+            let row = sqlx::query(safe(sql)).fetch_optional(&mut *lease).await.map_err(failed)?;
+            if let Some(row) = row {
+                let largest = self.value(&row, 0, cursor, &mut Mark::Live).map_err(failed)?;
+                horizon.largest = Some(largest).filter(|value| is_position(&self.columns[cursor].field.kind, value));
+            }
+            horizon.clock = self.stamp(cursor, clock);
+            horizon.oldest_open = oldest.and_then(|oldest| self.stamp(cursor, oldest));
+        }
+        lease.give_back();
+        Ok(horizon)
+    }
+
+    /// A point in time as the column of this slot would hold it.
+    fn stamp(&self, slot: usize, time: DateTime<Utc>) -> Option<Value> {
+        let local = time.with_timezone(&self.zone).naive_local();
+        match self.columns[slot].field.kind {
+            Kind::Instant { .. } => Some(Value::Instant(time)),
+            Kind::LocalTime { .. } => Some(Value::LocalTime(local)),
+            Kind::Date => Some(Value::Date(local.date())),
+            _ => None,
+        }
+    }
+
+    async fn ask_settled(&self, lease: &mut Lease, token: &str) -> Result<Settled, sqlx::Error> {
+        let status = sqlx::query_scalar::<_, Option<String>>("SELECT pg_xact_status($1::text::xid8)")
+            .bind(token)
+            .fetch_one(&mut **lease)
+            .await;
+        match status {
+            Ok(Some(status)) => Ok(match status.as_str() {
+                "committed" => Settled::Applied,
+                "aborted" => Settled::NotApplied,
+                _ => Settled::Running,
+            }),
+            // Too old for the server to remember.
+            Ok(None) => Ok(Settled::Look),
+            // Not given out yet: the server was restored from a backup, and
+            // whoever wrote is no part of it.
+            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("22")) => {
+                Ok(Settled::Look)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The cluster and its timeline, which changes when it is restored; `None`
+/// where we may not ask.
+async fn timeline(lease: &mut Lease) -> Result<Option<String>, sqlx::Error> {
+    let asked = sqlx::query_scalar(
+        "SELECT system_identifier::text || '/' || timeline_id::text FROM pg_control_system(), pg_control_checkpoint()",
+    )
+    .fetch_one(&mut **lease)
+    .await;
+    match asked {
+        Ok(timeline) => Ok(Some(timeline)),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Object for Opened {
+    fn horizon(&self) -> BoxFuture<'_, Result<Horizon, Fault>> {
+        Box::pin(self.take_horizon())
+    }
+
+    fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
+        self.listing(listing)
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        by: &'a [usize],
+        probes: &'a [Vec<Value>],
+        scope: Scope,
+    ) -> BoxFuture<'a, Result<Found, Fault>> {
+        Box::pin(async move {
+            let doing = self.doing("fetching from");
+            let mut found =
+                Found { batch: Batch::new(self.access.shape.clone()), probes: Vec::new(), within: Vec::new() };
+            let whole: Vec<(usize, &[Value])> = probes
+                .iter()
+                .enumerate()
+                .filter(|(_, probe)| !probe.iter().any(Value::is_null))
+                .map(|(index, probe)| (index, probe.as_slice()))
+                .collect();
+            let mut lease = self.connections.acquire(&doing).await?;
+            self.find(&mut lease, by, &whole, scope, &mut found).await.map_err(|error| fault::fault(&doing, &error))?;
+            lease.give_back();
+            Ok(found)
+        })
+    }
+
+    fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>> {
+        Box::pin(async move { write::begin(self, allot).await.map(|batch| Box::new(batch) as Box<dyn Writing + '_>) })
+    }
+
+    fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {
+        Box::pin(async move {
+            // A batch without a token never began here.
+            let Some(token) = token else { return Ok(Settled::Look) };
+            let doing = self.doing("settling a batch of");
+            let mut lease = self.connections.acquire(&doing).await?;
+            let settled = self.ask_settled(&mut lease, token).await.map_err(|error| fault::fault(&doing, &error))?;
+            lease.give_back();
+            Ok(settled)
+        })
+    }
+}

@@ -1,0 +1,493 @@
+//! Writes to a PostgreSQL table, a batch in one transaction.
+//!
+//! Creates go by COPY straight into the table where nothing alters rows on
+//! their way in. Everything else, and creates that COPY could not place, go by
+//! one statement for each form of change, its values as arrays: the database
+//! compares what is expected in its own types, and answers the rows it
+//! touched. A statement that a record breaks is undone and tried in halves,
+//! until that record is alone. The transaction's id is the batch's token.
+
+use std::collections::HashSet;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments, Row};
+
+use super::super::statement::{quote, safe};
+use super::super::write::{Form, forms, rounds};
+use super::connection::Lease;
+use super::read::Opened;
+use super::{decode, encode, fault};
+use crate::connector::{Action, Change, Fault, Found, Outcome, Refusal, Scope, Writing};
+use crate::record::{Batch as Rows, Value};
+
+/// COPY lines are sent in pieces of about this many bytes.
+const PIECE: usize = 64 * 1024;
+
+pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fault> {
+    let doing = object.doing("writing to");
+    let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+    let mut lease = object.connections.acquire(&doing).await?;
+    // Constraints that could wait for the end are checked with each
+    // statement: at the end nobody could say which record broke them.
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE")
+        .execute(&mut *lease)
+        .await
+        .map_err(failed)?;
+    let token = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *lease).await.map_err(failed)?;
+    let keys = if allot == 0 { Vec::new() } else { allot_keys(object, &mut lease, allot).await.map_err(failed)? };
+    Ok(Batch { object, lease, token, keys })
+}
+
+/// Keys as the database itself would give them: what the key columns'
+/// defaults come to. Empty where a key column has none.
+async fn allot_keys(object: &Opened, lease: &mut Lease, count: usize) -> Result<Vec<Vec<Value>>, sqlx::Error> {
+    let key: Vec<_> = object.access.key.iter().map(|slot| &object.columns[*slot]).collect();
+    let given = |column: &&super::describe::Column| {
+        let default = column.default.as_ref()?;
+        Some(column.native.selected(&format!("({default})::{}", column.native.cast)))
+    };
+    let Some(defaults) = key.iter().map(given).collect::<Option<Vec<String>>>().filter(|key| !key.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let sql = format!("SELECT {} FROM generate_series(1, $1::int8)", defaults.join(", "));
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let rows = sqlx::query(safe(sql)).bind(count).fetch_all(&mut **lease).await?;
+    let value = |row: &PgRow, index: usize| -> Result<Value, sqlx::Error> {
+        let bytes = row.try_get_raw(index)?.as_bytes().map_err(sqlx::Error::Decode)?;
+        decode::decode(&key[index].native.base, bytes).map_err(|why| sqlx::Error::Decode(why.into()))
+    };
+    rows.iter().map(|row| (0..key.len()).map(|index| value(row, index)).collect()).collect()
+}
+
+/// One batch of writes, its transaction open.
+pub(super) struct Batch<'o> {
+    object: &'o Opened,
+    lease: Lease,
+    token: String,
+    keys: Vec<Vec<Value>>,
+}
+
+impl Writing for Batch<'_> {
+    fn token(&self) -> Option<String> {
+        Some(self.token.clone())
+    }
+
+    fn keys(&self) -> &[Vec<Value>] {
+        &self.keys
+    }
+
+    fn write<'a>(mut self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let doing = self.object.doing("writing to");
+            let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+            let mut outcomes = vec![None; changes.len()];
+            for members in rounds(changes) {
+                for (form, members) in forms(changes, &members) {
+                    self.make(changes, &form, &members, &mut outcomes).await.map_err(failed)?;
+                }
+            }
+            if self.object.table.has_triggers {
+                self.look_again(changes, &mut outcomes).await.map_err(failed)?;
+            }
+            let Batch { mut lease, .. } = *self;
+            sqlx::raw_sql("COMMIT").execute(&mut *lease).await.map_err(|error| {
+                if fault::was_rolled_back(&error) { failed(error) } else { failed(error).maybe_applied() }
+            })?;
+            lease.give_back();
+            Ok(outcomes.into_iter().map(|outcome| outcome.expect("each change has been dealt with")).collect())
+        })
+    }
+}
+
+/// What an attempt under a savepoint came to.
+type Attempt<T> = Result<Result<T, Refusal>, sqlx::Error>;
+
+impl Batch<'_> {
+    /// Makes changes of one form.
+    async fn make(
+        &mut self,
+        changes: &[Change],
+        form: &Form,
+        members: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), sqlx::Error> {
+        if form.action == Action::Create && !form.keyed {
+            for index in members {
+                outcomes[*index] = Some(self.create_one(&changes[*index], form).await?);
+            }
+            return Ok(());
+        }
+        if form.action == Action::Create && self.object.table.takes_copy && self.copy(changes, form, members).await? {
+            for index in members {
+                outcomes[*index] = Some(Outcome::Done { key: changes[*index].key.clone(), stored: None });
+            }
+            return Ok(());
+        }
+        self.state(changes, form, members, outcomes).await?;
+        let untouched: Vec<usize> = members.iter().copied().filter(|index| outcomes[*index].is_none()).collect();
+        self.classify(changes, form, &untouched, outcomes).await
+    }
+
+    /// COPY straight into the table; `false`, and nothing done, where a record
+    /// would not go in.
+    async fn copy(&mut self, changes: &[Change], form: &Form, members: &[usize]) -> Result<bool, sqlx::Error> {
+        let slots: Vec<usize> = self.object.access.key.iter().chain(&form.set).copied().collect();
+        if slots.is_empty() {
+            return Ok(false);
+        }
+        let sql = format!("COPY {} ({}) FROM STDIN", self.object.selection.table, self.names(&slots));
+        self.savepoint().await?;
+        match self.send(&sql, changes, &slots, members).await {
+            Ok(()) => self.release().await.map(|()| true),
+            Err(error) => self.undo(error).await.map(|_| false),
+        }
+    }
+
+    /// The lines of a COPY.
+    async fn send(
+        &mut self,
+        sql: &str,
+        changes: &[Change],
+        slots: &[usize],
+        members: &[usize],
+    ) -> Result<(), sqlx::Error> {
+        let mut copy = self.lease.copy_in_raw(sql).await?;
+        let mut lines = String::with_capacity(PIECE + PIECE / 4);
+        for index in members {
+            let change = &changes[*index];
+            let values = change.key.iter().chain(change.set.iter().map(|(_, value)| value));
+            for (position, (slot, value)) in slots.iter().zip(values).enumerate() {
+                if position > 0 {
+                    lines.push('\t');
+                }
+                encode::copy_field(&self.object.columns[*slot].native.base, value, &mut lines);
+            }
+            lines.push('\n');
+            if lines.len() >= PIECE {
+                copy.send(lines.as_bytes()).await?;
+                lines.clear();
+            }
+        }
+        copy.send(lines.as_bytes()).await?;
+        copy.finish().await.map(drop)
+    }
+
+    /// Makes changes by one statement; where a record breaks it, in halves.
+    /// Changes that touched nothing are left without an outcome.
+    fn state<'a>(
+        &'a mut self,
+        changes: &'a [Change],
+        form: &'a Form,
+        members: &'a [usize],
+        outcomes: &'a mut [Option<Outcome>],
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        async move {
+            match self.attempt(changes, form, members).await? {
+                Ok(done) => {
+                    for (index, row) in done {
+                        let key = match &row {
+                            Some(row) => self.object.access.key.iter().map(|slot| row[*slot].clone()).collect(),
+                            None => changes[index].key.clone(),
+                        };
+                        outcomes[index] = Some(Outcome::Done { key, stored: row });
+                    }
+                }
+                Err(refusal) => match members {
+                    [only] if form.action == Action::Create && refusal.native.is_empty() => {
+                        outcomes[*only] = Some(self.create_one(&changes[*only], form).await?);
+                    }
+                    [only] => outcomes[*only] = Some(Outcome::Refused(refusal)),
+                    several => {
+                        let (first, second) = several.split_at(several.len() / 2);
+                        self.state(changes, form, first, outcomes).await?;
+                        self.state(changes, form, second, outcomes).await?;
+                    }
+                },
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// One statement for changes of one form: which of them it made, with the
+    /// rows as they stand.
+    async fn attempt(
+        &mut self,
+        changes: &[Change],
+        form: &Form,
+        members: &[usize],
+    ) -> Attempt<Vec<(usize, Option<Vec<Value>>)>> {
+        let slots: Vec<usize> = self.object.access.key.iter().chain(&form.set).chain(&form.expect).copied().collect();
+        let mut arguments = PgArguments::default();
+        for (position, slot) in slots.iter().enumerate() {
+            let base = &self.object.columns[*slot].native.base;
+            let value = |index: &usize| encode::text(base, nth(&changes[*index], position));
+            let texts: Vec<_> = members.iter().map(value).collect();
+            arguments.add(texts).map_err(sqlx::Error::Encode)?;
+        }
+        let sql = self.statement(form, &slots);
+        self.savepoint().await?;
+        let rows = match sqlx::query_with(safe(sql), arguments).fetch_all(&mut *self.lease).await {
+            Ok(rows) => rows,
+            Err(error) => return self.undo(error).await.map(Err),
+        };
+        let mut done = Vec::with_capacity(rows.len());
+        let mut seen = HashSet::with_capacity(rows.len());
+        let everything: Vec<usize> = (0..self.object.columns.len()).collect();
+        for row in &rows {
+            let position: Option<i64> = row.try_get(0)?;
+            let index = position.and_then(|position| members.get(usize::try_from(position - 1).ok()?)).copied();
+            // A row that answers no change had its key altered on its way in.
+            let index = match index.ok_or("a trigger gave the record another key") {
+                Ok(index) if seen.insert(index) => Ok(index),
+                Ok(_) => Err("several rows have this key"),
+                Err(why) => Err(why),
+            };
+            let index = match index {
+                Ok(index) => index,
+                Err(why) => {
+                    sqlx::raw_sql("ROLLBACK TO SAVEPOINT engine_change").execute(&mut *self.lease).await?;
+                    return Ok(Err(Refusal { native: String::new(), message: why.into(), slot: None }));
+                }
+            };
+            let stored = if form.action == Action::Delete {
+                None
+            } else {
+                let mut batch = Rows::new(self.object.access.shape.clone());
+                self.object.push(&mut batch, row, 1, &everything, &mut Vec::new())?;
+                Some(batch.row(0).to_vec())
+            };
+            done.push((index, stored));
+        }
+        self.release().await?;
+        Ok(Ok(done))
+    }
+
+    /// The statement for changes of one form. Its parameters are arrays, one
+    /// for each of `slots`: the key's, those to set, those expected.
+    fn statement(&self, form: &Form, slots: &[usize]) -> String {
+        let object = self.object;
+        let selection = &object.selection;
+        let (table, qualifier) = (&selection.table, &selection.qualifier);
+        let keys = object.access.key.len();
+        let names: Vec<String> = (0..slots.len()).map(|position| format!("engine_{position}")).collect();
+        let arrays: Vec<String> = (1..=slots.len()).map(|number| format!("${number}::text[]")).collect();
+        let cast: Vec<String> = names
+            .iter()
+            .zip(slots)
+            .map(|(name, slot)| format!("{name}::{} AS {name}", object.columns[*slot].native.cast))
+            .collect();
+        let list = format!(
+            "(SELECT engine_index, {} FROM unnest({}) WITH ORDINALITY AS engine_raw({}, engine_index))",
+            cast.join(", "),
+            arrays.join(", "),
+            names.join(", ")
+        );
+        let by_key: Vec<String> = (0..keys)
+            .map(|position| format!("{} = engine_change.{}", selection.columns[slots[position]], names[position]))
+            .collect();
+        let by_key = by_key.join(" AND ");
+        let expected = |position: usize| {
+            let slot = slots[position];
+            let expected = format!("engine_change.{}", names[position]);
+            format!(" AND {}", object.columns[slot].native.unchanged(&selection.columns[slot], &expected))
+        };
+        let unchanged: String = (keys + form.set.len()..slots.len()).map(expected).collect();
+        let returned = selection.selected.join(", ");
+        match form.action {
+            Action::Update if form.set.is_empty() => format!(
+                "SELECT engine_change.engine_index, {returned} FROM {table} JOIN {list} AS engine_change ON {by_key}{unchanged}"
+            ),
+            Action::Update => {
+                let set: Vec<String> = (keys..keys + form.set.len())
+                    .map(|position| {
+                        format!(
+                            "{} = engine_change.{}",
+                            quote(&object.columns[slots[position]].field.name),
+                            names[position]
+                        )
+                    })
+                    .collect();
+                format!(
+                    "UPDATE {table} SET {} FROM {list} AS engine_change WHERE {by_key}{unchanged} \
+                     RETURNING engine_change.engine_index, {returned}",
+                    set.join(", ")
+                )
+            }
+            Action::Delete => format!(
+                "DELETE FROM {table} USING {list} AS engine_change WHERE {by_key}{unchanged} RETURNING engine_change.engine_index"
+            ),
+            // The rows that went in take the table's name, so that they are
+            // read like the table's own.
+            Action::Create => format!(
+                "WITH engine_change AS {list}, {qualifier} AS (INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE SELECT {} \
+                 FROM engine_change WHERE NOT EXISTS (SELECT FROM {table} WHERE {by_key}) ORDER BY engine_index{} RETURNING *) \
+                 SELECT engine_change.engine_index, {returned} FROM {qualifier} LEFT JOIN engine_change ON {by_key}",
+                self.names(slots),
+                names.join(", "),
+                self.on_conflict(),
+            ),
+        }
+    }
+
+    /// A key that another writer takes at this moment is there already, too:
+    /// where the key is unique, the insert steps back instead of failing.
+    fn on_conflict(&self) -> String {
+        let object = self.object;
+        let name = |slot: usize| object.table.columns[slot].field.name.as_str();
+        let key: Vec<&str> = object.access.key.iter().map(|slot| object.columns[*slot].field.name.as_str()).collect();
+        let is_key =
+            |unique: &&Vec<usize>| unique.len() == key.len() && unique.iter().all(|slot| key.contains(&name(*slot)));
+        match object.table.arbiters.iter().find(is_key) {
+            Some(_) => format!(" ON CONFLICT ({}) DO NOTHING", self.names(&object.access.key)),
+            None => String::new(),
+        }
+    }
+
+    /// Creates one record whose key, or a part of it, only the answer tells.
+    async fn create_one(&mut self, change: &Change, form: &Form) -> Result<Outcome, sqlx::Error> {
+        let object = self.object;
+        let key = object.access.key.iter().zip(&change.key).filter(|(_, value)| !matches!(value, Value::Missing));
+        let given: Vec<(usize, &Value)> = key
+            .map(|(slot, value)| (*slot, value))
+            .chain(change.set.iter().map(|(slot, value)| (*slot, value)))
+            .collect();
+        let slots: Vec<usize> = given.iter().map(|(slot, _)| *slot).collect();
+        let mut arguments = PgArguments::default();
+        for (slot, value) in &given {
+            arguments.add(encode::text(&object.columns[*slot].native.base, value)).map_err(sqlx::Error::Encode)?;
+        }
+        let cast =
+            |(number, slot): (usize, &usize)| format!("${}::text::{}", number + 1, object.columns[*slot].native.cast);
+        let values = if slots.is_empty() {
+            "DEFAULT VALUES".into()
+        } else {
+            let values: Vec<String> = slots.iter().enumerate().map(cast).collect();
+            format!("({}) OVERRIDING SYSTEM VALUE VALUES ({})", self.names(&slots), values.join(", "))
+        };
+        let conflict = if form.keyed { self.on_conflict() } else { String::new() };
+        let selection = &object.selection;
+        let sql =
+            format!("INSERT INTO {} {values}{conflict} RETURNING {}", selection.table, selection.selected.join(", "));
+        self.savepoint().await?;
+        match sqlx::query_with(safe(sql), arguments).fetch_optional(&mut *self.lease).await {
+            Err(error) => self.undo(error).await.map(Outcome::Refused),
+            Ok(None) if form.keyed => self.release().await.map(|()| Outcome::Exists),
+            Ok(None) => {
+                self.release().await?;
+                Ok(Outcome::Refused(Refusal {
+                    native: String::new(),
+                    message: "the database did not keep the record (a trigger or rule)".into(),
+                    slot: None,
+                }))
+            }
+            Ok(Some(row)) => {
+                self.release().await?;
+                let everything: Vec<usize> = (0..object.columns.len()).collect();
+                let mut batch = Rows::new(object.access.shape.clone());
+                object.push(&mut batch, &row, 0, &everything, &mut Vec::new())?;
+                let row = batch.row(0).to_vec();
+                Ok(Outcome::Done {
+                    key: object.access.key.iter().map(|slot| row[*slot].clone()).collect(),
+                    stored: Some(row),
+                })
+            }
+        }
+    }
+
+    /// What became of changes that touched nothing: one look tells.
+    async fn classify(
+        &mut self,
+        changes: &[Change],
+        form: &Form,
+        untouched: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), sqlx::Error> {
+        let keys: Vec<(usize, &[Value])> =
+            untouched.iter().map(|index| (*index, changes[*index].key.as_slice())).collect();
+        let there: HashSet<usize> = self.find(&keys).await?.probes.into_iter().collect();
+        for index in untouched {
+            outcomes[*index] = Some(match (form.action, there.contains(index)) {
+                (Action::Create, true) => Outcome::Exists,
+                (Action::Create, false) => Outcome::Refused(Refusal {
+                    native: String::new(),
+                    message: "the database did not keep the record (a trigger or rule)".into(),
+                    slot: None,
+                }),
+                (_, true) => Outcome::Moved,
+                (_, false) => Outcome::Gone,
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads again what was written: triggers may have altered it afterwards.
+    async fn look_again(&mut self, changes: &[Change], outcomes: &mut [Option<Outcome>]) -> Result<(), sqlx::Error> {
+        let keys: Vec<(usize, Vec<Value>)> = outcomes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, outcome)| match outcome {
+                Some(Outcome::Done { key, .. }) if changes[index].action != Action::Delete => {
+                    Some((index, key.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        let probes: Vec<(usize, &[Value])> = keys.iter().map(|(index, key)| (*index, key.as_slice())).collect();
+        let found = self.find(&probes).await?;
+        for (position, index) in found.probes.iter().enumerate() {
+            if let Some(Outcome::Done { stored, .. }) = &mut outcomes[*index] {
+                *stored = Some(found.batch.row(position).to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that stand under these keys, within the transaction.
+    async fn find(&mut self, keys: &[(usize, &[Value])]) -> Result<Found, sqlx::Error> {
+        let rows = Rows::new(self.object.access.shape.clone());
+        let mut found = Found { batch: rows, probes: Vec::new(), within: Vec::new() };
+        let whole: Vec<(usize, &[Value])> =
+            keys.iter().filter(|(_, key)| !key.is_empty() && !key.iter().any(Value::is_null)).copied().collect();
+        self.object.find(&mut self.lease, &self.object.access.key, &whole, Scope::Everything, &mut found).await?;
+        Ok(found)
+    }
+
+    fn names(&self, slots: &[usize]) -> String {
+        slots.iter().map(|slot| quote(&self.object.columns[*slot].field.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    async fn savepoint(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("SAVEPOINT engine_change").execute(&mut *self.lease).await.map(drop)
+    }
+
+    async fn release(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("RELEASE SAVEPOINT engine_change").execute(&mut *self.lease).await.map(drop)
+    }
+
+    /// Undoes the attempt where the error concerns records; else passes it on.
+    async fn undo(&mut self, error: sqlx::Error) -> Result<Refusal, sqlx::Error> {
+        let Some(mut refusal) = fault::refusal(&error, self.object.table.has_policies) else { return Err(error) };
+        refusal.slot = fault::column(&error)
+            .and_then(|name| self.object.columns.iter().position(|column| column.field.name == name));
+        sqlx::raw_sql("ROLLBACK TO SAVEPOINT engine_change").execute(&mut *self.lease).await?;
+        Ok(refusal)
+    }
+}
+
+/// The value of a change at a position: its key, what it sets, what it expects.
+fn nth(change: &Change, position: usize) -> &Value {
+    let (keys, set) = (change.key.len(), change.set.len());
+    if position < keys {
+        &change.key[position]
+    } else if position < keys + set {
+        &change.set[position - keys].1
+    } else {
+        &change.expect[position - keys - set].1
+    }
+}

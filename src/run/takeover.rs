@@ -1,0 +1,123 @@
+//! What people do to a mapping's state between runs: links from elsewhere,
+//! another address of the same system, the end of a doubt. And runs that never
+//! began.
+
+use chrono::{DateTime, Utc};
+
+use super::layout::Layouts;
+use super::report::{RunReport, Trouble};
+use super::setup::Setup;
+use super::world::World;
+use crate::compile::BaseKind;
+use crate::plan::{Bases, Link, LinkStatus};
+use crate::record::{Both, Key};
+use crate::state::{Commit, MappingState, Parked, Reason, RunCounts, RunRecord, RunStatus, Store};
+
+/// Stores links without bases: the next run reads both sides and compares each
+/// pair as on adoption.
+///
+/// # Errors
+/// Where the mapping's sides are not those its links belong to, or a key has a
+/// link already.
+pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trouble> {
+    let name = &*setup.program.name;
+    // Records that did not change since the cursor have to be compared as well.
+    setup.store.reset(name, false).await?;
+    let fence = setup.store.acquire(name).await?;
+    let mut state = setup.store.mapping(name).await?.unwrap_or_default();
+    setup.refuse_other_sides(&state)?;
+    state.fingerprints = setup.fingerprints.clone();
+    let layout = Layouts::enter(&mut state, &setup.layout).current;
+    let digests = matches!(setup.program.bases, BaseKind::Digests { .. });
+    let link = |keys: &Both<Key>| Link {
+        id: 0,
+        keys: keys.clone(),
+        revision: 0,
+        status: LinkStatus::Linked,
+        bases: Bases::none(setup.program.fields.len(), digests),
+        own_stamps: Both::default(),
+        contests: Vec::new(),
+        layout,
+    };
+    let commit = Commit { links: pairs.iter().map(link).collect(), mapping: Some(state), ..Commit::default() };
+    Ok(setup.store.commit(&fence, &commit).await?)
+}
+
+/// Says that both sides are the ones the links belong to, whatever they are
+/// called now.
+///
+/// # Errors
+/// Where the state fails.
+pub async fn adopt_sides(setup: &Setup) -> Result<(), Trouble> {
+    let name = &*setup.program.name;
+    let fence = setup.store.acquire(name).await?;
+    let mut state = setup.store.mapping(name).await?.unwrap_or_default();
+    state.fingerprints = setup.fingerprints.clone();
+    let commit = Commit { mapping: Some(state), ..Commit::default() };
+    Ok(setup.store.commit(&fence, &commit).await?)
+}
+
+/// A record in doubt was not created after all: it is owed like any other
+/// record, and sent with the next run.
+///
+/// # Errors
+/// Where the state fails.
+pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTime<Utc>) -> Result<(), Trouble> {
+    let fence = store.acquire(&parked.mapping).await?;
+    let owed = Parked {
+        reason: Reason::Rejected,
+        message: "a person says that it was not sent; it is sent with the next run".to_owned(),
+        next_try: Some(now),
+        ..parked.clone()
+    };
+    Ok(store.commit(&fence, &Commit { park: vec![owed], ..Commit::default() }).await?)
+}
+
+/// Notes a run that could not begin, so that a mapping whose system is away
+/// does not look well.
+pub async fn fail_run(store: &dyn Store, world: &dyn World, mapping: &str, trouble: Trouble) -> RunReport {
+    let mut report = RunReport::unstarted(mapping, world, trouble);
+    if let Err(error) = note(store, &mut report).await {
+        report.troubles.push(error);
+    }
+    report
+}
+
+impl RunReport {
+    /// The report of a run that could not begin.
+    pub fn unstarted(mapping: &str, world: &dyn World, trouble: Trouble) -> RunReport {
+        RunReport {
+            mapping: mapping.to_owned(),
+            run: world.id(),
+            status: RunStatus::Failure,
+            started_at: world.now(),
+            duration_ms: 0,
+            counts: RunCounts::default(),
+            parked: Vec::new(),
+            troubles: vec![trouble],
+            planned: Vec::new(),
+            held: Both::default(),
+        }
+    }
+}
+
+async fn note(store: &dyn Store, report: &mut RunReport) -> Result<(), Trouble> {
+    let name = report.mapping.as_str();
+    let fence = store.acquire(name).await?;
+    let mut state: MappingState = store.mapping(name).await?.unwrap_or_default();
+    state.runs += 1;
+    let parked = crate::state::ParkedFilter { mapping: Some(name.to_owned()), ..Default::default() };
+    let open = crate::state::ConflictFilter { mapping: Some(name.to_owned()), open: true, ..Default::default() };
+    report.counts.owed = (store.parked(&parked).await?.len() + store.conflicts(&open).await?.len()) as u64;
+    let run = RunRecord {
+        run: report.run.clone(),
+        mapping: name.to_owned(),
+        number: state.runs,
+        status: report.status,
+        started_at: report.started_at,
+        duration_ms: report.duration_ms,
+        counts: report.counts,
+        errors: report.troubles.iter().map(ToString::to_string).collect(),
+    };
+    Ok(store.commit(&fence, &Commit { run: Some(run), mapping: Some(state), ..Commit::default() }).await?)
+}

@@ -1,0 +1,9 @@
+//! When and where runs happen.
+//!
+//! Owns the running of many mappings in one process: in the order of their
+//! dependencies, each on a task of its own, so that one that panics does not
+//! end the others. Knows nothing of records.
+
+mod once;
+
+pub use once::run_once;

@@ -1,0 +1,8 @@
+//! The command line from outside: small projects over two SQLite databases,
+//! the built binary, what it prints and how it ends.
+
+mod answers;
+mod mistakes;
+mod project;
+mod records;
+mod systems;

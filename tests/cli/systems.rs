@@ -1,0 +1,143 @@
+//! Systems that are away, moved, or not set up.
+
+use serde_json::json;
+
+use super::project::{CONNECTIONS, ITEMS, Project};
+
+/// The usual project, and a second mapping over a connection of its own.
+fn with(connection: &str) -> Project {
+    let connections = format!("{CONNECTIONS}  away: {connection}\n");
+    let other = "mapping: other
+source: { connection: away, object: items, key: [code] }
+target: { connection: shop, object: goods, key: [id] }
+match: [sku]
+fields: [{ source: code, target: sku }]
+";
+    Project::new(&[("connections.yaml", &connections), ("items.yaml", ITEMS), ("other.yaml", other)])
+}
+
+#[tokio::test]
+async fn one_system_that_is_away_does_not_hold_the_others() {
+    for (connection, says) in [
+        ("{ connector: sqlite, url: 'sqlite://data/away.db' }", "there is no database file"),
+        ("{ connector: postgres, url: 'postgres://u:p@127.0.0.1:1/x', timeout: 2s, retry: { attempts: 1 } }", ""),
+    ] {
+        let project = with(connection);
+        let report = project.run(3);
+        assert_eq!(report["status"], "partial");
+        let run = |name: &str| report["runs"].as_array().unwrap().iter().find(|run| run["mapping"] == name).unwrap();
+        assert_eq!(run("items")["to_target"]["created"], 2, "{connection}");
+        let error = &run("other")["errors"][0];
+        assert_eq!(
+            (&error["code"], &error["side"], &error["reason"]),
+            (&json!("E0802"), &json!("source"), &json!("fault"))
+        );
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+        assert!(!error.to_string().contains("u:p@"), "{error}");
+        // It is remembered: a mapping whose system is away does not look well.
+        let status = project.engine("status . --format json").ends(0).json();
+        let line = status["mappings"].as_array().unwrap().iter().find(|line| line["mapping"] == "other").unwrap();
+        assert_eq!(line["last_run"]["status"], "failure");
+        assert_eq!(project.engine("check .").code, 3);
+        project.engine("validate .").ends(0);
+        let online = project.engine("validate . --online --format json").ends(3).json();
+        assert_eq!(online["valid"], false);
+        let text = project.engine("run . other --once").ends(3).out;
+        assert!(text.contains("other: failed") && text.contains("E0802"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unset_variable_concerns_those_who_need_it() {
+    let project = with("{ connector: postgres, url: '${AWAY_URL}' }");
+    project.engine("validate .").ends(0);
+    let report = project.run(2);
+    assert_eq!(report["status"], "partial");
+    let errors: Vec<_> =
+        report["runs"].as_array().unwrap().iter().flat_map(|run| run["errors"].as_array().unwrap()).collect();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (&errors[0]["code"], &errors[0]["file"], &errors[0]["line"]),
+        (&json!("E0203"), &json!("connections.yaml"), &json!(4))
+    );
+    project.engine("run . items --once").ends(0);
+}
+
+#[tokio::test]
+async fn what_is_switched_off_does_not_run() {
+    let project = with("{ connector: sqlite, url: 'sqlite://data/away.db', enabled: false }");
+    assert_eq!(project.run(0)["runs"].as_array().unwrap().len(), 1);
+    let refused = project.engine("run . other --once").ends(2);
+    assert!(refused.err.contains("switched off by the `enabled: false` of its connection `away`"), "{}", refused.err);
+    project.write("items.yaml", &ITEMS.replace("match:", "enabled: false\nmatch:"));
+    assert_eq!(project.run(0)["runs"], json!([]));
+}
+
+#[tokio::test]
+async fn another_system_is_adopted_only_when_told() {
+    let project = Project::items();
+    project.run(0);
+    project.write("connections.yaml", &CONNECTIONS.replace("data/shop.db", "data/store.db"));
+    std::fs::rename(project.path("data/shop.db"), project.path("data/store.db")).unwrap();
+    let report = project.run(1);
+    assert_eq!(report["runs"][0]["errors"][0]["code"], "E0901");
+    let adopted = project.engine("state adopt . --format json").ends(0).json();
+    assert_eq!(
+        (&adopted["adopted"][0]["mapping"], &adopted["adopted"][0]["side"]),
+        (&json!("items"), &json!("target"))
+    );
+    assert_eq!(project.run(0)["runs"][0]["to_target"]["created"], 0);
+    assert!(project.engine("state adopt . items").ends(0).out.starts_with("nothing to adopt"));
+}
+
+#[tokio::test]
+async fn what_a_system_tells_is_checked_online() {
+    let project = Project::items();
+    project.run(0);
+    project
+        .edit("office", "DROP TABLE items; CREATE TABLE items (code TEXT, name TEXT, price DECIMAL(10,2), made TEXT)")
+        .await;
+    let text = project.engine("validate . --online").ends(0).out;
+    assert!(text.contains("warning[E0606]: nothing in `items` keeps `code` unique"), "{text}");
+    project.write("items.yaml", &ITEMS.replace("target: title", "target: titel"));
+    let text = project.engine("validate . --online").ends(2).out;
+    assert!(text.contains("`goods` has no field `titel`") && text.contains("did you mean `title`?"), "{text}");
+    project.engine("validate .").ends(0);
+}
+
+#[tokio::test]
+async fn connections_are_checked_and_discovered() {
+    let project = Project::items();
+    let files = project.files();
+    let check = project.engine("check . --format json").ends(0).json();
+    assert_eq!(check["connections"].as_array().unwrap().len(), 2);
+    assert_eq!(check["connections"][0]["ok"], true);
+    let objects = project.engine("discover . shop --format json").ends(0).json();
+    assert_eq!(objects["objects"], json!([{ "object": "goods", "kind": "table" }]));
+    let goods = project.engine("discover . shop goods --format json").ends(0).json();
+    assert_eq!((&goods["key"], &goods["fields"][1]["field"]), (&json!(["id"]), &json!("sku")));
+    assert_eq!(project.files(), files, "looking makes no databases");
+    let near = project.engine("discover . shop good").ends(2);
+    assert!(near.err.contains("did you mean `goods`?"), "{}", near.err);
+    let near = project.engine("discover . shpo").ends(2);
+    assert!(near.err.contains("did you mean `shop`?"), "{}", near.err);
+}
+
+#[tokio::test]
+async fn the_state_lies_where_it_is_told_and_is_its_owners() {
+    let project = Project::items();
+    project.engine("run . --once --state sqlite://elsewhere").ends(0);
+    assert!(project.path("elsewhere/state.db").is_file() && !project.path(".engine").exists());
+    let output = project.command("runs . --format json").env("ENGINE_STATE", "elsewhere").output().unwrap();
+    let runs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1);
+    project.engine("runs . --state postgres://localhost/state").ends(2);
+    project.run(0);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        for (name, mode) in [(".engine", 0o700), (".engine/state.db", 0o600)] {
+            assert_eq!(std::fs::metadata(project.path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+        }
+    }
+}

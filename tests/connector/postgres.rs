@@ -1,0 +1,499 @@
+//! PostgreSQL: the conformance suite, and what only PostgreSQL does.
+
+use std::sync::Arc;
+
+use engine::connector::conformance::{Column, Edit, Harness, conform};
+use engine::connector::{Access, Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope};
+use engine::protocol::sql::{SqlSettings, connect_postgres};
+use engine::record::{Interval, Kind, Value, parse_number};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use sqlx::Executor;
+
+use crate::support::postgres::Database;
+use crate::support::sql;
+
+pub(super) struct Postgres {
+    pub(super) database: Database,
+    pub(super) connector: Arc<dyn Connector>,
+}
+
+impl Postgres {
+    pub(super) async fn new() -> Postgres {
+        Postgres::with(|_| {}).await
+    }
+
+    pub(super) async fn with(change: impl FnOnce(&mut SqlSettings)) -> Postgres {
+        let database = Database::fresh().await;
+        let mut settings = SqlSettings { url: Some(database.url.clone()), ..SqlSettings::default() };
+        change(&mut settings);
+        let connector = connect_postgres(&settings).unwrap();
+        Postgres { database, connector }
+    }
+
+    pub(super) async fn run(&self, sql: &str) {
+        self.database.run(sql).await;
+    }
+
+    pub(super) async fn open(&self, object: &str, key: &[&str], cursor: Option<&str>) -> Arc<dyn Object> {
+        let described = self.connector.describe(object).await.unwrap().unwrap();
+        let slot = |name: &str| described.shape.slot(name).unwrap();
+        let access = Access {
+            object: object.into(),
+            key: key.iter().map(|name| slot(name)).collect(),
+            cursor: cursor.map(slot),
+            shape: Arc::new(described.shape.clone()),
+            filter: None,
+            start: None,
+            batch: 100,
+        };
+        self.connector.open(access).await.unwrap()
+    }
+}
+
+fn native(column: &Column) -> String {
+    native_of(&column.kind) + if column.generated { " GENERATED ALWAYS AS IDENTITY" } else { "" }
+}
+
+fn native_of(kind: &Kind) -> String {
+    match kind {
+        Kind::Boolean => "boolean".into(),
+        Kind::Integer { bits: 16 } => "smallint".into(),
+        Kind::Integer { bits: 32 } => "integer".into(),
+        Kind::Integer { .. } => "bigint".into(),
+        Kind::Decimal { precision: Some(p), scale } => format!("numeric({p},{})", scale.unwrap_or(0)),
+        Kind::Decimal { .. } => "numeric".into(),
+        Kind::Float { bits: 32 } => "real".into(),
+        Kind::Float { .. } => "double precision".into(),
+        Kind::Text { max: Some(max), padded: true } => format!("char({max})"),
+        Kind::Text { max: Some(max), .. } => format!("varchar({max})"),
+        Kind::Bytes => "bytea".into(),
+        Kind::Uuid => "uuid".into(),
+        Kind::Enum { .. } => "mood".into(),
+        Kind::Date => "date".into(),
+        Kind::Time { .. } => "time".into(),
+        Kind::LocalTime { digits } => format!("timestamp({digits})"),
+        Kind::Instant { digits } => format!("timestamptz({digits})"),
+        Kind::Interval => "interval".into(),
+        Kind::Json => "jsonb".into(),
+        Kind::List(item) => native_of(item) + "[]",
+        Kind::Other(native) => native.clone(),
+        _ => "text".into(),
+    }
+}
+
+impl Harness for Postgres {
+    fn connector(&self) -> Arc<dyn Connector> {
+        self.connector.clone()
+    }
+
+    fn create<'a>(&'a self, object: &'a str, columns: &'a [Column]) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.run(&sql::create_table(object, columns, native)).await })
+    }
+
+    fn edit<'a>(&'a self, object: &'a str, columns: &'a [Column], edits: Vec<Edit>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let statements: Vec<String> = edits.iter().map(|edit| sql::statement(object, columns, edit)).collect();
+            self.run(&statements.join(";\n")).await;
+        })
+    }
+
+    fn filter(&self, column: &str, equals: &str) -> String {
+        format!("{} = '{equals}' -- and no more", sql::quote(column))
+    }
+
+    fn kinds(&self) -> Vec<(Kind, Vec<Value>)> {
+        let number = |text: &str| Value::from(parse_number(text).unwrap());
+        let numbers = |texts: &[&str]| texts.iter().map(|text| number(text)).collect::<Vec<_>>();
+        let text = |texts: &[&str]| texts.iter().map(Value::text).collect::<Vec<_>>();
+        let json = |text: &str| Value::from_json(&serde_json::from_str(text).unwrap());
+        let list = |items: Vec<Value>| Value::List(Box::new(items));
+        vec![
+            (Kind::Integer { bits: 64 }, vec![Value::Integer(0), Value::Integer(i64::MIN), Value::Integer(i64::MAX)]),
+            (Kind::Integer { bits: 32 }, vec![Value::Integer(i32::MIN.into()), Value::Integer(i32::MAX.into())]),
+            (Kind::Integer { bits: 16 }, vec![Value::Integer(-32768), Value::Integer(7)]),
+            (
+                Kind::Decimal { precision: Some(15), scale: Some(2) },
+                numbers(&["19.90", "-0.01", "0", "1234567890123.45", "100.00", "10000", "0.10"]),
+            ),
+            (
+                Kind::Decimal { precision: None, scale: None },
+                [
+                    numbers(&[
+                        "12345678901234567890.12",
+                        "0.0000000000000000000000000001",
+                        "-123456789012345678901234567890123456789.123456789",
+                        "1000000000000000000000000000000000000000000",
+                        "99999999999999999999999999999",
+                    ]),
+                    ["NaN", "Infinity", "-Infinity"].map(|text| Value::WideDecimal(text.into())).to_vec(),
+                ]
+                .concat(),
+            ),
+            (
+                Kind::Float { bits: 64 },
+                vec![
+                    Value::Float(0.1),
+                    Value::Float(-1e300),
+                    Value::Float(5e-324),
+                    Value::Float(f64::INFINITY),
+                    Value::Float(f64::NAN),
+                ],
+            ),
+            (Kind::Float { bits: 32 }, vec![Value::Float(f64::from(0.1f32)), Value::Float(-0.5)]),
+            (Kind::Boolean, vec![Value::Boolean(true), Value::Boolean(false)]),
+            (
+                Kind::Text { max: None, padded: false },
+                text(&[
+                    "",
+                    " ",
+                    "00012",
+                    "ação 😀",
+                    "it's \"quoted\" \\ % \\N \\.",
+                    "line\nbreak\ttab\r",
+                    "1e3",
+                    "a  ",
+                    "NULL",
+                ]),
+            ),
+            (Kind::Text { max: Some(6), padded: false }, text(&["000001", "ãé", "a  "])),
+            (Kind::Text { max: Some(6), padded: true }, text(&["000001", "01", "ãé", ""])),
+            (Kind::Bytes, vec![Value::Bytes(Box::new([])), Value::Bytes(vec![0, 1, 92, 255].into())]),
+            (Kind::Uuid, text(&["7f0c1c52-9d1e-4a53-8f5e-0d7c1a6a4c1b"])),
+            (Kind::Enum { labels: vec!["happy".into(), "sad".into()] }, text(&["happy", "sad"])),
+            (
+                Kind::Json,
+                vec![
+                    json(r#"{"a":[1,"x",null,true],"ç":{"n":12}}"#),
+                    list(numbers(&["12345678901234567890.12", "19.90"])),
+                    Value::text("plain"),
+                    Value::Boolean(true),
+                    json("{}"),
+                ],
+            ),
+            (Kind::Other("json".into()), vec![json(r#"{"b":1,"a":[1,"x"]}"#)]),
+            (
+                Kind::Date,
+                vec![
+                    Value::Date("2026-02-28".parse().unwrap()),
+                    Value::Date("1899-12-31".parse().unwrap()),
+                    Value::Date("-0043-03-15".parse().unwrap()),
+                    Value::text("infinity"),
+                ],
+            ),
+            (
+                Kind::Time { digits: 6 },
+                vec![
+                    Value::Time("23:59:59.999999".parse().unwrap()),
+                    Value::Time("00:00:00".parse().unwrap()),
+                    Value::text("24:00:00"),
+                ],
+            ),
+            (
+                Kind::LocalTime { digits: 6 },
+                vec![
+                    Value::LocalTime("2026-03-01T12:00:00".parse().unwrap()),
+                    Value::LocalTime("1969-12-31T23:59:59.5".parse().unwrap()),
+                    Value::text("-infinity"),
+                ],
+            ),
+            (
+                Kind::Instant { digits: 6 },
+                vec![
+                    Value::Instant("2026-03-01T12:00:00Z".parse().unwrap()),
+                    Value::Instant("1969-12-31T23:59:59.123456Z".parse().unwrap()),
+                ],
+            ),
+            (
+                Kind::Interval,
+                vec![
+                    Value::Interval(Interval { months: 14, days: -3, microseconds: 4_500_000 }),
+                    Value::Interval(Interval { months: 0, days: 0, microseconds: -1 }),
+                ],
+            ),
+            (
+                Kind::List(Box::new(Kind::Text { max: None, padded: false })),
+                vec![list(text(&["a", "", "b\"\\,{} ", "NULL", "ação"])), list(vec![]), list(vec![Value::Null])],
+            ),
+            (Kind::List(Box::new(Kind::Integer { bits: 32 })), vec![list(vec![Value::Integer(1), Value::Null])]),
+            (
+                Kind::List(Box::new(Kind::Decimal { precision: None, scale: None })),
+                vec![list(numbers(&["1.10", "12345678901234567890123456789012345.5"]))],
+            ),
+            (Kind::List(Box::new(Kind::Date)), vec![list(vec![Value::Date("2026-02-28".parse().unwrap())])]),
+            (
+                Kind::List(Box::new(Kind::Enum { labels: vec!["happy".into(), "sad".into()] })),
+                vec![list(text(&["sad", "happy"]))],
+            ),
+            (
+                Kind::List(Box::new(Kind::Json)),
+                vec![list(vec![json(r#"{"a":[1]}"#), list(vec![Value::Integer(1)]), Value::text("x\"y")])],
+            ),
+            (Kind::Other("inet".into()), text(&["10.0.0.1", "10.0.0.0/8"])),
+            (Kind::Other("int4range".into()), text(&["[1,5)"])),
+            (Kind::Other("point".into()), text(&["(1,2.5)"])),
+            (Kind::Other("money_amount".into()), numbers(&["12.50"])),
+        ]
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        vec!["Order Details", "select", "say \"hi\"", "ação", "a.b", "semi;colon--", "it's", "back\\slash", "$1", "{x}"]
+    }
+}
+
+pub(super) async fn with_types() -> Postgres {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE TYPE mood AS ENUM ('happy', 'sad'); \
+             CREATE DOMAIN money_amount AS numeric(10,2) CHECK (VALUE >= 0)",
+        )
+        .await;
+    postgres
+}
+
+#[tokio::test]
+async fn conforms() {
+    conform(&with_types().await).await;
+}
+
+pub(super) fn int(integer: i64) -> Value {
+    Value::Integer(integer)
+}
+
+pub(super) fn create(key: Vec<Value>, set: Vec<(usize, Value)>) -> Change {
+    Change { action: Action::Create, key, set, expect: Vec::new() }
+}
+
+pub(super) fn update(key: i64, set: Vec<(usize, Value)>) -> Change {
+    Change { action: Action::Update, key: vec![int(key)], set, expect: Vec::new() }
+}
+
+pub(super) fn delete(key: i64) -> Change {
+    Change { action: Action::Delete, key: vec![int(key)], set: Vec::new(), expect: Vec::new() }
+}
+
+pub(super) async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
+    object.begin(0).await.unwrap().write(changes).await.unwrap()
+}
+
+pub(super) fn stored(outcome: &Outcome) -> &[Value] {
+    match outcome {
+        Outcome::Done { stored: Some(row), .. } => row,
+        other => panic!("a row was to be stored: {other:?}"),
+    }
+}
+
+pub(super) async fn rows(object: &dyn Object) -> Vec<Vec<Value>> {
+    let batches: Vec<_> = object.read(Listing::Full).map(Result::unwrap).collect().await;
+    batches.iter().flat_map(|batch| batch.rows().map(|(_, row)| row.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn an_open_transaction_holds_the_horizon_back() {
+    let postgres = Postgres::new().await;
+    postgres.run("CREATE TABLE t (id int PRIMARY KEY, stamp timestamptz DEFAULT now())").await;
+    let object = postgres.open("t", &["id"], Some("stamp")).await;
+    assert!(postgres.connector.describe("t").await.unwrap().unwrap().sees_open_transactions);
+    let mut other = postgres.database.connect().await;
+    other.execute("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
+    postgres.run("INSERT INTO t VALUES (2)").await;
+    let horizon = object.horizon().await.unwrap();
+    other.execute("COMMIT").await.unwrap();
+    let stamp = |row: &Vec<Value>| match row[1] {
+        Value::Instant(time) => time,
+        ref value => panic!("{value:?}"),
+    };
+    let rows = rows(&*object).await;
+    let Some(Value::Instant(oldest)) = horizon.oldest_open else { panic!("{horizon:?}") };
+    let Some(Value::Instant(clock)) = horizon.clock else { panic!("{horizon:?}") };
+    assert!(oldest <= stamp(&rows[0]), "the late commit lies behind the horizon");
+    assert_eq!(horizon.largest, Some(Value::Instant(stamp(&rows[1]))));
+    assert!(stamp(&rows[1]) <= clock);
+    assert!(horizon.timeline.is_some());
+
+    // A prepared transaction is open too, though nobody is connected to it.
+    postgres.run("BEGIN; INSERT INTO t VALUES (3); PREPARE TRANSACTION 'late'").await;
+    let prepared = object.horizon().await.unwrap();
+    assert!(prepared.oldest_open.is_some(), "{prepared:?}");
+    postgres.run("ROLLBACK PREPARED 'late'").await;
+}
+
+#[tokio::test]
+async fn names_lead_where_they_say() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE TABLE users (id int PRIMARY KEY, here int); CREATE TABLE \"Users\" (id int PRIMARY KEY, capital int); \
+             CREATE TABLE \"Orders\" (id int PRIMARY KEY); \
+             CREATE SCHEMA \"Sales.Dept\"; CREATE TABLE \"Sales.Dept\".users (id int PRIMARY KEY, there int); \
+             CREATE TABLE \"Sales.Dept\".only_there (id int PRIMARY KEY)",
+        )
+        .await;
+    let second = async |name: &str| {
+        let described = postgres.connector.describe(name).await.unwrap();
+        described.map(|described| described.shape.fields.last().unwrap().name.to_string())
+    };
+    assert_eq!(second("users").await.as_deref(), Some("here"));
+    assert_eq!(second("Users").await.as_deref(), Some("capital"));
+    assert_eq!(second("USERS").await, None, "a name that fits several is none");
+    assert_eq!(second("orders").await.as_deref(), Some("id"), "the only one in another case is meant");
+    assert_eq!(second("public.users").await.as_deref(), Some("here"));
+    assert_eq!(second("\"Sales.Dept\".users").await.as_deref(), Some("there"));
+    assert_eq!(second("\"sales.dept\".USERS").await.as_deref(), Some("there"));
+    assert_eq!(second("only_there").await, None, "a schema off the search path is named");
+    let access = Access {
+        object: "USERS".into(),
+        shape: Arc::default(),
+        key: vec![],
+        cursor: None,
+        filter: None,
+        start: None,
+        batch: 1,
+    };
+    let fault = postgres.connector.open(access).await.err().unwrap();
+    assert!(fault.message.contains("users") && fault.message.contains("Users"), "{fault}");
+    let listed: Vec<String> =
+        postgres.connector.objects().await.unwrap().into_iter().map(|object| object.name).collect();
+    assert_eq!(listed, ["Orders", "Users", "users", "\"Sales.Dept\".only_there", "\"Sales.Dept\".users"]);
+}
+
+#[tokio::test]
+async fn probes_are_compared_as_the_column_compares() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+             CREATE TABLE t (id int PRIMARY KEY, code char(6), name text COLLATE any_case, n numeric, at timestamptz); \
+             INSERT INTO t VALUES (1, '01', 'Ana', 1.50, '2026-03-01 12:00+00')",
+        )
+        .await;
+    let object = postgres.open("t", &["id"], None).await;
+    let found = async |slot: usize, probe: Value| {
+        object.fetch(&[slot], &[vec![probe]], Scope::Filtered).await.unwrap().batch.len()
+    };
+    assert_eq!(found(1, Value::text("01")).await, 1);
+    assert_eq!(found(1, Value::text("01    ")).await, 1, "blanks do not count in a CHAR");
+    assert_eq!(found(2, Value::text("ANA")).await, 1, "a collation that ignores case does so here");
+    assert_eq!(found(3, Value::Decimal("1.5".parse().unwrap())).await, 1);
+    assert_eq!(found(4, Value::Instant("2026-03-01T12:00:00Z".parse().unwrap())).await, 1);
+    assert_eq!(found(0, Value::text("not a number")).await, 0, "what is no value of the column finds nothing");
+    let probes = [Value::text("x"), int(1), Value::text("y")].map(|probe| vec![probe]);
+    assert_eq!(object.fetch(&[0], &probes, Scope::Everything).await.unwrap().probes, [1]);
+}
+
+#[tokio::test]
+async fn rights_are_told() {
+    let postgres = Postgres::new().await;
+    let role = format!("{}_clerk", postgres.database.url.rsplit('/').next().unwrap());
+    postgres
+        .run(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, stamp timestamp); CREATE TABLE hidden (id int PRIMARY KEY); \
+             CREATE ROLE {role} LOGIN PASSWORD 'geheim'; GRANT SELECT, UPDATE ON t TO {role}; \
+             CREATE TABLE policed (id int PRIMARY KEY, owner text); ALTER TABLE policed ENABLE ROW LEVEL SECURITY; \
+             INSERT INTO policed VALUES (1, 'clerk'), (2, 'boss'); GRANT ALL ON policed TO {role}; \
+             CREATE POLICY own ON policed USING (owner = 'clerk')"
+        ))
+        .await;
+    let settings = SqlSettings {
+        url: Some(postgres.database.url.clone()),
+        username: Some(role.clone()),
+        password: Some("geheim".into()),
+        ..SqlSettings::default()
+    };
+    assert!(!format!("{settings:?}").contains("geheim"));
+    let clerk = Postgres { connector: connect_postgres(&settings).unwrap(), database: Database { url: String::new() } };
+    let described = clerk.connector.describe("t").await.unwrap().unwrap();
+    assert!(!described.can_create && described.can_update && !described.can_delete);
+    assert!(!described.sees_open_transactions);
+    assert!(described.notes.iter().any(|note| note.contains("pg_read_all_stats")), "{:?}", described.notes);
+    assert!(!described.identity.is_empty());
+    let object = clerk.open("t", &["id"], Some("stamp")).await;
+    assert!(object.horizon().await.unwrap().clock.is_some());
+    let fault = object.begin(0).await.unwrap().write(&[create(vec![int(1)], vec![])]).await.unwrap_err();
+    assert_eq!((fault.kind, fault.applied, fault.native.as_str()), (FaultKind::User, Applied::No, "42501"));
+    let hidden = clerk.open("hidden", &["id"], None).await;
+    let fault = hidden.read(Listing::Full).next().await.unwrap().unwrap_err();
+    assert_eq!(fault.kind, FaultKind::User, "{fault}");
+    let policed = clerk.open("policed", &["id"], None).await;
+    assert_eq!(rows(&*policed).await.len(), 1);
+    let fault = policed.read(Listing::Keys).next().await.unwrap().unwrap_err();
+    assert_eq!(fault.kind, FaultKind::User, "a listing with hidden rows is not complete: {fault}");
+    let owned = |id: i64, owner: &str| create(vec![int(id)], vec![(1, Value::text(owner))]);
+    let outcomes = write(&*policed, &[owned(3, "clerk"), owned(4, "boss")]).await;
+    assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
+    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.native == "42501"), "{outcomes:?}");
+    postgres.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://clerk:geheim@127.0.0.1:{free}/shop");
+    let connector = connect_postgres(&SqlSettings { url: Some(url), ..SqlSettings::default() }).unwrap();
+    let fault = connector.check().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::External);
+    assert!(!fault.to_string().contains("geheim"));
+    let odd = SqlSettings { url: Some("postgres://clerk:geheim@[oops".into()), ..SqlSettings::default() };
+    let fault = connect_postgres(&odd).err().unwrap();
+    assert_eq!(fault.kind, FaultKind::User);
+    assert!(!fault.to_string().contains("geheim"));
+}
+
+#[tokio::test]
+async fn a_reading_left_in_the_middle_leaves_nothing_behind() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t SELECT n, 'x' FROM generate_series(1, 50000) n")
+        .await;
+    let object = postgres.open("t", &["id"], None).await;
+    // More often than there are connections.
+    for _ in 0..30 {
+        let mut reading = object.read(Listing::Full);
+        assert_eq!(reading.next().await.unwrap().unwrap().len(), 100);
+    }
+    let all: usize =
+        object.read(Listing::Keys).map(|batch| batch.unwrap().len()).collect::<Vec<_>>().await.iter().sum();
+    assert_eq!(all, 50_000);
+}
+
+#[tokio::test]
+async fn stamps_without_a_zone_are_in_the_connection_s() {
+    let postgres = Postgres::with(|settings| settings.timezone = "America/Sao_Paulo".parse().unwrap()).await;
+    postgres
+        .run("CREATE TABLE t (id int PRIMARY KEY, local timestamp DEFAULT now(), at timestamptz DEFAULT now())")
+        .await;
+    let object = postgres.open("t", &["id"], Some("local")).await;
+    write(&*object, &[create(vec![int(1)], vec![])]).await;
+    let row = rows(&*object).await.remove(0);
+    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
+    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
+    assert_eq!(*local, at.with_timezone(&zone).naive_local());
+    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
+    assert!(
+        clock >= *local && clock - *local < chrono::TimeDelta::minutes(30),
+        "{clock} is of the same zone as {local}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_engine_does_not_know_is_noted() {
+    let postgres = with_types().await;
+    postgres
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, net inet, price money_amount, mood mood, code char(6), \
+             total numeric(10,2) GENERATED ALWAYS AS (1.5) STORED, names varchar(10)[], stamp timestamp(3))",
+        )
+        .await;
+    let described = postgres.connector.describe("t").await.unwrap().unwrap();
+    let kind = |name: &str| described.shape.fields[described.shape.slot(name).unwrap()].kind.clone();
+    assert_eq!(kind("net"), Kind::Other("inet".into()));
+    assert_eq!(kind("price"), Kind::Decimal { precision: Some(10), scale: Some(2) });
+    assert_eq!(kind("mood"), Kind::Enum { labels: vec!["happy".into(), "sad".into()] });
+    assert_eq!(kind("code"), Kind::Text { max: Some(6), padded: true });
+    assert_eq!(kind("names"), Kind::List(Box::new(Kind::Text { max: Some(10), padded: false })));
+    assert_eq!(kind("stamp"), Kind::LocalTime { digits: 3 });
+    let total = &described.shape.fields[described.shape.slot("total").unwrap()];
+    assert!(total.read_only && total.generated);
+    assert_eq!(described.notes, ["`net` is of type `inet`: carried as text"]);
+}

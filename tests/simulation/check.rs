@@ -1,0 +1,372 @@
+//! What must hold when all is quiet.
+
+use std::collections::BTreeMap;
+
+use engine::compile::Policy;
+use engine::plan::{Link, LinkStatus};
+use engine::record::{Both, Key, Side, Value, same};
+use engine::state::{
+    Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store,
+};
+
+use super::play::Told;
+use super::scenario::{DELETED, EDITED, Scenario};
+use super::stage::{Stage, Version, code_of, number};
+
+/// Everything there is to look at, once nothing moves any more.
+struct End<'a> {
+    scenario: &'a Scenario,
+    stage: &'a Stage,
+    conflicts: Vec<Conflict>,
+    broken: Vec<String>,
+}
+
+/// What the engine has kept of it all.
+pub(super) struct Kept {
+    conflicts: Vec<Conflict>,
+    parked: Vec<Parked>,
+    links: Vec<Link>,
+}
+
+impl Kept {
+    pub(super) async fn read(memory: &MemoryStore) -> Kept {
+        let readable = "the state can be read";
+        Kept {
+            conflicts: memory.conflicts(&ConflictFilter::default()).await.expect(readable),
+            parked: memory.parked(&ParkedFilter::default()).await.expect(readable),
+            links: memory.links_after("test", 0, usize::MAX).await.expect(readable),
+        }
+    }
+}
+
+/// Every promise that was not kept, in words.
+pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &Told) -> Vec<String> {
+    let Kept { conflicts, parked, links } = kept;
+    let mut end = End { scenario, stage, conflicts, broken: Vec::new() };
+    if !told.at_rest {
+        end.broken.push("it does not come to rest".into());
+        return end.broken;
+    }
+    if let Some(last) = told.reports.last()
+        && last.status == RunStatus::Failure
+    {
+        end.broken.push(format!("the last run failed: {:?}", last.troubles));
+    }
+    let owed: Vec<Key> =
+        parked.iter().flat_map(|parked| [&parked.keys.source, &parked.keys.target]).flatten().cloned().collect();
+    // Of a code that was deleted and entered anew there may be two at once: a person has to look.
+    let excused = |one: &Parked| {
+        one.reason == Reason::Loop || scenario.deletes && matches!(one.reason, Reason::Ambiguous | Reason::Rejected)
+    };
+    for one in parked.iter().filter(|one| !excused(one)) {
+        end.broken.push(format!("still owed: {:?} {:?}: {}", one.keys, one.reason, one.message));
+    }
+    end.nothing_is_doubled();
+    end.no_edit_is_lost();
+    end.conflicts_are_concurrent();
+    end.deletes_are_traced();
+    if owed.is_empty() {
+        end.counterparts_agree();
+    }
+    let is_owed = |link: &Link| owed.contains(&link.keys.source) || owed.contains(&link.keys.target);
+    for link in links.iter().filter(|link| link.status == LinkStatus::Linked && !is_owed(link)) {
+        end.deletions_are_carried_over(link, told);
+    }
+    end.counts_are_true(told);
+    end.broken
+}
+
+/// The latest version of this value on a side.
+fn version(history: &[Version], value: i64) -> Option<&Version> {
+    history.iter().rev().find(|version| version.value == value)
+}
+
+/// Where people entered this value on a side, else where it came to stand.
+fn entered(history: &[Version], value: i64) -> Option<&Version> {
+    history.iter().find(|version| version.value == value && version.by_people).or_else(|| version(history, value))
+}
+
+impl End<'_> {
+    fn history(&self, side: Side, code: &str, slot: usize) -> &[Version] {
+        self.stage.systems[side].history.get(&(code.to_owned(), slot)).map_or(&[], Vec::as_slice)
+    }
+
+    fn live(&self, side: Side) -> BTreeMap<String, Vec<&Vec<Value>>> {
+        let mut live: BTreeMap<String, Vec<&Vec<Value>>> = BTreeMap::new();
+        for row in self.stage.systems[side].rows.values().filter(|row| row[DELETED] != Value::Boolean(true)) {
+            live.entry(code_of(row)).or_default().push(row);
+        }
+        live
+    }
+
+    fn deleted(&self, side: Side, code: &str) -> &[(u64, bool)] {
+        self.stage.systems[side].deleted.get(code).map_or(&[], Vec::as_slice)
+    }
+
+    /// People (or the engine) have deleted this anywhere.
+    fn was_deleted(&self, code: &str) -> bool {
+        Side::BOTH.into_iter().any(|side| self.stage.systems[side].deleted.contains_key(code))
+    }
+
+    fn nothing_is_doubled(&mut self) {
+        for side in Side::BOTH {
+            let doubled: Vec<String> =
+                self.live(side).into_iter().filter(|(_, rows)| rows.len() > 1).map(|(code, _)| code).collect();
+            self.broken.extend(doubled.iter().map(|code| format!("{code} stands twice in the {side}")));
+        }
+    }
+
+    fn counterparts_agree(&mut self) {
+        let live = Both::from_fn(|side| self.live(side));
+        let mut broken = Vec::new();
+        for from in Side::BOTH {
+            if from == Side::Target && !self.scenario.two_way {
+                continue;
+            }
+            for (code, rows) in live[from].iter().filter(|(code, _)| !self.was_deleted(code)) {
+                let Some(counterpart) = live[from.other()].get(code) else {
+                    broken.push(format!("{code} of the {from} has no counterpart"));
+                    continue;
+                };
+                for slot in EDITED {
+                    let open = self.open(code, slot);
+                    let agree = same(&rows[0][slot], &counterpart[0][slot]);
+                    if from == Side::Source && agree && open.is_some() {
+                        broken.push(format!("{code}.{slot} is the same on both sides and in conflict"));
+                    }
+                    if from == Side::Source && !agree && open.is_none() {
+                        broken.push(format!(
+                            "{code}.{slot} is {} in the source and {} in the target, and in no conflict",
+                            rows[0][slot], counterpart[0][slot]
+                        ));
+                    }
+                }
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// The open conflict of a field, found by the values it has seen.
+    fn open(&self, code: &str, slot: usize) -> Option<&Conflict> {
+        self.conflicts.iter().find(|conflict| {
+            conflict.status == ConflictStatus::Open
+                && conflict.field == format!("f{slot}")
+                && self.is_of(conflict, code)
+        })
+    }
+
+    /// A conflict of a field is of the record whose history has its values.
+    fn is_of(&self, conflict: &Conflict, code: &str) -> bool {
+        let slot: usize = conflict.field.trim_start_matches('f').parse().unwrap_or(0);
+        EDITED.contains(&slot)
+            && version(self.history(Side::Source, code, slot), number(&conflict.values.source)).is_some()
+    }
+
+    /// A conflict that told of this value before it was overwritten.
+    fn told_of(&self, code: &str, side: Side, slot: usize, value: i64) -> Option<&Conflict> {
+        self.stage.logged.iter().find(|conflict| {
+            conflict.field == format!("f{slot}")
+                && self.is_of(conflict, code)
+                && conflict.status != ConflictStatus::Closed
+                && number(&conflict.values[side]) == value
+        })
+    }
+
+    /// Whatever the engine overwrote had reached the other side before the edit
+    /// that took its place was made, or was in a conflict.
+    fn no_edit_is_lost(&mut self) {
+        let mut broken = Vec::new();
+        for side in Side::BOTH {
+            if !self.scenario.two_way {
+                continue;
+            }
+            for ((code, slot), versions) in &self.stage.systems[side].history {
+                let other = self.history(side.other(), code, *slot);
+                for pair in versions.windows(2) {
+                    let (before, after) = (&pair[0], &pair[1]);
+                    if !before.by_people || after.by_people || before.value == after.value {
+                        continue;
+                    }
+                    if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
+                        continue;
+                    }
+                    let made = other.iter().find(|version| version.value == after.value && version.at < after.at);
+                    let Some(made) = made.filter(|made| made.by_people) else {
+                        broken.push(format!(
+                            "{code}.{slot}: the {side}'s {} was overwritten with its own old {}",
+                            before.value, after.value
+                        ));
+                        continue;
+                    };
+                    let superseded = other.iter().any(|reached| reached.value == before.value && reached.at < made.at);
+                    let told = self.told_of(code, side, *slot, before.value);
+                    if !superseded && told.is_none() {
+                        broken.push(format!(
+                            "{code}.{slot}: the {side}'s edit {} is lost under {}",
+                            before.value, after.value
+                        ));
+                    }
+                    if let Some(conflict) = told
+                        && !superseded
+                        && conflict.policy == Policy::Newest
+                        && conflict.status == ConflictStatus::Decided
+                        && self.untouched(side, code, before, after.at)
+                        && self.untouched(side.other(), code, made, after.at)
+                        && winner(side, before, made) == side
+                    {
+                        broken.push(format!("{code}.{slot}: {} was newer than {}", before.value, after.value));
+                    }
+                }
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// This version was the last that happened to its record until then, and
+    /// its stamp is nobody else's.
+    fn untouched(&self, side: Side, code: &str, version: &Version, until: u64) -> bool {
+        let touched = self.stage.systems[side].touched.get(code).map_or(&[][..], Vec::as_slice);
+        let last = touched.iter().filter(|touch| touch.at < until).map(|touch| touch.at).max();
+        last == Some(version.at) && !touched.iter().any(|touch| !touch.by_people && touch.stamp == version.stamp)
+    }
+
+    /// Neither edit of a conflict had reached the other's side when it was made.
+    fn conflicts_are_concurrent(&mut self) {
+        let mut broken = Vec::new();
+        for conflict in self.conflicts.iter().filter(|one| one.field != "*" && one.status != ConflictStatus::Closed) {
+            let slot: usize = conflict.field.trim_start_matches('f').parse().expect("a field is named for its slot");
+            if !EDITED.contains(&slot) {
+                broken.push(format!("a conflict of a code: {:?}", conflict.values));
+                continue;
+            }
+            let codes: Vec<&String> = self.stage.systems.source.history.keys().map(|(code, _)| code).collect();
+            let Some(code) = codes.into_iter().find(|code| self.is_of(conflict, code)) else {
+                broken.push(format!("a conflict of nothing that ever was: {:?}", conflict.values));
+                continue;
+            };
+            if self.stage.doubted.contains(code) {
+                continue;
+            }
+            let values = conflict.values.as_ref().map(number);
+            for side in Side::BOTH {
+                let own = entered(self.history(side, code, slot), values[side]);
+                let theirs = entered(self.history(side.other(), code, slot), values[side.other()]);
+                let (Some(own), Some(theirs)) = (own, theirs) else {
+                    broken.push(format!("{code}.{slot}: a conflict of values nobody saw: {values:?}"));
+                    break;
+                };
+                if !own.by_people {
+                    broken.push(format!("{code}.{slot}: the engine's own {} is in conflict: {values:?}", own.value));
+                    break;
+                }
+                let reached = self.history(side.other(), code, slot);
+                let reached = reached.iter().any(|one| one.value == own.value && !one.by_people && one.at < theirs.at);
+                if reached {
+                    broken.push(format!("{code}.{slot}: {values:?} is a conflict, and one had followed the other"));
+                    break;
+                }
+            }
+        }
+        self.broken.extend(broken);
+    }
+
+    /// Every delete of the engine's follows one of people's, and takes no edit
+    /// with it that its other side had not seen.
+    fn deletes_are_traced(&mut self) {
+        let mut broken = Vec::new();
+        for side in Side::BOTH {
+            let system = &self.stage.systems[side];
+            let deletes = system.deleted.iter().flat_map(|(code, all)| all.iter().map(move |one| (code, one)));
+            for (code, (at, by_people)) in deletes {
+                if *by_people {
+                    continue;
+                }
+                let asked = self.deleted(side.other(), code).iter().rev().find(|(asked, people)| *people && asked < at);
+                let Some((deleted, _)) = asked else {
+                    broken.push(format!("{code} was deleted in the {side}, and nobody had asked for it"));
+                    continue;
+                };
+                let decided = self.stage.logged.iter().any(|conflict| {
+                    conflict.field == "*"
+                        && matches!(conflict.status, ConflictStatus::Decided | ConflictStatus::Resolved)
+                });
+                // An edit may still reach a record between the look at it and its mark.
+                let marked = self.scenario.marks[side.other()];
+                for slot in EDITED {
+                    let last = self.history(side, code, slot).iter().rev().find(|version| version.at < *at);
+                    let Some(last) = last.filter(|last| last.by_people) else { continue };
+                    let seen = self
+                        .history(side.other(), code, slot)
+                        .iter()
+                        .any(|version| version.value == last.value && (version.at < *deleted || marked));
+                    let field_conflict = self.told_of(code, side, slot, last.value).is_some();
+                    if !seen && !decided && !field_conflict {
+                        broken.push(format!("{code}.{slot}: the edit {} was deleted in the {side}", last.value));
+                    }
+                }
+            }
+        }
+        let removed = self.stage.systems.source.removed + self.stage.systems.target.removed;
+        // What a run deleted that died before its end is not counted against the day's limit.
+        if let Some(limit) = self.scenario.delete_limit
+            && !self.stage.uncounted
+            && removed > limit
+        {
+            broken.push(format!("{removed} records were deleted under a limit of {limit}"));
+        }
+        self.broken.extend(broken);
+    }
+
+    /// A linked record whose counterpart people deleted is deleted, in conflict
+    /// or held back.
+    fn deletions_are_carried_over(&mut self, link: &Link, told: &Told) {
+        let there = Both::from_fn(|side| {
+            let id = link.keys[side].plain().parse().unwrap_or(0);
+            self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))
+        });
+        let held =
+            told.reports.last().is_some_and(|report| report.held.source.is_some() || report.held.target.is_some());
+        let open = self.conflicts.iter().any(|conflict| {
+            conflict.link == link.id && conflict.field == "*" && conflict.status == ConflictStatus::Open
+        });
+        let (gone, carried) = match (there.source, there.target) {
+            (false, true) => (Side::Source, true),
+            (true, false) => (Side::Target, self.scenario.two_way),
+            _ => return,
+        };
+        // An empty listing never counts.
+        let listed = self.scenario.sweep && !self.stage.systems[gone].rows.is_empty();
+        let noticed = self.scenario.marks[gone] || listed;
+        if noticed && carried && !held && !open {
+            self.broken.push(format!("the {gone} of {:?} is gone, and nothing came of it", link.keys));
+        }
+    }
+
+    fn counts_are_true(&mut self, told: &Told) {
+        if self.stage.uncounted {
+            return;
+        }
+        for side in Side::BOTH {
+            let mut sums = (0, 0, 0);
+            for report in &told.reports {
+                let counts = if side == Side::Target { report.counts.to_target } else { report.counts.to_source };
+                sums = (sums.0 + counts.created, sums.1 + counts.updated, sums.2 + counts.deleted);
+            }
+            let system = &self.stage.systems[side];
+            let own = (system.created, system.updated, system.removed);
+            if sums != own {
+                self.broken.push(format!("the reports say {sums:?} of the {side}, and it counted {own:?}"));
+            }
+        }
+    }
+}
+
+/// The side of the newer of two edits; a tie goes to the source.
+fn winner(side: Side, here: &Version, there: &Version) -> Side {
+    let apart = (here.stamp - there.stamp).num_milliseconds();
+    match apart {
+        _ if apart.abs() < 1_000 => Side::Source,
+        _ if apart > 0 => side,
+        _ => side.other(),
+    }
+}

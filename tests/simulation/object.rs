@@ -1,0 +1,280 @@
+//! A simulated system as the engine meets it, faults and all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use engine::connector::{Change, Fault, Found, Horizon, Listing, Object, Outcome, Scope, Settled, Writing};
+use engine::record::{Batch, Mark, Shape, Side, Value, same};
+use engine::run::World;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use super::mutants::Mutant;
+use super::scenario::{ID, MODIFIED};
+use super::stage::{Fate, Shared, Stage, number};
+
+pub(super) struct SimObject {
+    pub(super) side: Side,
+    pub(super) stage: Shared,
+    pub(super) shape: Arc<Shape>,
+    pub(super) batch: usize,
+    pub(super) mutant: Option<Mutant>,
+}
+
+/// Where a reading stands.
+enum Place {
+    Start,
+    After(DateTime<Utc>, i64),
+    Rows(Vec<Vec<Value>>),
+    End,
+}
+
+fn stamp_of(row: &[Value]) -> DateTime<Utc> {
+    match row[MODIFIED] {
+        Value::Instant(stamp) => stamp,
+        ref other => panic!("a row has a stamp, not {other:?}"),
+    }
+}
+
+impl SimObject {
+    async fn call(&self, doing: &str) -> Result<(), Fault> {
+        self.stage.pause(doing).await;
+        let mut stage = self.stage.lock();
+        if stage.fails() {
+            stage.tell(&format!("{}: {doing} fails", self.side));
+            return Err(Fault::external(doing, "", "the line is down"));
+        }
+        Ok(())
+    }
+
+    async fn page(&self, listing: &Listing, place: Place) -> Result<Option<(Batch, Place)>, Fault> {
+        self.call("reading").await?;
+        let stage = self.stage.lock();
+        let rows = &stage.systems[self.side].rows;
+        let mut batch = Batch::new(self.shape.clone());
+        let next = match (listing, place) {
+            (_, Place::End) => return Ok(None),
+            (Listing::Changes { from }, place) => {
+                let from = match (&place, from) {
+                    (Place::After(stamp, id), _) => (*stamp, *id),
+                    (_, Some(Value::Instant(from))) => (*from, i64::MIN),
+                    _ => (DateTime::<Utc>::MIN_UTC, i64::MIN),
+                };
+                let mut due: Vec<_> =
+                    rows.iter().map(|(id, row)| ((stamp_of(row), *id), row)).filter(|(at, _)| *at > from).collect();
+                due.sort_by_key(|(at, _)| *at);
+                due.truncate(self.batch);
+                let Some((last, _)) = due.last() else { return Ok(None) };
+                let last = *last;
+                due.into_iter().for_each(|(_, row)| batch.push(Mark::Live, row.iter().cloned()));
+                batch.reached = Some(Value::Instant(last.0));
+                Place::After(last.0, last.1)
+            }
+            (_, place) => {
+                // One snapshot, page by page.
+                let mut rest = match place {
+                    Place::Rows(rest) => rest,
+                    _ => rows.values().cloned().collect(),
+                };
+                if rest.is_empty() {
+                    return Ok(None);
+                }
+                let later = rest.split_off(rest.len().min(self.batch));
+                for row in rest {
+                    match listing {
+                        Listing::Keys => {
+                            let blank = row.iter().enumerate();
+                            batch.push(
+                                Mark::Live,
+                                blank.map(|(slot, value)| if slot == ID { value.clone() } else { Value::Missing }),
+                            );
+                        }
+                        _ => batch.push(Mark::Live, row),
+                    }
+                }
+                if later.is_empty() { Place::End } else { Place::Rows(later) }
+            }
+        };
+        Ok(Some((batch, next)))
+    }
+
+    fn find(&self, stage: &Stage, by: &[usize], probe: &[Value]) -> Vec<Vec<Value>> {
+        if probe.iter().any(Value::is_null) {
+            return Vec::new();
+        }
+        let hit = |row: &&Vec<Value>| by.iter().zip(probe).all(|(slot, value)| same(&row[*slot], value));
+        let absent = |row: &&Vec<Value>| by == [ID] && stage.absent[self.side].contains(&number(&row[ID]));
+        stage.systems[self.side].rows.values().filter(hit).filter(|row| !absent(row)).cloned().collect()
+    }
+}
+
+impl Object for SimObject {
+    fn horizon(&self) -> BoxFuture<'_, Result<Horizon, Fault>> {
+        Box::pin(async move {
+            self.call("looking at the clock").await?;
+            let stage = self.stage.lock();
+            let open = stage.oldest_open(self.side).filter(|_| stage.scenario.tells_open[self.side]);
+            Ok(Horizon {
+                clock: Some(Value::Instant(stage.stamp(self.side))),
+                oldest_open: open.map(Value::Instant),
+                largest: stage.systems[self.side].rows.values().map(|row| stamp_of(row)).max().map(Value::Instant),
+                timeline: None,
+            })
+        })
+    }
+
+    fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
+        Box::pin(futures::stream::unfold(Some(Place::Start), move |place| {
+            let listing = listing.clone();
+            async move {
+                let place = place?;
+                let left: Vec<i64> = match &place {
+                    Place::Rows(rows) => rows.iter().map(|row| number(&row[ID])).collect(),
+                    _ => Vec::new(),
+                };
+                match self.page(&listing, place).await {
+                    Ok(Some((batch, next))) => Some((Ok(batch), Some(next))),
+                    Ok(None) => None,
+                    Err(_) if self.mutant == Some(Mutant::IncompleteListing) => {
+                        self.stage.lock().absent[self.side].extend(left);
+                        None
+                    }
+                    Err(fault) => Some((Err(fault), None)),
+                }
+            }
+        }))
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        by: &'a [usize],
+        probes: &'a [Vec<Value>],
+        _scope: Scope,
+    ) -> BoxFuture<'a, Result<Found, Fault>> {
+        Box::pin(async move {
+            self.call("fetching").await?;
+            let stage = self.stage.lock();
+            let mut found = Found { batch: Batch::new(self.shape.clone()), probes: Vec::new(), within: Vec::new() };
+            for (position, probe) in probes.iter().enumerate() {
+                for row in self.find(&stage, by, probe) {
+                    found.batch.push(Mark::Live, row);
+                    found.probes.push(position);
+                    found.within.push(true);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>> {
+        Box::pin(async move {
+            self.call("opening a batch").await?;
+            let mut stage = self.stage.lock();
+            let token = stage.token(self.side);
+            let keys = stage.allot(self.side, allot);
+            Ok(Box::new(SimWriting { object: self, token, keys }) as Box<dyn Writing + '_>)
+        })
+    }
+
+    fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {
+        Box::pin(async move {
+            self.call("settling").await?;
+            let waits = self.mutant != Some(Mutant::NoWait);
+            let Some(token) = token else {
+                // The lock of whoever still writes is taken before looking.
+                while waits && self.stage.lock().is_landing(self.side, None) {
+                    self.stage.sleep(Duration::from_millis(100)).await;
+                    self.stage.lock().land();
+                }
+                return Ok(Settled::Look);
+            };
+            let stage = self.stage.lock();
+            if waits && stage.is_landing(self.side, Some(token)) {
+                return Ok(Settled::Running);
+            }
+            Ok(match stage.systems[self.side].fates.get(token) {
+                Some(Fate::Applied) => Settled::Applied,
+                Some(Fate::Partly) => Settled::Look,
+                None => Settled::NotApplied,
+            })
+        })
+    }
+}
+
+struct SimWriting<'a> {
+    object: &'a SimObject,
+    token: String,
+    keys: Vec<Vec<Value>>,
+}
+
+impl Writing for SimWriting<'_> {
+    fn token(&self) -> Option<String> {
+        self.object.stage.lock().scenario.tokens[self.object.side].then(|| self.token.clone())
+    }
+
+    fn keys(&self) -> &[Vec<Value>] {
+        &self.keys
+    }
+
+    fn write<'a>(self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let SimObject { side, stage: shared, mutant, .. } = self.object;
+            let mut changes = changes.to_vec();
+            if *mutant == Some(Mutant::Unconditional) {
+                changes.iter_mut().for_each(|change| change.expect.clear());
+            }
+            let lost = || Fault::external("writing", "", "the line is down");
+            if shared.passes().await {
+                {
+                    let mut stage = shared.lock();
+                    if stage.seed.percent(50) {
+                        stage.cut_off(*side, &self.token, &changes);
+                    }
+                }
+                shared.die("writing").await;
+            }
+            let outcomes = {
+                let mut stage = shared.lock();
+                let trouble = if stage.fails() { stage.seed.below(4) } else { 9 };
+                match trouble {
+                    0 => return Err(lost()),
+                    1 => {
+                        stage.tell(&format!("{side}: a batch and its answer are lost"));
+                        stage.doubt(*side, &changes);
+                        return Err(lost().maybe_applied());
+                    }
+                    2 => {
+                        stage.cut_off(*side, &self.token, &changes);
+                        return Err(lost().maybe_applied());
+                    }
+                    _ => {}
+                }
+                let stamp = stage.stamp(*side);
+                let outcomes = stage.apply(*side, &changes, stamp);
+                stage.settle_fate(*side, &self.token, &outcomes);
+                stage.unacknowledged.push((*side, changes.clone()));
+                for outcome in &outcomes {
+                    if let Outcome::Done { key, stored: Some(row) } = outcome {
+                        stage.answers[*side].insert(number(&key[ID]), row.clone());
+                    }
+                }
+                if trouble == 3 {
+                    stage.tell(&format!("{side}: an answer is lost"));
+                    stage.doubt(*side, &changes);
+                    return Err(lost().maybe_applied());
+                }
+                outcomes
+            };
+            if shared.passes().await {
+                shared.lock().doubt(*side, &changes);
+                shared.die("written").await;
+            }
+            debug_assert!(changes.iter().all(|change| change.key.first().is_some_and(|key| number(key) > 0)));
+            Ok(outcomes)
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! One seed, from the first edit to rest.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::plan::Resolution;
+use engine::record::{Both, Side};
+use engine::run::{Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping};
+use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, Store};
+
+use super::check;
+use super::mutants::Mutant;
+use super::object::SimObject;
+use super::scenario::Scenario;
+use super::stage::Shared;
+use super::store::SimStore;
+
+/// What came of a seed: everything that happened, and which promises were not
+/// kept.
+pub(super) struct Played {
+    pub(super) trace: Vec<String>,
+    pub(super) broken: Vec<String>,
+}
+
+/// Runs that finished, and what they said.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) reports: Vec<RunReport>,
+    pub(super) at_rest: bool,
+}
+
+pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime of one thread");
+    let _inside = runtime.enter();
+    let shared = Shared::new(scenario);
+    let memory = MemoryStore::new();
+    let played = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let told = run_all(scenario, mutant, &shared, &memory).await;
+            let kept = check::Kept::read(&memory).await;
+            check::promises(scenario, &shared.lock(), kept, &told)
+        })
+    }));
+    let broken = played.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        vec![format!("the engine panicked: {}", words.unwrap_or_default())]
+    });
+    Played { trace: std::mem::take(&mut shared.lock().trace), broken }
+}
+
+fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Setup {
+    let mut program = scenario.program();
+    if mutant == Some(Mutant::OverlapZero) {
+        Side::BOTH.into_iter().for_each(|side| program.sides[side].overlap = Duration::ZERO);
+    }
+    if mutant == Some(Mutant::NoTieBreak) {
+        program.grain_nanos = 0;
+    }
+    let object = |side| {
+        Arc::new(SimObject {
+            side,
+            stage: shared.clone(),
+            shape: Arc::new(scenario.shape()),
+            batch: scenario.batch,
+            mutant,
+        })
+    };
+    let fields =
+        program.fields.iter().map(|field| LayoutField { id: field.name.clone(), rules: String::new() }).collect();
+    Setup {
+        program: Arc::new(program),
+        objects: Both::new(object(Side::Source), object(Side::Target)),
+        fingerprints: Both::default(),
+        layout: Layout { id: 0, fields },
+        filters: Both::default(),
+        retry: Both::from_fn(|_| RetryPolicy::default()),
+        store: Arc::new(SimStore { inner: memory.clone(), stage: shared.clone(), mutant }),
+        world: Arc::new(shared.clone()),
+        observer: Arc::new(Silent),
+    }
+}
+
+async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Told {
+    let mut told = Told::default();
+    let over_limit = mutant == Some(Mutant::LimitsOff);
+    let options = Options { over_limit, ..Options::default() };
+    let first = 3 + shared.lock().seed.below(6);
+    people(shared, first);
+    for _ in 0..scenario.runs {
+        {
+            let mut stage = shared.lock();
+            let crashes = scenario.crashes;
+            stage.energy = 25;
+            stage.crash_in = stage.seed.percent(crashes).then(|| stage.seed.below(120));
+        }
+        let setup = setup(scenario, mutant, shared, memory);
+        run_once(&setup, &options, shared, &mut told).await;
+        resolve(shared, memory).await;
+        let (edits, pause) = {
+            let mut stage = shared.lock();
+            (stage.seed.below(5), 1_000 + stage.seed.below(15_000))
+        };
+        people(shared, edits);
+        shared.sleep(Duration::from_millis(pause)).await;
+        shared.lock().land();
+    }
+    shared.lock().calm();
+    shared.sleep(Duration::from_secs(20)).await;
+    shared.lock().land();
+    assert!(shared.lock().is_calm(), "nothing is under way any more");
+    let setup = setup(scenario, mutant, shared, memory);
+    for _ in 0..8 {
+        let before = written(shared);
+        run_once(&setup, &options, shared, &mut told).await;
+        shared.sleep(Duration::from_secs(20)).await;
+        if written(shared) == before {
+            told.at_rest = true;
+            break;
+        }
+    }
+    told
+}
+
+fn written(shared: &Shared) -> u64 {
+    let stage = shared.lock();
+    Side::BOTH
+        .into_iter()
+        .map(|side| stage.systems[side].created + stage.systems[side].updated + stage.systems[side].removed)
+        .sum()
+}
+
+fn people(shared: &Shared, edits: u64) {
+    let mut stage = shared.lock();
+    stage.idle = true;
+    (0..edits).for_each(|_| stage.people());
+    stage.idle = false;
+}
+
+async fn run_once(setup: &Setup, options: &Options, shared: &Shared, told: &mut Told) {
+    shared.lock().tell("a run begins");
+    let report = tokio::select! {
+        biased;
+        () = shared.crash.notified() => None,
+        report = run_mapping(setup, options) => Some(report),
+    };
+    let mut stage = shared.lock();
+    stage.crash_in = None;
+    match report {
+        None => stage.tell("the run is gone"),
+        Some(report) => {
+            // What a run that ended has not heard of, the next one asks for.
+            for (side, changes) in std::mem::take(&mut stage.unacknowledged) {
+                stage.doubt(side, &changes);
+            }
+            stage.tell(&format!("the run ends: {:?} {:?} {:?}", report.status, report.counts, report.troubles));
+            for parked in &report.parked {
+                stage.tell(&format!("parked: {:?} {:?}: {}", parked.keys, parked.reason, parked.message));
+            }
+            told.reports.push(report);
+        }
+    }
+}
+
+/// Somebody decides about some of the open conflicts, or enters the other
+/// side's value.
+async fn resolve(shared: &Shared, memory: &MemoryStore) {
+    let filter = ConflictFilter { open: true, ..ConflictFilter::default() };
+    for conflict in memory.conflicts(&filter).await.expect("the state can be read") {
+        let (chance, side) = {
+            let mut stage = shared.lock();
+            (stage.seed.below(100), *stage.seed.pick(&Side::BOTH))
+        };
+        match chance {
+            0..25 => {
+                shared.lock().tell(&format!("somebody takes the {side} in conflict {}", conflict.id));
+                let resolution = Resolution::Take(side);
+                memory.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
+            }
+            25..45 if conflict.field != "*" => {
+                let slot = conflict.field.trim_start_matches('f').parse().expect("a field is named for its slot");
+                shared.lock().copy(side, &conflict.keys[side], slot, &conflict.values[side.other()]);
+            }
+            _ => {}
+        }
+    }
+}

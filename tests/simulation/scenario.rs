@@ -1,0 +1,140 @@
+//! What a seed makes of a mapping and of the world around it.
+
+use std::time::Duration;
+
+use engine::compile::{BaseKind, DeletePolicy, DeletedWhen, Limit, Policy, Program};
+use engine::record::{Both, Field, Kind, Shape, Side, Value};
+use std::sync::Arc;
+
+use crate::programs::{FieldSpec, ProgramSpec};
+use crate::seed::Seed;
+
+pub(super) const ID: usize = 0;
+pub(super) const CODE: usize = 1;
+/// The fields that people edit.
+pub(super) const EDITED: [usize; 2] = [2, 3];
+pub(super) const MODIFIED: usize = 4;
+pub(super) const DELETED: usize = 5;
+/// Not mapped; editing it touches `modified` alone.
+pub(super) const NOTE: usize = 6;
+
+/// Everything a seed decides before the first edit.
+#[derive(Debug, Clone)]
+pub(super) struct Scenario {
+    pub(super) seed: u64,
+    pub(super) two_way: bool,
+    pub(super) policies: [Policy; 2],
+    pub(super) first: Option<Policy>,
+    pub(super) record_policy: Policy,
+    pub(super) deletes: bool,
+    pub(super) marks: Both<bool>,
+    pub(super) sweep: bool,
+    pub(super) delete_limit: Option<u64>,
+    pub(super) cursor: Both<bool>,
+    /// The side tells the start of its oldest open transaction.
+    pub(super) tells_open: Both<bool>,
+    /// The side can say what became of a batch.
+    pub(super) tokens: Both<bool>,
+    /// Codes are unique on the side.
+    pub(super) unique: bool,
+    /// Numbers are stored with two digits after the point.
+    pub(super) decimals: Both<bool>,
+    pub(super) skew_ms: Both<i64>,
+    pub(super) grain_ms: Both<i64>,
+    pub(super) runs: u64,
+    /// In a hundred calls.
+    pub(super) faults: u64,
+    pub(super) edits: u64,
+    pub(super) crashes: u64,
+    pub(super) batch: usize,
+}
+
+impl Scenario {
+    pub(super) fn draw(number: u64) -> Scenario {
+        let mut seed = Seed::new(number);
+        let seed = &mut seed;
+        let policies = [Policy::Manual, Policy::Manual, Policy::Newest, Policy::Source, Policy::Target];
+        let two_way = seed.percent(80);
+        let deletes = seed.percent(50);
+        let marks = Both::from_fn(|_| seed.percent(40));
+        Scenario {
+            seed: number,
+            two_way,
+            policies: [*seed.pick(&policies), *seed.pick(&policies)],
+            first: seed.percent(30).then(|| *seed.pick(&[Policy::Manual, Policy::Source, Policy::Target])),
+            record_policy: *seed.pick(&[Policy::Manual, Policy::Source, Policy::Target]),
+            deletes,
+            marks,
+            sweep: deletes,
+            delete_limit: seed.percent(30).then_some(1),
+            cursor: Both::from_fn(|_| seed.percent(75)),
+            tells_open: Both::from_fn(|_| seed.percent(50)),
+            tokens: Both::from_fn(|_| seed.percent(50)),
+            unique: seed.percent(50),
+            decimals: Both::from_fn(|_| seed.percent(40)),
+            skew_ms: Both::from_fn(|_| i64::try_from(seed.below(8_000)).expect("small") - 4_000),
+            grain_ms: Both::new(1_000, *seed.pick(&[1_000, 100])),
+            runs: 3 + seed.below(5),
+            faults: if seed.percent(60) { 4 } else { 0 },
+            edits: *seed.pick(&[0, 15, 30]),
+            crashes: if seed.percent(50) { 30 } else { 0 },
+            batch: *seed.pick(&[1, 2, 100]),
+        }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        let mut id = Field::new("id", Kind::Integer { bits: 64 });
+        id.generated = true;
+        Shape {
+            fields: vec![
+                id,
+                Field::new("code", Kind::Text { max: None, padded: false }),
+                Field::new("one", Kind::Any),
+                Field::new("two", Kind::Any),
+                Field::new("modified", Kind::Instant { digits: 6 }),
+                Field::new("deleted", Kind::Boolean),
+                Field::new("note", Kind::Any),
+            ],
+        }
+    }
+
+    pub(super) fn program(&self) -> Program {
+        let writes = Both::new(self.two_way, true);
+        let mut fields = vec![FieldSpec { writes, ..FieldSpec::copy(CODE) }];
+        for (slot, policy) in EDITED.into_iter().zip(self.policies) {
+            fields.push(FieldSpec { writes, policy, ..FieldSpec::copy(slot) });
+        }
+        let mut spec = ProgramSpec::new(fields);
+        spec.first = self.first;
+        spec.record_policy = self.record_policy;
+        spec.may_create = Both::new(self.two_way, true);
+        spec.may_update = Both::new(self.two_way, true);
+        let policy = if self.deletes { DeletePolicy::Propagate } else { DeletePolicy::Ignore };
+        spec.deletes = Both::new(if self.two_way { policy.clone() } else { DeletePolicy::Ignore }, policy);
+        if !self.two_way {
+            spec.bases = BaseKind::Digests { written: Side::Target };
+        }
+        let mut program = spec.build();
+        program.matching = vec![vec![0]];
+        program.grain_nanos = 1_000_000_000;
+        program.limits.delete = self.delete_limit.map(Limit::Count);
+        for side in Side::BOTH {
+            let one = &mut program.sides[side];
+            one.access.shape = Arc::new(self.shape());
+            one.access.cursor = self.cursor[side].then_some(MODIFIED);
+            one.access.batch = self.batch;
+            // Clocks are read to the grain, and a statement lasts five seconds at most.
+            one.overlap = Duration::from_secs(10);
+            one.modified = Some(MODIFIED);
+            one.read = side == Side::Source || self.two_way;
+            one.deleted = if self.marks[side] {
+                DeletedWhen::Mark { slot: DELETED, equals: Value::Boolean(true) }
+            } else if self.sweep {
+                DeletedWhen::Sweep(Duration::ZERO)
+            } else {
+                DeletedWhen::Unknown
+            };
+        }
+        program
+    }
+}
