@@ -17,12 +17,6 @@ impl Seed {
         z ^ (z >> 31)
     }
 
-    /// A generator of its own, so that what one part draws does not shift what
-    /// another does.
-    pub(crate) fn fork(&mut self) -> Seed {
-        Seed(self.next())
-    }
-
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound

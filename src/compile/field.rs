@@ -59,7 +59,7 @@ pub(super) fn compile(
     let reads_itself = template.is_none() && value.is_none();
     let read = |side: Side| -> Option<Reading> {
         if side == onward {
-            return Some(slot[side].map_or(Some(Reading::Nothing), |slot| slot.map(Reading::Slot))?);
+            return slot[side].map_or(Some(Reading::Nothing), |slot| slot.map(Reading::Slot));
         }
         if let Some(template) = &template {
             return template.clone().map(Reading::Template);

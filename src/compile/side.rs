@@ -33,6 +33,17 @@ impl<'a> Slots<'a> {
     pub(super) fn field(&mut self, name: &At<String>, diagnostics: &mut Diagnostics) -> Option<usize> {
         match self.find(name) {
             Ok(slot) => Some(slot),
+            Err(_) if is_path(name) => {
+                diagnostics.push(
+                    Diagnostic::error(
+                        Code::NOT_YET,
+                        &name.place,
+                        format!("`{}` is a path into a value, which comes in a later version", name.value),
+                    )
+                    .help("name a field of the object"),
+                );
+                None
+            }
             Err(near) => {
                 let object = self.described.map_or("", |described| described.name.as_str());
                 let message = format!("`{object}` has no field `{}`", name.value);
@@ -52,6 +63,7 @@ impl<'a> Slots<'a> {
             return Ok(slot);
         }
         let field = match self.described {
+            None if is_path(name) => return Err(None),
             None => Field::new(name, Kind::Any),
             Some(described) => {
                 let fields = &described.shape.fields;
@@ -84,6 +96,11 @@ impl<'a> Slots<'a> {
     pub(super) fn shape_field(&self, slot: usize) -> &Field {
         &self.shape.fields[slot]
     }
+}
+
+/// `$.billing.email`, `variants[0].price`
+fn is_path(name: &str) -> bool {
+    name.starts_with("$.") || name.starts_with("$[") || name.contains('[')
 }
 
 impl Resolve for Slots<'_> {

@@ -36,7 +36,7 @@ pub struct Fault {
     pub kind: FaultKind,
     pub retry: Retry,
     pub applied: Applied,
-    /// What we were about: `reading \`customers\``.
+    /// What we were about, such as reading a table.
     pub doing: String,
     /// The system's own code, where it gave one.
     pub native: String,

@@ -119,6 +119,7 @@ fn encode_text(tag: u8, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
 fn encode_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         out.push((length & 0x7f) as u8 | 0x80);

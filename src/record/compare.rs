@@ -20,7 +20,9 @@ pub fn same(a: &Value, b: &Value) -> bool {
         (Value::Text(a), Value::Text(b)) => a == b,
         (Value::Integer(a), Value::Integer(b)) => a == b,
         (Value::Decimal(a), Value::Decimal(b)) => a == b,
-        (Value::Float(a), Value::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+        (Value::Float(a), Value::Float(b)) => {
+            a.total_cmp(b).is_eq() || *a == 0.0 && *b == 0.0 || a.is_nan() && b.is_nan()
+        }
         (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(a, b)),
         (Value::Map(a), Value::Map(b)) => {
             a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))

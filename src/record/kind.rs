@@ -158,12 +158,11 @@ impl Kind {
             return Ok(value);
         }
         let fitted = match (self, value) {
-            (Kind::Any | Kind::Other(_), value)
+            (Kind::Any | Kind::Other(_) | Kind::Json, value)
             | (Kind::Boolean, value @ Value::Boolean(_))
             | (Kind::Bytes, value @ Value::Bytes(_))
             | (Kind::Date, value @ Value::Date(_))
-            | (Kind::Interval, value @ Value::Interval(_))
-            | (Kind::Json, value) => Ok(value),
+            | (Kind::Interval, value @ Value::Interval(_)) => Ok(value),
             (Kind::Boolean, value) => match number(&value) {
                 Some(Number::Integer(0)) => Ok(Value::Boolean(false)),
                 Some(Number::Integer(1)) => Ok(Value::Boolean(true)),

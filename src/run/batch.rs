@@ -109,6 +109,10 @@ impl Session<'_> {
         let mut linked: Vec<(Candidate, Link)> = Vec::new();
         let mut new: Vec<Candidate> = Vec::new();
         for (mut candidate, link) in candidates.into_iter().zip(links) {
+            if self.options.dry && self.claimed[side].contains(&candidate.key) {
+                self.leave(toward, side, &candidate);
+                continue;
+            }
             match link {
                 Some(mut link) => {
                     let stale = self.layouts.stale(&link).iter().any(|stale| *stale);
@@ -119,9 +123,6 @@ impl Session<'_> {
                     } else {
                         self.leave(toward, side, &candidate);
                     }
-                }
-                None if self.options.dry && self.claimed[side].contains(&candidate.key) => {
-                    self.leave(toward, side, &candidate);
                 }
                 None => match candidate.seen {
                     Seen::Live(_) => new.push(candidate),
@@ -143,10 +144,12 @@ impl Session<'_> {
     /// Nothing is to be done for a record.
     fn leave(&mut self, toward: Side, side: Side, candidate: &Candidate) {
         if candidate.counted {
-            let counts = self.counts.toward(toward);
-            match candidate.seen {
-                Seen::Outside => counts.skipped += 1,
-                _ => counts.unchanged += 1,
+            if candidate.seen == Seen::Outside {
+                self.counts.toward(toward).skipped += 1;
+            } else {
+                let mut keys = Both::default();
+                keys[side] = Some(candidate.key.clone());
+                self.count_unchanged(toward, &keys);
             }
         }
         self.clear_owed(side, &candidate.key);

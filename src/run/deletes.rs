@@ -7,7 +7,8 @@ use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{DeletedWhen, Limit};
-use crate::connector::Listing;
+use crate::connector::{Action, Listing};
+use crate::plan::LinkStatus;
 use crate::record::{Both, Key, Side};
 
 /// By default so many deletes are let through, or 5 % of the links if that is
@@ -21,7 +22,7 @@ impl Session<'_> {
         let now = self.setup.world.now();
         let due = self.state.swept[side]
             .is_none_or(|last| self.options.full || now - last >= TimeDelta::from_std(every).unwrap_or(TimeDelta::MAX));
-        if !due || self.options.dry || self.setup.store.count_links(&self.program.name).await? == 0 {
+        if !due || self.setup.store.count_links(&self.program.name).await? == 0 {
             return Ok(());
         }
         let setup = self.setup;
@@ -57,6 +58,7 @@ impl Session<'_> {
             self.setup.store.sweep_begin(fence, side).await?;
         }
         self.swept_any = false;
+        self.dry_sweep.clear();
         Ok(())
     }
 
@@ -64,6 +66,8 @@ impl Session<'_> {
         self.swept_any |= !keys.is_empty();
         if let Some(fence) = &self.fence {
             self.setup.store.sweep_seen(fence, side, keys).await?;
+        } else {
+            self.dry_sweep.extend(keys.iter().cloned());
         }
         Ok(())
     }
@@ -71,17 +75,25 @@ impl Session<'_> {
     /// Links whose key was not in the listing are looked at one by one: a get
     /// by key, without `where`, says whether the record is gone.
     pub(super) async fn sweep_end(&mut self, side: Side) -> Result<(), Trouble> {
-        let Some(fence) = self.fence.clone() else { return Ok(()) };
         if !self.swept_any {
             // An empty listing never counts.
             return Ok(());
         }
         let mut after = 0;
         loop {
-            let page = self.setup.store.sweep_absent(&fence, side, after, 1000).await?;
+            let store = &self.setup.store;
+            let page = match &self.fence {
+                Some(fence) => store.sweep_absent(fence, side, after, 1000).await?,
+                None => store.links_after(&self.program.name, after, 1000).await?,
+            };
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
-            let keys = page.iter().map(|link| link.keys[side].clone()).collect();
+            let keys = page
+                .iter()
+                .filter(|link| link.status == LinkStatus::Linked)
+                .map(|link| link.keys[side].clone())
+                .filter(|key| !self.dry_sweep.contains(key))
+                .collect();
             self.revisit(side, keys).await?;
             self.flush().await?;
         }
@@ -91,12 +103,10 @@ impl Session<'_> {
     /// under the limit, each looked at once more.
     pub(super) async fn flush_deletes(&mut self) -> Result<(), Trouble> {
         self.flush().await?;
-        if self.options.dry {
-            return Ok(());
-        }
         let setup = self.setup;
         let name = self.program.name.clone();
-        let waiting = setup.store.count_spooled(&name).await?;
+        let planned = self.planned.iter().filter(|planned| planned.action == Action::Delete).count() as u64;
+        let waiting = setup.store.count_spooled(&name).await? + planned;
         if waiting == 0 {
             return Ok(());
         }
@@ -107,13 +117,19 @@ impl Session<'_> {
         };
         let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?
             + self.counts.to_source.deleted
-            + self.counts.to_target.deleted;
+            + self.counts.to_target.deleted
+            - planned;
         if done + waiting > limit && !self.options.over_limit {
-            let first = setup.store.spooled(&name, 0, 1).await?;
-            let on = first.first().map_or(Side::Target, |spooled| spooled.on);
+            let first = setup.store.spooled(&name, 0, 1).await?.first().map(|spooled| spooled.on);
+            let first =
+                first.or_else(|| self.planned.iter().find(|all| all.action == Action::Delete).map(|one| one.side));
+            let on = first.unwrap_or(Side::Target);
             self.held[on] = Some((waiting, limit.saturating_sub(done)));
             self.tell(Both::default(), Fact::Held { on, would: waiting, limit });
             return self.flush().await;
+        }
+        if self.options.dry {
+            return Ok(());
         }
         self.deleting = true;
         let mut after = 0;
@@ -132,12 +148,8 @@ impl Session<'_> {
             self.flush().await?;
         }
         self.deleting = false;
-<<<<<<< HEAD
-        self.look_again().await
-=======
         // Records that changed just before they were deleted.
         self.look_again().await?;
         self.flush().await
->>>>>>> simulation
     }
 }

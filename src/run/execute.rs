@@ -64,11 +64,12 @@ impl Session<'_> {
             let stale = item.link.as_ref().map_or(&[][..], |link| self.layouts.stale(link));
             let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
             let decision = decide(self.program, &pair);
-            self.take_up(index, item, decision, &open, &mut sends, &mut moved)?;
+            self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
         self.limit_writes(&sends)?;
         if self.options.dry {
-            return self.only_plan(&work, sends);
+            self.only_plan(&work, &sends);
+            return Ok(());
         }
         // What needs no write is made to last first; then the target is written, then the source.
         let adopted: Vec<usize> = moved.iter().filter(|(_, link)| link.id == 0).map(|(index, _)| *index).collect();
@@ -120,7 +121,7 @@ impl Session<'_> {
         open: &[Conflict],
         sends: &mut Both<Vec<Send>>,
         moved: &mut Vec<(usize, Link)>,
-    ) -> Result<(), Trouble> {
+    ) {
         let toward = item.from.other();
         let keys = item.all_keys();
         let mut unchanged = true;
@@ -128,14 +129,14 @@ impl Session<'_> {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
                 self.park_rejection(*toward, keys, &rejection);
-                return Ok(());
+                return;
             }
             Verdict::NotAllowed => {
                 if item.read.is_some() {
                     self.counts.toward(toward).skipped += 1;
                 }
                 self.clear_both(&keys);
-                return Ok(());
+                return;
             }
             Verdict::Forget => {
                 let link = item.link.as_ref().expect("only a link is forgotten");
@@ -193,7 +194,7 @@ impl Session<'_> {
                         let message =
                             format!("`{field}` was written four times in ten runs, each time against a change");
                         self.park(side, keys.clone(), Reason::Loop, Some(looping), Some("E0706"), &message);
-                        return Ok(());
+                        return;
                     }
                     if side == toward {
                         unchanged = false;
@@ -214,14 +215,23 @@ impl Session<'_> {
                 item.link = item.link.take().or_else(|| adopts.then_some(link));
             }
         }
+        let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
+        if self.options.dry && (writes || !decision.conflicts.is_empty()) {
+            // The other side's page will show this pair as well.
+            for side in Side::BOTH {
+                self.claimed[side].extend(keys[side].clone());
+            }
+        }
         for step in decision.conflicts {
             self.record_conflict(item, &keys, step, open);
         }
-        self.clear_both(&keys);
-        if unchanged && item.read.is_some() {
-            self.counts.toward(toward).unchanged += 1;
+        // What is to be written is owed until that went through.
+        if !writes {
+            self.clear_both(&keys);
         }
-        Ok(())
+        if unchanged && item.read.is_some() {
+            self.count_unchanged(toward, &keys);
+        }
     }
 
     /// The delete of a record, or what `deletes: { set: … }` makes of it, as
@@ -267,6 +277,15 @@ impl Session<'_> {
             own_stamps: Both::default(),
             contests: Vec::new(),
             layout: self.layouts.current,
+        }
+    }
+
+    /// A record that causes no write to `toward`, unless it did so before its
+    /// own page was read.
+    pub(super) fn count_unchanged(&mut self, toward: Side, keys: &Both<Option<Key>>) {
+        let counted = keys[toward.other()].as_ref().is_some_and(|key| self.early[toward].remove(key));
+        if !counted {
+            self.counts.toward(toward).unchanged += 1;
         }
     }
 
@@ -405,7 +424,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn only_plan(&mut self, work: &[Work], sends: Both<Vec<Send>>) -> Result<(), Trouble> {
+    fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
         for side in Side::BOTH {
             for send in &sends[side] {
                 let counts = self.counts.toward(side);
@@ -418,25 +437,28 @@ impl Session<'_> {
                     side,
                     action: send.write.action,
                     keys: work[send.work].all_keys(),
-                    fields: self.changes(&send.write),
+                    fields: self.changes(side, send),
                 });
             }
         }
         self.pending = crate::state::Commit::default();
-        Ok(())
     }
 
-    fn changes(&self, write: &RecordWrite) -> Vec<FieldChange> {
-        write
-            .fields
-            .iter()
-            .map(|field| FieldChange {
-                field: self.program.fields[field.field].name.clone(),
-                before: field.expect.clone(),
-                after: field.value.clone(),
-                policy: field.policy.map(Policy::as_str),
-            })
-            .collect()
+    fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
+        let mapped = send.write.fields.iter().map(|field| FieldChange {
+            field: self.program.fields[field.field].name.clone(),
+            before: field.expect.clone(),
+            after: field.value.clone(),
+            policy: field.policy.map(Policy::as_str),
+        });
+        let shape = &self.program.sides[side].access.shape;
+        let set = send.set.iter().map(|(slot, value)| FieldChange {
+            field: shape.fields[*slot].name.to_string(),
+            before: None,
+            after: value.clone(),
+            policy: None,
+        });
+        mapped.chain(set).collect()
     }
 
     /// Newly adopted links got their numbers in the commit.
@@ -490,7 +512,7 @@ impl Session<'_> {
             let (changes, intents) = self.intents(side, &sends, writing.keys(), writing.token());
             let id = setup.store.intend(&fence, &intents).await?;
             match writing.write(&changes).await {
-                Ok(outcomes) => return self.answered(side, sends, work, id, intents, outcomes, acknowledged).await,
+                Ok(outcomes) => return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await,
                 Err(fault) => {
                     let applied = !is_harmless(&fault) && self.settle(side, intents.token.as_deref(), &fault).await?;
                     if applied {
@@ -498,7 +520,7 @@ impl Session<'_> {
                             .iter()
                             .map(|change| Outcome::Done { key: change.key.clone(), stored: None })
                             .collect();
-                        return self.answered(side, sends, work, id, intents, outcomes, acknowledged).await;
+                        return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await;
                     }
                     // Nothing of it is in effect: the intents are void.
                     self.pending
@@ -627,8 +649,7 @@ impl Session<'_> {
         side: Side,
         sends: Vec<Send>,
         work: &[Work],
-        id: crate::state::IntentsId,
-        intents: Intents,
+        (id, intents): (crate::state::IntentsId, Intents),
         outcomes: Vec<Outcome>,
         acknowledged: &mut Vec<(usize, Link)>,
     ) -> Result<(), Trouble> {
@@ -647,6 +668,11 @@ impl Session<'_> {
                         link.keys[side] = key;
                     }
                     keys[side] = Some(link.keys[side].clone());
+                    self.clear_both(&keys);
+                    if item.from == side {
+                        // Written before the other side's page shows the record.
+                        self.early[side].extend(keys[side.other()].clone());
+                    }
                     let otherwise = self.acknowledge(side, &send, &mut link, stored.as_deref());
                     if send.write.action == Action::Delete {
                         self.pending.forget.push(link.id);
@@ -672,7 +698,7 @@ impl Session<'_> {
                         Action::Delete => counts.deleted += 1,
                     }
                     if send.write.action != Action::Create || recorded.is_none() {
-                        let fields = self.changes(&send.write);
+                        let fields = self.changes(side, &send);
                         self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
                     }
                     if let Some((field, message)) = otherwise {

@@ -41,7 +41,7 @@ impl Setup {
 }
 
 /// How long an unanswered write is asked about before the run gives up.
-pub(super) const SETTLING: Duration = Duration::from_secs(60);
+pub(super) const SETTLING: Duration = Duration::from_mins(1);
 
 /// True where nothing that was sent came into effect.
 pub(super) fn is_harmless(fault: &Fault) -> bool {

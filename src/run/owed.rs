@@ -202,7 +202,6 @@ impl Session<'_> {
         matches!(self.program.sides[side].deleted, DeletedWhen::Unknown)
             && !matches!(self.program.sides[side.other()].deletes, DeletePolicy::Ignore)
             && self.listing(side) == Listing::Full
-            && !self.options.dry
             && !matches!(self.program.bases, BaseKind::Digests { written } if written == side)
     }
 }

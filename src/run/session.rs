@@ -1,6 +1,6 @@
 //! The order of things in one run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -62,6 +62,11 @@ pub(super) struct Session<'a> {
     pub indexes: Both<super::matching::Indexes>,
     /// What is known to be empty on each side since the run began.
     pub empty: Both<bool>,
+    /// Records whose write to this side was made while the side's own pages
+    /// were read, by their key on the other side.
+    pub early: Both<HashSet<Key>>,
+    /// The keys a dry run has seen in the sweep under way.
+    pub dry_sweep: BTreeSet<Key>,
     /// The sweep under way has seen at least one key.
     pub swept_any: bool,
     /// Spooled deletes are being carried out.
@@ -92,6 +97,8 @@ impl<'a> Session<'a> {
             claimed: Both::default(),
             indexes: Both::default(),
             empty: Both::default(),
+            early: Both::default(),
+            dry_sweep: BTreeSet::new(),
             swept_any: false,
             deleting: false,
         }

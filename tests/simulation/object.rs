@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 
 use super::mutants::Mutant;
 use super::scenario::{ID, MODIFIED};
-use super::stage::{Fate, Shared, Stage, number};
+use super::stage::{Fate, Shared, Stage, all_done, number};
 
 pub(super) struct SimObject {
     pub(super) side: Side,
@@ -244,7 +244,7 @@ impl Writing for SimWriting<'_> {
                     0 => return Err(lost()),
                     1 => {
                         stage.tell(&format!("{side}: a batch and its answer are lost"));
-                        stage.doubt(*side, &changes);
+                        stage.doubt(*side, &changes, true);
                         return Err(lost().maybe_applied());
                     }
                     2 => {
@@ -256,7 +256,7 @@ impl Writing for SimWriting<'_> {
                 let stamp = stage.stamp(*side);
                 let outcomes = stage.apply(*side, &changes, stamp);
                 stage.settle_fate(*side, &self.token, &outcomes);
-                stage.unacknowledged.push((*side, changes.clone()));
+                stage.unacknowledged.push((*side, changes.clone(), all_done(&outcomes)));
                 for outcome in &outcomes {
                     if let Outcome::Done { key, stored: Some(row) } = outcome {
                         stage.answers[*side].insert(number(&key[ID]), row.clone());
@@ -264,13 +264,13 @@ impl Writing for SimWriting<'_> {
                 }
                 if trouble == 3 {
                     stage.tell(&format!("{side}: an answer is lost"));
-                    stage.doubt(*side, &changes);
+                    stage.doubt(*side, &changes, all_done(&outcomes));
                     return Err(lost().maybe_applied());
                 }
                 outcomes
             };
             if shared.passes().await {
-                shared.lock().doubt(*side, &changes);
+                shared.lock().doubt(*side, &changes, all_done(&outcomes));
                 shared.die("written").await;
             }
             debug_assert!(changes.iter().all(|change| change.key.first().is_some_and(|key| number(key) > 0)));

@@ -155,8 +155,8 @@ async fn run_once(setup: &Setup, options: &Options, shared: &Shared, told: &mut 
         None => stage.tell("the run is gone"),
         Some(report) => {
             // What a run that ended has not heard of, the next one asks for.
-            for (side, changes) in std::mem::take(&mut stage.unacknowledged) {
-                stage.doubt(side, &changes);
+            for (side, changes, all_or_nothing) in std::mem::take(&mut stage.unacknowledged) {
+                stage.doubt(side, &changes, all_or_nothing);
             }
             stage.tell(&format!("the run ends: {:?} {:?} {:?}", report.status, report.counts, report.troubles));
             for parked in &report.parked {

@@ -50,7 +50,7 @@ pub(super) struct Stage {
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
     /// Batches whose answer the engine has not committed yet.
-    pub(super) unacknowledged: Vec<(Side, Vec<Change>)>,
+    pub(super) unacknowledged: Vec<(Side, Vec<Change>, bool)>,
     /// Every conflict as it was committed, whatever became of it.
     pub(super) logged: Vec<Conflict>,
     /// Whole rows as the last writes were answered; for a mutant.
@@ -174,8 +174,8 @@ impl Shared {
             let mut stage = self.lock();
             stage.tell(&format!("the engine dies at {at}"));
             stage.uncounted = true;
-            for (side, changes) in std::mem::take(&mut stage.unacknowledged) {
-                stage.doubt(side, &changes);
+            for (side, changes, all_or_nothing) in std::mem::take(&mut stage.unacknowledged) {
+                stage.doubt(side, &changes, all_or_nothing);
             }
         }
         self.crash.notify_one();
@@ -215,6 +215,10 @@ pub(super) fn number(value: &Value) -> i64 {
         }
         other => panic!("an edited field holds numbers, not {other:?}"),
     }
+}
+
+pub(super) fn all_done(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. }))
 }
 
 pub(super) fn code_of(row: &[Value]) -> String {
@@ -280,14 +284,14 @@ impl Stage {
                 let landing = self.systems[side].landing.remove(due);
                 self.tell(&format!("{side}: a cut-off batch lands"));
                 let outcomes = self.apply(side, &landing.changes, landing.stamp);
+                self.doubt(side, &landing.changes, all_done(&outcomes));
                 self.settle_fate(side, &landing.token, &outcomes);
             }
         }
     }
 
     pub(super) fn settle_fate(&mut self, side: Side, token: &str, outcomes: &[Outcome]) {
-        let all = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. }));
-        let fate = if all { Fate::Applied } else { Fate::Partly };
+        let fate = if all_done(outcomes) { Fate::Applied } else { Fate::Partly };
         self.systems[side].fates.insert(token.to_owned(), fate);
     }
 
@@ -317,11 +321,12 @@ impl Stage {
         let stamp = self.stamp(side);
         self.tell(&format!("{side}: a batch of {} is cut off", changes.len()));
         self.systems[side].landing.push(Landing { token: token.to_owned(), changes: changes.to_vec(), stamp, at });
-        self.doubt(side, changes);
+        self.doubt(side, changes, true);
     }
 
-    /// Nobody can tell what became of these but by looking.
-    pub(super) fn doubt(&mut self, side: Side, changes: &[Change]) {
+    /// Nobody has heard what became of these. Where the side can say that all
+    /// of a batch is in effect, or nothing, there is no doubt.
+    pub(super) fn doubt(&mut self, side: Side, changes: &[Change], all_or_nothing: bool) {
         self.uncounted = true;
         for change in changes {
             let code = change
@@ -330,7 +335,7 @@ impl Stage {
                 .find(|(slot, _)| *slot == CODE)
                 .map(|(_, code)| code.to_string())
                 .or_else(|| self.systems[side].rows.get(&number(change.key.first()?)).map(|row| code_of(row)));
-            if !self.scenario.tokens[side] {
+            if !(self.scenario.tokens[side] && all_or_nothing) {
                 self.doubted.extend(code);
             }
         }
