@@ -34,9 +34,17 @@ pub fn encode_values<'a>(values: impl IntoIterator<Item = &'a Value>, out: &mut 
 pub fn decode_values(mut bytes: &[u8]) -> Result<Vec<Value>, CodecError> {
     let mut values = Vec::new();
     while !bytes.is_empty() {
-        values.push(decode(&mut bytes, 0)?);
+        values.push(decode_value(&mut bytes)?);
     }
     Ok(values)
+}
+
+/// Reads the first value in `bytes`, and leaves what comes after it.
+///
+/// # Errors
+/// [`CodecError`] where the bytes were not made by [`encode_values`].
+pub fn decode_value(bytes: &mut &[u8]) -> Result<Value, CodecError> {
+    decode(bytes, 0)
 }
 
 fn encode(value: &Value, out: &mut Vec<u8>) {

@@ -15,7 +15,7 @@ mod number;
 mod value;
 
 pub use batch::{Batch, Mark};
-pub use codec::{CodecError, decode_values, encode_values};
+pub use codec::{CodecError, decode_value, decode_values, encode_values};
 pub use compare::{order, same};
 pub use digest::digest;
 pub use key::Key;

@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::StoreError;
 use super::error::damaged;
 use crate::plan::{Bases, Contest, OwnStamp};
-use crate::record::{Both, Side, Value, decode_values, encode_values};
+use crate::record::{Both, Side, Value, decode_value, decode_values, encode_values};
 
 /// The first byte of bases.
 const VALUES: u8 = 0;
@@ -58,25 +58,27 @@ pub(super) fn decode_bases(bytes: &[u8]) -> Result<Bases, StoreError> {
 fn try_decode_bases(bytes: &[u8]) -> Option<Bases> {
     let (form, rest) = bytes.split_first()?;
     let (fields, rest) = rest.split_first_chunk()?;
-    let (marks, rest) = rest.split_at_checked(u32::from_le_bytes(*fields) as usize)?;
+    let (marks, mut rest) = rest.split_at_checked(u32::from_le_bytes(*fields) as usize)?;
     if *form == DIGESTS {
-        let mut rest = rest;
-        let mut digest =
-            |mark: &u8| Some(if *mark == NO_BASE { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) });
-        return Some(Bases::Digests(marks.iter().map(&mut digest).collect::<Option<_>>()?));
+        let mut digests = Vec::with_capacity(marks.len());
+        for mark in marks {
+            digests.push(if *mark == NO_BASE { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) });
+        }
+        return Some(Bases::Digests(digests));
     }
-    let mut values = decode_values(rest).ok()?.into_iter();
-    let mut base = |mark: &u8| {
-        Some(match *mark {
+    // Links are read by the million: straight into their place.
+    let mut values = Vec::with_capacity(marks.len());
+    for mark in marks {
+        values.push(match *mark {
             NO_BASE => None,
             SAME => {
-                let value = values.next()?;
+                let value = decode_value(&mut rest).ok()?;
                 Some(Both::new(value.clone(), value))
             }
-            _ => Some(Both::new(values.next()?, values.next()?)),
-        })
-    };
-    Some(Bases::Values(marks.iter().map(&mut base).collect::<Option<_>>()?))
+            _ => Some(Both::new(decode_value(&mut rest).ok()?, decode_value(&mut rest).ok()?)),
+        });
+    }
+    Some(Bases::Values(values))
 }
 
 /// Own stamps and contests of a link; `None` where there are none.
