@@ -208,7 +208,7 @@ pub struct Refusal {
 /// What became of a batch without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// All of it is in effect.
+    /// All of it is in effect, every single change.
     Applied,
     /// Nothing of it is, nor will be.
     NotApplied,

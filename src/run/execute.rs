@@ -1,11 +1,11 @@
 //! Decisions become writes, and writes become links.
 
 use super::event::{Fact, FieldChange};
-use super::fault::is_harmless;
+use super::fault::{SETTLING, is_harmless};
 use super::report::{Planned, Trouble};
 use super::session::Session;
 use crate::compile::{BaseKind, DeletePolicy, Limit, Policy};
-use crate::connector::{Action, Change, Outcome, Refusal, Settled};
+use crate::connector::{Action, Change, Fault, Outcome, Refusal, Settled};
 use crate::plan::{
     Bases, ConflictOutcome, ConflictStep, Contest, Decision, Link, LinkStatus, OpenConflict, OwnStamp, Pair,
     RecordWrite, Seen, Verdict, decide,
@@ -514,15 +514,13 @@ impl Session<'_> {
             match writing.write(&changes).await {
                 Ok(outcomes) => return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await,
                 Err(fault) => {
-                    let token = intents.token.as_deref();
-                    if !is_harmless(&fault) && self.outcome(side, token).await? != Settled::NotApplied {
-                        self.look_at(id, intents).await?;
-                        self.flush().await?;
-                        // What turns out not to be in effect is decided anew before the run ends.
-                        for send in &sends {
-                            self.queue(work[send.work].from, &work[send.work].all_keys(), 0);
-                        }
-                        return Ok(());
+                    let applied = !is_harmless(&fault) && self.settle(side, intents.token.as_deref(), &fault).await?;
+                    if applied {
+                        let outcomes = changes
+                            .iter()
+                            .map(|change| Outcome::Done { key: change.key.clone(), stored: None })
+                            .collect();
+                        return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await;
                     }
                     // Nothing of it is in effect: the intents are void.
                     self.pending
@@ -531,6 +529,26 @@ impl Session<'_> {
                     self.flush().await?;
                     setup.wait(side, &mut attempt, fault).await?;
                 }
+            }
+        }
+    }
+
+    /// Asks a side what became of a batch without an answer. True: it is in
+    /// effect; false: it is not. Where only a look can tell, the run ends here,
+    /// and the next one recovers.
+    async fn settle(&mut self, side: Side, token: Option<&str>, fault: &Fault) -> Result<bool, Trouble> {
+        let mut waited = std::time::Duration::ZERO;
+        let mut pause = std::time::Duration::from_millis(50);
+        loop {
+            match self.setup.call(side, || self.setup.objects[side].settle(token)).await? {
+                Settled::Applied => return Ok(true),
+                Settled::NotApplied => return Ok(false),
+                Settled::Running if waited < SETTLING => {
+                    self.setup.world.sleep(pause).await;
+                    waited += pause;
+                    pause = (pause * 2).min(std::time::Duration::from_secs(5));
+                }
+                Settled::Look | Settled::Running => return Err(Trouble::Side(side, fault.clone())),
             }
         }
     }

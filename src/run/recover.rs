@@ -25,8 +25,8 @@ impl Session<'_> {
                     let not_made = (0..intents.creates.len()).collect();
                     self.pending.answered.push(Answered { intents: id, not_made });
                 }
-                // Also of a batch that is in effect some changes may not be: those whose condition did not hold.
-                Settled::Applied | Settled::Look | Settled::Running => self.look_at(id, intents).await?,
+                Settled::Applied => self.as_intended(id, intents).await?,
+                Settled::Look | Settled::Running => self.look_at(id, intents).await?,
             }
             self.flush().await?;
         }
@@ -34,7 +34,7 @@ impl Session<'_> {
     }
 
     /// Asks until the writer is at its end.
-    pub(super) async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
+    async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
         let mut waited = std::time::Duration::ZERO;
         let mut pause = std::time::Duration::from_millis(50);
         loop {
@@ -51,6 +51,23 @@ impl Session<'_> {
             waited += pause;
             pause = (pause * 2).min(std::time::Duration::from_secs(5));
         }
+    }
+
+    /// All of it is in effect.
+    async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
+        let side = intents.side;
+        for link in &intents.creates {
+            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+            self.counts.toward(side).created += 1;
+        }
+        let links = self.links_of(side, &intents.changes).await?;
+        for (intent, link) in intents.changes.iter().zip(links) {
+            if let Some(link) = link {
+                self.take_in(side, intent, link);
+            }
+        }
+        self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
+        Ok(())
     }
 
     /// A change is known to be in effect: its bases and no others move.
@@ -106,7 +123,7 @@ impl Session<'_> {
     }
 
     /// The writer is at its end; the records tell what it did.
-    pub(super) async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
+    async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
         let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();

@@ -27,7 +27,7 @@ async fn a_batch_is_asked_for_by_its_transaction() {
     let token = writing.token().unwrap();
     assert_eq!(object.settle(Some(&token)).await.unwrap(), Settled::Running, "an open transaction may yet commit");
     writing.write(&[create(vec![int(1)], vec![])]).await.unwrap();
-    assert_eq!(object.settle(Some(&token)).await.unwrap(), Settled::Applied);
+    assert_eq!(object.settle(Some(&token)).await.unwrap(), Settled::Look);
 
     let writing = object.begin(0).await.unwrap();
     let token = writing.token().unwrap();

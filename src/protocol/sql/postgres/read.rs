@@ -304,7 +304,9 @@ impl Opened {
             .await;
         match status {
             Ok(Some(status)) => Ok(match status.as_str() {
-                "committed" => Settled::Applied,
+                // The transaction is in effect, but a change whose condition did not hold, or that
+                // was refused, is no part of it.
+                "committed" => Settled::Look,
                 "aborted" => Settled::NotApplied,
                 _ => Settled::Running,
             }),
