@@ -92,7 +92,7 @@ fn sums_add_what_both_sides_added() {
 fn a_one_way_field_keeps_restores_or_disputes_a_drift() {
     let case = |drift, source: &str, target: &str| {
         let writes = Both::new(false, true);
-        let program = ProgramSpec::new(vec![FieldSpec { drift, writes, ..FieldSpec::copy(1) }]).build();
+        let program = ProgramSpec::new(vec![FieldSpec { writes, drift, ..FieldSpec::copy(1) }]).build();
         let base = vec![Some(Both::new(text("a"), text("a")))];
         let decision = Model::linked(base, values(&[source]), values(&[target])).decide(&program);
         let write = decision.writes.target.map(|write| (write.fields[0].value.to_string(), write.fields[0].contested));

@@ -49,7 +49,9 @@ impl Tamper for SimStore {
                     for link in &mut commit.links {
                         let Some(before) = known.iter().find(|known| known.id == link.id) else { continue };
                         if mutant == Mutant::AllBases && before.bases != link.bases {
-                            Side::BOTH.into_iter().for_each(|side| self.take_shown(side, link, None));
+                            for side in Side::BOTH {
+                                self.take_shown(side, link, None);
+                            }
                         }
                         if let (true, Bases::Values(old), Bases::Values(new)) =
                             (mutant == Mutant::NoEchoSuppression, &before.bases, &mut link.bases)

@@ -67,7 +67,9 @@ impl SimObject {
                 due.truncate(self.batch);
                 let Some((last, _)) = due.last() else { return Ok(None) };
                 let last = *last;
-                due.into_iter().for_each(|(_, row)| batch.push(Mark::Live, row.iter().cloned()));
+                for (_, row) in due {
+                    batch.push(Mark::Live, row.iter().cloned());
+                }
                 batch.reached = Some(Value::Instant(last.0));
                 Place::After(last.0, last.1)
             }
@@ -225,7 +227,9 @@ impl Writing for SimWriting<'_> {
             let SimObject { side, stage: shared, mutant, .. } = self.object;
             let mut changes = changes.to_vec();
             if *mutant == Some(Mutant::Unconditional) {
-                changes.iter_mut().for_each(|change| change.expect.clear());
+                for change in &mut changes {
+                    change.expect.clear();
+                }
             }
             let lost = || Fault::external("writing", "", "the line is down");
             if shared.passes().await {

@@ -57,7 +57,9 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
 fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Setup {
     let mut program = scenario.program();
     if mutant == Some(Mutant::OverlapZero) {
-        Side::BOTH.into_iter().for_each(|side| program.sides[side].overlap = Duration::ZERO);
+        for side in Side::BOTH {
+            program.sides[side].overlap = Duration::ZERO;
+        }
     }
     if mutant == Some(Mutant::NoTieBreak) {
         program.grain_nanos = 0;
@@ -66,7 +68,7 @@ fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &
         Arc::new(SimObject {
             side,
             stage: shared.clone(),
-            shape: Arc::new(scenario.shape()),
+            shape: Arc::new(Scenario::shape()),
             batch: scenario.batch,
             mutant,
         })

@@ -82,7 +82,7 @@ impl Scenario {
         }
     }
 
-    pub(super) fn shape(&self) -> Shape {
+    pub(super) fn shape() -> Shape {
         let mut id = Field::new("id", Kind::Integer { bits: 64 });
         id.generated = true;
         Shape {
@@ -120,7 +120,7 @@ impl Scenario {
         program.limits.delete = self.delete_limit.map(Limit::Count);
         for side in Side::BOTH {
             let one = &mut program.sides[side];
-            one.access.shape = Arc::new(self.shape());
+            one.access.shape = Arc::new(Scenario::shape());
             one.access.cursor = self.cursor[side].then_some(MODIFIED);
             one.access.batch = self.batch;
             // Clocks are read to the grain, and a statement lasts five seconds at most.

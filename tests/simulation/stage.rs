@@ -428,7 +428,7 @@ impl Stage {
         system.touched.entry(code.clone()).or_default().push(Touch { at, stamp, by_people });
         let mut told = format!("{side}: {who} {code} (row {id}, stamp {})", stamp.format("%H:%M:%S%.3f"));
         for (slot, value) in set {
-            told.push_str(&format!(" {slot}={value}"));
+            let _ = std::fmt::Write::write_fmt(&mut told, format_args!(" {slot}={value}"));
             if EDITED.contains(slot) && !value.is_null() {
                 let version = Version { at, value: number(value), by_people, stamp };
                 system.history.entry((code.clone(), *slot)).or_default().push(version);
