@@ -36,6 +36,11 @@ pub(super) fn load(path: &Path) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let project = Project::load(path, &mut diagnostics);
     let environment = Environment::load(&project.root, &mut diagnostics);
+    for (name, object) in project.connections.iter().flat_map(|connection| &connection.objects) {
+        let message = format!("the query `{}` as an object comes in a later version", name.value);
+        let help = "make it a view in the database, and name that in `object:`";
+        diagnostics.push(Diagnostic::error(Code::NOT_YET, &object.place, message).help(help));
+    }
     for mapping in &project.mappings {
         compile(mapping, Both::new(None, None), &mut diagnostics);
     }
