@@ -1,17 +1,18 @@
-//! Decisions become writes, and writes become links.
+//! Decisions about pairs are taken up: what is to be written, linked, parked or
+//! left.
 
 use super::event::{Fact, FieldChange};
-use super::fault::{SETTLING, is_harmless};
 use super::report::{Planned, Trouble};
+use super::send::Send;
 use super::session::Session;
 use crate::compile::{BaseKind, DeletePolicy, Limit, Policy};
-use crate::connector::{Action, Change, Fault, Outcome, Refusal, Settled};
+use crate::connector::Action;
 use crate::plan::{
-    Bases, ConflictOutcome, ConflictStep, Contest, Decision, Link, LinkStatus, OpenConflict, OwnStamp, Pair,
-    RecordWrite, Seen, Verdict, decide,
+    Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, OpenConflict, Pair, RecordWrite, Seen, Verdict,
+    decide,
 };
-use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, Reason, Spooled};
+use crate::record::{Both, Key, Side};
+use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, Spooled};
 
 /// A pair of records to be dealt with.
 #[derive(Debug)]
@@ -33,20 +34,6 @@ impl Work {
             None => self.keys.clone(),
         }
     }
-}
-
-/// A write that is about to be sent.
-struct Send {
-    work: usize,
-    /// The link as it is before the write; a new one has number 0.
-    link: Link,
-    write: RecordWrite,
-    /// When people made the change it carries.
-    people: Option<chrono::DateTime<chrono::Utc>>,
-    /// Slots that are set beside the fields (`deletes: { set: … }`).
-    set: Vec<(usize, Value)>,
-    /// Slots that must still stand beside those of the fields.
-    expect: Vec<(usize, Value)>,
 }
 
 impl Session<'_> {
@@ -113,7 +100,7 @@ impl Session<'_> {
     }
 
     /// Puts one decision where it belongs.
-    fn take_up(
+    pub(super) fn take_up(
         &mut self,
         index: usize,
         item: &mut Work,
@@ -236,7 +223,7 @@ impl Session<'_> {
 
     /// The delete of a record, or what `deletes: { set: … }` makes of it, as
     /// long as it shows what it showed when that was decided.
-    fn delete(&self, work: usize, item: &Work, link: &Link, on: Side) -> Send {
+    pub(super) fn delete(&self, work: usize, item: &Work, link: &Link, on: Side) -> Send {
         let sets = match &self.program.sides[on].deletes {
             DeletePolicy::Set(values) => Some(values.clone()),
             _ => None,
@@ -267,7 +254,7 @@ impl Session<'_> {
         }
     }
 
-    fn new_link(&self, keys: &Both<Option<Key>>) -> Link {
+    pub(super) fn new_link(&self, keys: &Both<Option<Key>>) -> Link {
         Link {
             id: 0,
             keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
@@ -289,7 +276,7 @@ impl Session<'_> {
         }
     }
 
-    fn clear_both(&mut self, keys: &Both<Option<Key>>) {
+    pub(super) fn clear_both(&mut self, keys: &Both<Option<Key>>) {
         for side in Side::BOTH {
             if let Some(key) = &keys[side] {
                 let key = key.clone();
@@ -298,7 +285,7 @@ impl Session<'_> {
         }
     }
 
-    async fn open_conflicts(&self, work: &[Work]) -> Result<Vec<Conflict>, Trouble> {
+    pub(super) async fn open_conflicts(&self, work: &[Work]) -> Result<Vec<Conflict>, Trouble> {
         let links: Vec<_> = work
             .iter()
             .filter_map(|item| item.link.as_ref().map(|link| link.id))
@@ -317,7 +304,7 @@ impl Session<'_> {
     }
 
     /// A link's open conflicts, as the planner sees them.
-    fn waiting(&self, link: &Link, open: &[Conflict]) -> Vec<OpenConflict> {
+    pub(super) fn waiting(&self, link: &Link, open: &[Conflict]) -> Vec<OpenConflict> {
         open.iter()
             .filter(|conflict| conflict.link == link.id)
             .filter_map(|conflict| {
@@ -331,7 +318,13 @@ impl Session<'_> {
             .collect()
     }
 
-    fn record_conflict(&mut self, item: &Work, keys: &Both<Option<Key>>, step: ConflictStep, open: &[Conflict]) {
+    pub(super) fn record_conflict(
+        &mut self,
+        item: &Work,
+        keys: &Both<Option<Key>>,
+        step: ConflictStep,
+        open: &[Conflict],
+    ) {
         if step.outcome == ConflictOutcome::Waiting {
             return;
         }
@@ -379,7 +372,7 @@ impl Session<'_> {
 
     /// The field of a write that the engine has written four times in ten runs,
     /// each time against a change.
-    fn looping(&self, link: &Link, write: &RecordWrite) -> Option<usize> {
+    pub(super) fn looping(&self, link: &Link, write: &RecordWrite) -> Option<usize> {
         let recent = self.state.runs.saturating_sub(10);
         write.fields.iter().filter(|field| field.contested).map(|field| field.field).find(|field| {
             link.contests.iter().filter(|contest| contest.field as usize == *field && contest.run > recent).count() >= 4
@@ -388,7 +381,7 @@ impl Session<'_> {
 
     /// `limits` on creates and updates: they hold no first sync, and stop the
     /// run where they are reached.
-    fn limit_writes(&self, sends: &Both<Vec<Send>>) -> Result<(), Trouble> {
+    pub(super) fn limit_writes(&self, sends: &Both<Vec<Send>>) -> Result<(), Trouble> {
         if !self.state.first_sync_done || self.options.over_limit {
             return Ok(());
         }
@@ -424,7 +417,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
+    pub(super) fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
         for side in Side::BOTH {
             for send in &sends[side] {
                 let counts = self.counts.toward(side);
@@ -444,7 +437,7 @@ impl Session<'_> {
         self.pending = crate::state::Commit::default();
     }
 
-    fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
+    pub(super) fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
         let mapped = send.write.fields.iter().map(|field| FieldChange {
             field: self.program.fields[field.field].name.clone(),
             before: field.expect.clone(),
@@ -462,7 +455,7 @@ impl Session<'_> {
     }
 
     /// Newly adopted links got their numbers in the commit.
-    async fn number_links(&mut self, sends: &mut Both<Vec<Send>>) -> Result<(), Trouble> {
+    pub(super) async fn number_links(&mut self, sends: &mut Both<Vec<Send>>) -> Result<(), Trouble> {
         for side in Side::BOTH {
             let unnumbered = |send: &&mut Send| send.link.id == 0 && send.write.action != Action::Create;
             let keys: Vec<Key> =
@@ -476,383 +469,5 @@ impl Session<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Writes a batch to one side: intents, the write, what came of it. Answers
-    /// with the links of the writes that were acknowledged.
-    async fn send(&mut self, side: Side, sends: Vec<Send>, work: &[Work]) -> Result<Vec<(usize, Link)>, Trouble> {
-        let mut acknowledged = Vec::new();
-        let size = self.program.sides[side].access.batch.max(1);
-        let mut rest = sends;
-        while !rest.is_empty() {
-            let later = rest.split_off(rest.len().min(size));
-            self.send_batch(side, rest, work, &mut acknowledged).await?;
-            rest = later;
-        }
-        Ok(acknowledged)
-    }
-
-    async fn send_batch(
-        &mut self,
-        side: Side,
-        sends: Vec<Send>,
-        work: &[Work],
-        acknowledged: &mut Vec<(usize, Link)>,
-    ) -> Result<(), Trouble> {
-        let setup = self.setup;
-        let fence = self.fence.clone().expect("a run that writes has taken its mapping");
-        let mut attempt = 1;
-        loop {
-            let allot = if self.program.sides[side].key_is_mapped() {
-                0
-            } else {
-                sends.iter().filter(|send| send.write.action == Action::Create).count()
-            };
-            let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
-            let (changes, intents) = self.intents(side, &sends, writing.keys(), writing.token());
-            let id = setup.store.intend(&fence, &intents).await?;
-            match writing.write(&changes).await {
-                Ok(outcomes) => return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await,
-                Err(fault) => {
-                    let applied = !is_harmless(&fault) && self.settle(side, intents.token.as_deref(), &fault).await?;
-                    if applied {
-                        let outcomes = changes
-                            .iter()
-                            .map(|change| Outcome::Done { key: change.key.clone(), stored: None })
-                            .collect();
-                        return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await;
-                    }
-                    // Nothing of it is in effect: the intents are void.
-                    self.pending
-                        .answered
-                        .push(Answered { intents: id, not_made: (0..intents.creates.len()).collect() });
-                    self.flush().await?;
-                    setup.wait(side, &mut attempt, fault).await?;
-                }
-            }
-        }
-    }
-
-    /// Asks a side what became of a batch without an answer. True: it is in
-    /// effect; false: it is not. Where only a look can tell, the run ends here,
-    /// and the next one recovers.
-    async fn settle(&mut self, side: Side, token: Option<&str>, fault: &Fault) -> Result<bool, Trouble> {
-        let mut waited = std::time::Duration::ZERO;
-        let mut pause = std::time::Duration::from_millis(50);
-        loop {
-            match self.setup.call(side, || self.setup.objects[side].settle(token)).await? {
-                Settled::Applied => return Ok(true),
-                Settled::NotApplied => return Ok(false),
-                Settled::Running if waited < SETTLING => {
-                    self.setup.world.sleep(pause).await;
-                    waited += pause;
-                    pause = (pause * 2).min(std::time::Duration::from_secs(5));
-                }
-                Settled::Look | Settled::Running => return Err(Trouble::Side(side, fault.clone())),
-            }
-        }
-    }
-
-    /// What is sent, and what is recorded before it is.
-    fn intents(
-        &self,
-        side: Side,
-        sends: &[Send],
-        allotted: &[Vec<Value>],
-        token: Option<String>,
-    ) -> (Vec<Change>, Intents) {
-        let program = &self.program.sides[side];
-        let mut allotted = allotted.iter();
-        let mut changes = Vec::with_capacity(sends.len());
-        let mut intents = Intents { side, token, at: self.setup.world.now(), creates: Vec::new(), changes: Vec::new() };
-        for send in sends {
-            let write = &send.write;
-            let slot = |field: usize| {
-                self.program.fields[field].toward[side]
-                    .as_ref()
-                    .expect("only a field that is written is in a write")
-                    .slot
-            };
-            let set = write.fields.iter().map(|field| (slot(field.field), field.value.clone()));
-            if write.action == Action::Create {
-                let (in_key, set): (Vec<_>, Vec<_>) = set.partition(|(slot, _)| program.access.key.contains(slot));
-                let given = if program.key_is_mapped() { None } else { allotted.next() };
-                let key: Vec<Value> = program
-                    .access
-                    .key
-                    .iter()
-                    .enumerate()
-                    .map(|(position, slot)| {
-                        in_key
-                            .iter()
-                            .find(|(mapped, _)| mapped == slot)
-                            .map(|(_, value)| value.clone())
-                            .or_else(|| given.map(|given| given[position].clone()))
-                            .unwrap_or(Value::Missing)
-                    })
-                    .collect();
-                let mut link = send.link.clone();
-                link.keys[side] = Key::new(&key).unwrap_or_else(|| Key::from_canonical(""));
-                link.status = LinkStatus::Linked;
-                for field in &write.fields {
-                    link.bases.set(field.field, field.bases.clone(), self.written(field.field));
-                }
-                if link.id == 0 {
-                    intents.creates.push(link);
-                } else {
-                    // A record that is made anew for a link that stands.
-                    intents.changes.push(Self::intent(&link, write));
-                }
-                let key = if key.iter().any(Value::is_null) { Vec::new() } else { key };
-                changes.push(Change { action: Action::Create, key, set, expect: Vec::new() });
-            } else {
-                let expect = write
-                    .fields
-                    .iter()
-                    .filter_map(|field| Some((slot(field.field), field.expect.clone()?)))
-                    .chain(send.expect.iter().cloned())
-                    .collect();
-                intents.changes.push(Self::intent(&send.link, write));
-                changes.push(Change {
-                    action: write.action,
-                    key: self.key_values(side, &send.link.keys[side]),
-                    set: set.chain(send.set.iter().cloned()).collect(),
-                    expect,
-                });
-            }
-        }
-        (changes, intents)
-    }
-
-    fn intent(link: &Link, write: &RecordWrite) -> Intent {
-        Intent {
-            link: link.id,
-            keys: link.keys.clone(),
-            revision: link.revision + 1,
-            action: write.action,
-            fields: write
-                .fields
-                .iter()
-                .map(|field| IntentField {
-                    field: field.field,
-                    value: field.value.clone(),
-                    expect: field.expect.clone(),
-                    bases: field.bases.clone(),
-                })
-                .collect(),
-        }
-    }
-
-    /// Takes in what a side answered to a batch.
-    async fn answered(
-        &mut self,
-        side: Side,
-        sends: Vec<Send>,
-        work: &[Work],
-        (id, intents): (crate::state::IntentsId, Intents),
-        outcomes: Vec<Outcome>,
-        acknowledged: &mut Vec<(usize, Link)>,
-    ) -> Result<(), Trouble> {
-        let mut not_made = Vec::new();
-        let mut undo = Vec::new();
-        let mut creates = intents.creates.into_iter().enumerate();
-        for (send, outcome) in sends.into_iter().zip(outcomes) {
-            let item = &work[send.work];
-            let recorded = (send.write.action == Action::Create && send.link.id == 0)
-                .then(|| creates.next().expect("one for each create"));
-            let mut keys = item.all_keys();
-            match outcome {
-                Outcome::Done { key, stored } => {
-                    let mut link = recorded.as_ref().map_or_else(|| send.link.clone(), |(_, link)| link.clone());
-                    if let Some(key) = Key::new(&key) {
-                        link.keys[side] = key;
-                    }
-                    keys[side] = Some(link.keys[side].clone());
-                    self.clear_both(&keys);
-                    if item.from == side {
-                        // Written before the other side's page shows the record.
-                        self.early[side].extend(keys[side.other()].clone());
-                    }
-                    let otherwise = self.acknowledge(side, &send, &mut link, stored.as_deref());
-                    if send.write.action == Action::Delete {
-                        self.pending.forget.push(link.id);
-                        self.counts.toward(side).deleted += 1;
-                        self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
-                        continue;
-                    }
-                    if !send.set.is_empty() {
-                        link.status = LinkStatus::Severed { gone: side.other() };
-                    }
-                    match &recorded {
-                        Some((_, as_recorded)) if otherwise.is_none() && link == *as_recorded => {}
-                        Some((position, _)) => {
-                            not_made.push(*position);
-                            self.pending.links.push(link.clone());
-                        }
-                        None => self.pending.links.push(link.clone()),
-                    }
-                    let counts = self.counts.toward(side);
-                    match send.write.action {
-                        Action::Create => counts.created += 1,
-                        Action::Update => counts.updated += 1,
-                        Action::Delete => counts.deleted += 1,
-                    }
-                    if send.write.action != Action::Create || recorded.is_none() {
-                        let fields = self.changes(side, &send);
-                        self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
-                    }
-                    if let Some((field, message)) = otherwise {
-                        undo.push(self.reversal(side, &send, &link, stored.as_deref()));
-                        self.park(side, keys, Reason::Rejected, Some(field), Some("E0703"), &message);
-                    }
-                    acknowledged.push((send.work, link));
-                }
-                Outcome::Moved | Outcome::Gone => {
-                    not_made.extend(recorded.map(|(position, _)| position));
-                    self.moved_away(side, item, keys);
-                }
-                Outcome::Exists => {
-                    not_made.extend(recorded.map(|(position, _)| position));
-                    if self.matches_by_key(side) {
-                        self.empty[side] = false;
-                        self.moved_away(side, item, keys);
-                    } else {
-                        let message = format!("a {side} record with this key is there already, and does not match");
-                        self.park(side, keys, Reason::Rejected, None, Some("E0707"), &message);
-                    }
-                }
-                Outcome::Refused(refusal) => {
-                    not_made.extend(recorded.map(|(position, _)| position));
-                    self.park_refused(side, keys, &refusal);
-                }
-            }
-        }
-        self.pending.answered.push(Answered { intents: id, not_made });
-        self.flush().await?;
-        self.undo(side, undo).await
-    }
-
-    /// What takes a write back whose values were not stored as they were sent,
-    /// and the link as it was before.
-    fn reversal(&self, side: Side, send: &Send, link: &Link, stored: Option<&[Value]>) -> (Change, Link) {
-        let key = self.key_values(side, &link.keys[side]);
-        if send.write.action == Action::Create {
-            return (Change { action: Action::Delete, key, set: Vec::new(), expect: Vec::new() }, link.clone());
-        }
-        let slots = send.write.fields.iter().filter_map(|write| {
-            let slot = self.program.fields[write.field].toward[side].as_ref()?.slot;
-            Some((slot, write.expect.clone()?, stored?[slot].clone()))
-        });
-        let (set, expect) = slots.map(|(slot, before, now)| ((slot, before), (slot, now))).unzip();
-        let before = Link { id: link.id, revision: link.revision + 1, ..send.link.clone() };
-        (Change { action: Action::Update, key, set, expect }, before)
-    }
-
-    /// Takes writes back. Where that fails, what stands there stays, with bases
-    /// that keep it from flowing anywhere.
-    async fn undo(&mut self, side: Side, undo: Vec<(Change, Link)>) -> Result<(), Trouble> {
-        if undo.is_empty() {
-            return Ok(());
-        }
-        let (changes, links): (Vec<Change>, Vec<Link>) = undo.into_iter().unzip();
-        let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
-        let outcomes = writing.write(&changes).await.map_err(|fault| Trouble::Side(side, fault))?;
-        let keys: Vec<Key> = links.iter().map(|link| link.keys[side].clone()).collect();
-        let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
-        for (((change, mut link), outcome), stored) in changes.iter().zip(links).zip(outcomes).zip(stored) {
-            let (Outcome::Done { .. }, Some(stored)) = (outcome, stored) else { continue };
-            if change.action == Action::Delete {
-                self.pending.forget.push(stored.id);
-            } else {
-                link.id = stored.id;
-                self.pending.links.push(link);
-            }
-        }
-        self.flush().await
-    }
-
-    /// Moves the bases of the fields that were written, and of no others.
-    /// Answers with the first field whose stored value means something else
-    /// than what was sent.
-    fn acknowledge(
-        &self,
-        side: Side,
-        send: &Send,
-        link: &mut Link,
-        stored: Option<&[Value]>,
-    ) -> Option<(usize, String)> {
-        let mut otherwise = None;
-        let is_new = send.write.action == Action::Create;
-        link.status = LinkStatus::Linked;
-        link.layout = self.layouts.current;
-        if link.id != 0 {
-            link.revision += 1;
-        }
-        for write in &send.write.fields {
-            let field = &self.program.fields[write.field];
-            let mut bases = write.bases.clone();
-            if let Some(row) = stored
-                && let Ok(shown) = field.read(side, row)
-            {
-                if field.same(side, &shown, &write.value) {
-                    if field.same(side, &bases[side], &write.value) {
-                        bases[side] = shown;
-                    }
-                } else {
-                    // What stands there is no change of anybody's: it must not flow back.
-                    bases[side] = shown.clone();
-                    otherwise.get_or_insert_with(|| {
-                        let message =
-                            format!("the {side} stored `{shown}` where `{}` was sent to `{}`", write.value, field.name);
-                        (write.field, message)
-                    });
-                }
-            }
-            link.bases.set(write.field, bases, self.written(write.field));
-            if write.contested {
-                let recent = self.state.runs.saturating_sub(10);
-                link.contests.retain(|contest| contest.run > recent);
-                let field = u32::try_from(write.field).unwrap_or(u32::MAX);
-                link.contests.push(Contest { field, run: self.state.runs });
-            }
-        }
-        let shown =
-            self.program.sides[side].modified.and_then(|slot| stored.and_then(|row| super::batch::stamp(&row[slot])));
-        if let (Some(shown), Some(people), false) = (shown, send.people, is_new) {
-            link.own_stamps[side] = Some(OwnStamp { shown, people });
-        }
-        otherwise
-    }
-
-    /// Somebody was quicker: the pair is looked at again before the run ends.
-    fn moved_away(&mut self, side: Side, item: &Work, keys: Both<Option<Key>>) {
-        let from = item.from;
-        let Some(key) = keys[from].clone() else { return };
-        let rounds = self.again[from].get(&key).copied().unwrap_or(0) + 1;
-        if rounds <= 3 {
-            self.queue(from, &keys, rounds);
-        } else {
-            let message = format!("the {side} record changed each time it was about to be written");
-            self.park(side, keys, Reason::Rejected, None, Some("E0803"), &message);
-        }
-    }
-
-    /// Puts a record on the list of those to be looked at again.
-    pub(super) fn queue(&mut self, side: Side, keys: &Both<Option<Key>>, rounds: u32) {
-        if let Some(key) = &keys[side] {
-            self.again[side].insert(key.clone(), rounds);
-        }
-    }
-
-    fn park_refused(&mut self, side: Side, keys: Both<Option<Key>>, refusal: &Refusal) {
-        let field = refusal.slot.and_then(|slot| {
-            self.program.fields.iter().position(|field| field.toward[side].as_ref().is_some_and(|way| way.slot == slot))
-        });
-        let message = if refusal.native.is_empty() {
-            refusal.message.clone()
-        } else {
-            format!("{} ({})", refusal.message, refusal.native)
-        };
-        self.park(side, keys, Reason::Rejected, field, Some("E0708"), &message);
     }
 }

@@ -5,6 +5,7 @@
 //! keeps nothing (that is the store). One task decides; the same code serves
 //! both sides. Start reading at [`run_mapping`].
 
+mod answer;
 mod batch;
 mod cursor;
 mod deletes;
@@ -16,6 +17,7 @@ mod matching;
 mod owed;
 mod recover;
 mod report;
+mod send;
 mod session;
 mod setup;
 mod takeover;

@@ -1,0 +1,227 @@
+//! A side has answered: writes become links, and what did not go through is
+//! taken back, looked at again or parked.
+
+use super::event::Fact;
+use super::execute::Work;
+use super::report::Trouble;
+use super::send::Send;
+use super::session::Session;
+use crate::connector::{Action, Change, Outcome, Refusal};
+use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
+use crate::record::{Both, Key, Side, Value};
+use crate::state::{Answered, Intents, Reason};
+
+impl Session<'_> {
+    /// Takes in what a side answered to a batch.
+    pub(super) async fn answered(
+        &mut self,
+        side: Side,
+        sends: Vec<Send>,
+        work: &[Work],
+        (id, intents): (crate::state::IntentsId, Intents),
+        outcomes: Vec<Outcome>,
+        acknowledged: &mut Vec<(usize, Link)>,
+    ) -> Result<(), Trouble> {
+        let mut not_made = Vec::new();
+        let mut undo = Vec::new();
+        let mut creates = intents.creates.into_iter().enumerate();
+        for (send, outcome) in sends.into_iter().zip(outcomes) {
+            let item = &work[send.work];
+            let recorded = (send.write.action == Action::Create && send.link.id == 0)
+                .then(|| creates.next().expect("one for each create"));
+            let mut keys = item.all_keys();
+            match outcome {
+                Outcome::Done { key, stored } => {
+                    let mut link = recorded.as_ref().map_or_else(|| send.link.clone(), |(_, link)| link.clone());
+                    if let Some(key) = Key::new(&key) {
+                        link.keys[side] = key;
+                    }
+                    keys[side] = Some(link.keys[side].clone());
+                    self.clear_both(&keys);
+                    if item.from == side {
+                        // Written before the other side's page shows the record.
+                        self.early[side].extend(keys[side.other()].clone());
+                    }
+                    let otherwise = self.acknowledge(side, &send, &mut link, stored.as_deref());
+                    if send.write.action == Action::Delete {
+                        self.pending.forget.push(link.id);
+                        self.counts.toward(side).deleted += 1;
+                        self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
+                        continue;
+                    }
+                    if !send.set.is_empty() {
+                        link.status = LinkStatus::Severed { gone: side.other() };
+                    }
+                    match &recorded {
+                        Some((_, as_recorded)) if otherwise.is_none() && link == *as_recorded => {}
+                        Some((position, _)) => {
+                            not_made.push(*position);
+                            self.pending.links.push(link.clone());
+                        }
+                        None => self.pending.links.push(link.clone()),
+                    }
+                    let counts = self.counts.toward(side);
+                    match send.write.action {
+                        Action::Create => counts.created += 1,
+                        Action::Update => counts.updated += 1,
+                        Action::Delete => counts.deleted += 1,
+                    }
+                    if send.write.action != Action::Create || recorded.is_none() {
+                        let fields = self.changes(side, &send);
+                        self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
+                    }
+                    if let Some((field, message)) = otherwise {
+                        undo.push(self.reversal(side, &send, &link, stored.as_deref()));
+                        self.park(side, keys, Reason::Rejected, Some(field), Some("E0703"), &message);
+                    }
+                    acknowledged.push((send.work, link));
+                }
+                Outcome::Moved | Outcome::Gone => {
+                    not_made.extend(recorded.map(|(position, _)| position));
+                    self.moved_away(side, item, keys);
+                }
+                Outcome::Exists => {
+                    not_made.extend(recorded.map(|(position, _)| position));
+                    if self.matches_by_key(side) {
+                        self.empty[side] = false;
+                        self.moved_away(side, item, keys);
+                    } else {
+                        let message = format!("a {side} record with this key is there already, and does not match");
+                        self.park(side, keys, Reason::Rejected, None, Some("E0707"), &message);
+                    }
+                }
+                Outcome::Refused(refusal) => {
+                    not_made.extend(recorded.map(|(position, _)| position));
+                    self.park_refused(side, keys, &refusal);
+                }
+            }
+        }
+        self.pending.answered.push(Answered { intents: id, not_made });
+        self.flush().await?;
+        self.undo(side, undo).await
+    }
+
+    /// What takes a write back whose values were not stored as they were sent,
+    /// and the link as it was before.
+    pub(super) fn reversal(&self, side: Side, send: &Send, link: &Link, stored: Option<&[Value]>) -> (Change, Link) {
+        let key = self.key_values(side, &link.keys[side]);
+        if send.write.action == Action::Create {
+            return (Change { action: Action::Delete, key, set: Vec::new(), expect: Vec::new() }, link.clone());
+        }
+        let slots = send.write.fields.iter().filter_map(|write| {
+            let slot = self.program.fields[write.field].toward[side].as_ref()?.slot;
+            Some((slot, write.expect.clone()?, stored?[slot].clone()))
+        });
+        let (set, expect) = slots.map(|(slot, before, now)| ((slot, before), (slot, now))).unzip();
+        let before = Link { id: link.id, revision: link.revision + 1, ..send.link.clone() };
+        (Change { action: Action::Update, key, set, expect }, before)
+    }
+
+    /// Takes writes back. Where that fails, what stands there stays, with bases
+    /// that keep it from flowing anywhere.
+    pub(super) async fn undo(&mut self, side: Side, undo: Vec<(Change, Link)>) -> Result<(), Trouble> {
+        if undo.is_empty() {
+            return Ok(());
+        }
+        let (changes, links): (Vec<Change>, Vec<Link>) = undo.into_iter().unzip();
+        let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
+        let outcomes = writing.write(&changes).await.map_err(|fault| Trouble::Side(side, fault))?;
+        let keys: Vec<Key> = links.iter().map(|link| link.keys[side].clone()).collect();
+        let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
+        for (((change, mut link), outcome), stored) in changes.iter().zip(links).zip(outcomes).zip(stored) {
+            let (Outcome::Done { .. }, Some(stored)) = (outcome, stored) else { continue };
+            if change.action == Action::Delete {
+                self.pending.forget.push(stored.id);
+            } else {
+                link.id = stored.id;
+                self.pending.links.push(link);
+            }
+        }
+        self.flush().await
+    }
+
+    /// Moves the bases of the fields that were written, and of no others.
+    /// Answers with the first field whose stored value means something else
+    /// than what was sent.
+    pub(super) fn acknowledge(
+        &self,
+        side: Side,
+        send: &Send,
+        link: &mut Link,
+        stored: Option<&[Value]>,
+    ) -> Option<(usize, String)> {
+        let mut otherwise = None;
+        let is_new = send.write.action == Action::Create;
+        link.status = LinkStatus::Linked;
+        link.layout = self.layouts.current;
+        if link.id != 0 {
+            link.revision += 1;
+        }
+        for write in &send.write.fields {
+            let field = &self.program.fields[write.field];
+            let mut bases = write.bases.clone();
+            if let Some(row) = stored
+                && let Ok(shown) = field.read(side, row)
+            {
+                if field.same(side, &shown, &write.value) {
+                    if field.same(side, &bases[side], &write.value) {
+                        bases[side] = shown;
+                    }
+                } else {
+                    // What stands there is no change of anybody's: it must not flow back.
+                    bases[side] = shown.clone();
+                    otherwise.get_or_insert_with(|| {
+                        let message =
+                            format!("the {side} stored `{shown}` where `{}` was sent to `{}`", write.value, field.name);
+                        (write.field, message)
+                    });
+                }
+            }
+            link.bases.set(write.field, bases, self.written(write.field));
+            if write.contested {
+                let recent = self.state.runs.saturating_sub(10);
+                link.contests.retain(|contest| contest.run > recent);
+                let field = u32::try_from(write.field).unwrap_or(u32::MAX);
+                link.contests.push(Contest { field, run: self.state.runs });
+            }
+        }
+        let shown =
+            self.program.sides[side].modified.and_then(|slot| stored.and_then(|row| super::batch::stamp(&row[slot])));
+        if let (Some(shown), Some(people), false) = (shown, send.people, is_new) {
+            link.own_stamps[side] = Some(OwnStamp { shown, people });
+        }
+        otherwise
+    }
+
+    /// Somebody was quicker: the pair is looked at again before the run ends.
+    pub(super) fn moved_away(&mut self, side: Side, item: &Work, keys: Both<Option<Key>>) {
+        let from = item.from;
+        let Some(key) = keys[from].clone() else { return };
+        let rounds = self.again[from].get(&key).copied().unwrap_or(0) + 1;
+        if rounds <= 3 {
+            self.queue(from, &keys, rounds);
+        } else {
+            let message = format!("the {side} record changed each time it was about to be written");
+            self.park(side, keys, Reason::Rejected, None, Some("E0803"), &message);
+        }
+    }
+
+    /// Puts a record on the list of those to be looked at again.
+    pub(super) fn queue(&mut self, side: Side, keys: &Both<Option<Key>>, rounds: u32) {
+        if let Some(key) = &keys[side] {
+            self.again[side].insert(key.clone(), rounds);
+        }
+    }
+
+    pub(super) fn park_refused(&mut self, side: Side, keys: Both<Option<Key>>, refusal: &Refusal) {
+        let field = refusal.slot.and_then(|slot| {
+            self.program.fields.iter().position(|field| field.toward[side].as_ref().is_some_and(|way| way.slot == slot))
+        });
+        let message = if refusal.native.is_empty() {
+            refusal.message.clone()
+        } else {
+            format!("{} ({})", refusal.message, refusal.native)
+        };
+        self.park(side, keys, Reason::Rejected, field, Some("E0708"), &message);
+    }
+}
