@@ -138,7 +138,7 @@ impl Session<'_> {
         let mut work = Vec::with_capacity(linked.len() + new.len());
         self.pair_linked(side, linked, &mut work).await?;
         self.pair_new(side, new, &mut work).await?;
-        self.work(work).await
+        self.apply(work).await
     }
 
     /// Nothing is to be done for a record.

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use super::event::{Event, Fact};
-use super::execute::Work;
 use super::layout::Layouts;
 use super::report::{Planned, RunReport, Trouble};
 use super::setup::{Options, Setup};
@@ -244,11 +243,6 @@ impl<'a> Session<'a> {
         let event = Event { keys, fact };
         self.setup.observer.event(&self.program.name, &self.run, &event);
         self.pending.events.push(event.record(&self.run, self.setup.world.now()));
-    }
-
-    /// Deals with pairs: decides each, writes, commits.
-    pub(super) async fn work(&mut self, work: Vec<Work>) -> Result<(), Trouble> {
-        self.apply(work).await
     }
 
     async fn finish(mut self) -> RunReport {
