@@ -56,7 +56,7 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
 /// Checks a mapping against what its systems tell; false where one of them
 /// could not be asked.
 async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
-    match systems.describe(mapping, diagnostics).await {
+    match systems.describe(mapping, None, diagnostics).await {
         Ok(described) => {
             let descriptions = described.as_ref().map(|(_, description)| Some(description));
             if let Some(compiled) = compile(mapping, descriptions, diagnostics) {
