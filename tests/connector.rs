@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps nothing")]
 
+mod object;
 mod postgres;
+mod postgres_tls;
 mod postgres_writes;
 mod sqlite;

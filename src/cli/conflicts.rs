@@ -107,7 +107,7 @@ async fn filter(store: &dyn Store, which: &Which, open: bool) -> Result<Conflict
 }
 
 async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let found = store.conflicts(&filter(&*store, &arguments.which, !arguments.all).await?).await?;
     let names = names(&*store, found.iter().map(|conflict| conflict.mapping.as_str())).await?;
     let path = arguments.path.display();
@@ -147,7 +147,7 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
 }
 
 async fn show_one(arguments: &ShowArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let found = by_ids(&*store, std::slice::from_ref(&arguments.id)).await?;
     let Some(conflict) = found.first() else { return Err(no_conflict(&arguments.id)) };
     let names = names(&*store, [conflict.mapping.as_str()]).await?;
@@ -198,7 +198,7 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
         return Err(Failure::wrong("which conflicts? none is named")
             .help("name their ids, or select them with `--mapping` and `--field`"));
     }
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let found = if arguments.ids.is_empty() {
         store.conflicts(&filter(&*store, &arguments.which, true).await?).await?
     } else {

@@ -5,10 +5,10 @@
 //! the commands for them work also while the YAML is being edited.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::keys::KeyNames;
-use super::{Common, Failure};
+use super::{Common, Context, Failure};
 use crate::config::{STATE_FOLDER, project_root};
 use crate::run::{SystemWorld, World};
 use crate::state::{MemoryStore, SqliteStore, Store};
@@ -34,21 +34,43 @@ pub(super) fn state_file(common: &Common, path: &Path) -> Result<PathBuf, Failur
     Ok(if is_file { place } else { place.join(FILE) })
 }
 
+/// The states that a command has opened, to be closed when it is done,
+/// however it ends.
+#[derive(Default)]
+pub(super) struct OpenStates(Mutex<Vec<Arc<dyn Store>>>);
+
+impl OpenStates {
+    fn keep(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        self.0.lock().expect("nothing panics while it holds the lock").push(store.clone());
+        store
+    }
+
+    pub(super) async fn close(&self) {
+        let open = std::mem::take(&mut *self.0.lock().expect("nothing panics while it holds the lock"));
+        for store in open {
+            // What was answered is on the disk already.
+            if let Err(error) = store.close().await {
+                tracing::warn!("the state was not closed: {error}");
+            }
+        }
+    }
+}
+
 /// The state to run on; made where there is none yet.
-pub(super) async fn open_for_run(common: &Common, path: &Path) -> Result<Arc<dyn Store>, Failure> {
-    let file = state_file(common, path)?;
-    Ok(Arc::new(SqliteStore::open_for_run(&file, SystemWorld.now()).await?))
+pub(super) async fn open_for_run(context: Context<'_>, path: &Path) -> Result<Arc<dyn Store>, Failure> {
+    let file = state_file(context.common, path)?;
+    Ok(context.states.keep(Arc::new(SqliteStore::open_for_run(&file, SystemWorld.now()).await?)))
 }
 
 /// The state to look at or to leave a decision in. Where there is none, an
 /// empty one that is forgotten at the end: looking makes no state.
-pub(super) async fn open(common: &Common, path: &Path) -> Result<Arc<dyn Store>, Failure> {
+pub(super) async fn open(context: Context<'_>, path: &Path) -> Result<Arc<dyn Store>, Failure> {
     if !path.exists() {
         return Err(Failure::wrong(format!("there is no folder or file `{}`", path.display())));
     }
-    let file = state_file(common, path)?;
+    let file = state_file(context.common, path)?;
     if file.is_file() {
-        return Ok(Arc::new(SqliteStore::open(&file).await?));
+        return Ok(context.states.keep(Arc::new(SqliteStore::open(&file).await?)));
     }
     Ok(Arc::new(MemoryStore::default()))
 }

@@ -93,7 +93,7 @@ fn status(link: &Link) -> String {
 }
 
 async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let mapping = mapping_named(&*store, &arguments.mapping).await?;
     let count = store.count_links(&mapping).await?;
     let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
@@ -139,7 +139,7 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
 }
 
 async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let mapping = mapping_named(&*store, &arguments.mapping).await?;
     let names = key_names(&*store, &mapping).await?;
     let header =
@@ -176,10 +176,11 @@ async fn import(arguments: &FileArguments, context: Context<'_>) -> Done {
     let loaded = load(&arguments.path);
     let mapping = loaded.one(&arguments.mapping)?;
     // Alone with the state: a run under way would make links of its own.
-    let store = open_for_run(context.common, &loaded.project.root).await?;
+    let store = open_for_run(context, &loaded.project.root).await?;
     let observer = Arc::new(Teller::new(context.screen));
     let surroundings = Surroundings { store: store.clone(), world: Arc::new(SystemWorld), observer };
-    let setup = prepare_one(mapping, &loaded, &mut Systems::new(&loaded), &surroundings, context).await?;
+    let mut systems = Systems::new(&loaded).remembered_by(&*surroundings.store).await?;
+    let setup = prepare_one(mapping, &loaded, &mut systems, &surroundings, context).await?;
     let pairs = pairs(&text, &setup.program)
         .map_err(|Line { line, message }| Failure::wrong(format!("{shown}:{line}: {message}")))?;
     refuse_doubles(&*store, &setup.program.name, &pairs).await.map_err(|Line { line, message }| {

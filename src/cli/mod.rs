@@ -22,6 +22,7 @@ mod plan;
 mod render;
 mod report;
 mod reset;
+mod round;
 mod run;
 mod runs;
 mod schema;
@@ -39,6 +40,7 @@ use clap::{Parser, Subcommand};
 pub use exit::Exit;
 
 use failure::Failure;
+use home::OpenStates;
 use log::LogFormat;
 use render::{Format, Screen};
 
@@ -136,7 +138,8 @@ pub async fn main() -> Exit {
     if let Err(failure) = log::start(&common, &screen) {
         return failure.show(&screen);
     }
-    let context = Context { common: &common, screen: &screen };
+    let states = OpenStates::default();
+    let context = Context { common: &common, screen: &screen, states: &states };
     let done = match command {
         Command::Validate(arguments) => validate::validate(&arguments, context).await,
         Command::Check(arguments) => check::check(&arguments, context).await,
@@ -155,6 +158,7 @@ pub async fn main() -> Exit {
         Command::Schema(arguments) => Ok(schema::schema(&arguments, context)),
         Command::Completions(arguments) => Ok(completions::completions(&arguments, context)),
     };
+    states.close().await;
     done.unwrap_or_else(|failure| failure.show(&screen))
 }
 
@@ -172,6 +176,7 @@ fn later(error: &clap::Error) -> Option<&'static str> {
 struct Context<'a> {
     common: &'a Common,
     screen: &'a Screen,
+    states: &'a OpenStates,
 }
 
 /// How a command ends.

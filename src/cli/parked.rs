@@ -142,13 +142,13 @@ pub(super) async fn parked(command: &ParkedCommand, context: Context<'_>) -> Don
         ParkedCommand::Export(arguments) => export(arguments, context).await,
         ParkedCommand::Settle(arguments) => settle(arguments, context).await,
         ParkedCommand::Retry(arguments) => {
-            let store = open(context.common, &arguments.path).await?;
+            let store = open(context, &arguments.path).await?;
             let ids = ids(&*store, arguments).await?;
             let count = store.retry(&ids).await?;
             Ok(told(context, "retried", count, "is tried with the next run", "are tried with the next run"))
         }
         ParkedCommand::Drop(arguments) => {
-            let store = open(context.common, &arguments.path).await?;
+            let store = open(context, &arguments.path).await?;
             let ids = ids(&*store, arguments).await?;
             let count = store.drop_parked(&ids).await?;
             let one = "is not owed any more until it changes again";
@@ -322,7 +322,7 @@ fn conflict_message(conflict: &Conflict) -> String {
 }
 
 async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let owed = owed(&*store, &arguments.which).await?;
     if arguments.csv {
         context.screen.raw(&owed.csv());
@@ -334,7 +334,7 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
 }
 
 async fn export(arguments: &ExportArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let owed = owed(&*store, &arguments.which).await?;
     let file = arguments.csv.display();
     std::fs::write(&arguments.csv, owed.csv())
@@ -382,7 +382,7 @@ async fn by_id(store: &dyn Store, id: &str) -> Result<Parked, Failure> {
 }
 
 async fn settle(arguments: &SettleArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let parked = by_id(&*store, &arguments.id).await?;
     if parked.reason != Reason::InDoubt {
         return Err(Failure::wrong(format!(
@@ -429,7 +429,8 @@ async fn link_sent(
     let mapping = loaded.one(&parked.mapping)?;
     let observer = std::sync::Arc::new(Teller::new(context.screen));
     let surroundings = Surroundings { store: store.clone(), world: std::sync::Arc::new(SystemWorld), observer };
-    let setup = prepare_one(mapping, &loaded, &mut Systems::new(&loaded), &surroundings, context).await?;
+    let mut systems = Systems::new(&loaded).remembered_by(&*surroundings.store).await?;
+    let setup = prepare_one(mapping, &loaded, &mut systems, &surroundings, context).await?;
     let names = KeyNames::of(&setup.program);
     let sent = typed(&setup.program, parked.side, &names.parse(parked.side, key)?)?;
     let mut pair = Both::new(from.clone(), from);

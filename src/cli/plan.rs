@@ -1,19 +1,15 @@
 //! `engine plan`: what a run would do.
 
-use std::sync::Arc;
-
 use serde_json::{Value as Json, json};
 
-use super::home::open;
-use super::log::Teller;
 use super::render::{Page, Tone};
 use super::report::{Told, counts_grid, duration, overall};
-use super::run::{Asked, SideArgument, chosen, one};
-use super::wire::{Surroundings, Systems, load};
+use super::round::{Asked, Round, round};
+use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::connector::Action;
 use crate::record::{Side, Value};
-use crate::run::{Options, Planned, SystemWorld};
+use crate::run::{Options, Planned};
 
 /// Changes shown for each mapping, unless all are asked for.
 const SHOWN: usize = 20;
@@ -55,34 +51,15 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
     if arguments.out.is_some() {
         return Err(Failure::not_yet("`--out`", "without it the plan is printed; `--format json` can be kept"));
     }
-    let loaded = load(&arguments.path);
-    let diagnostics = loaded.sorted();
-    if loaded.diagnostics.has_errors() {
-        context.screen.wrong(&diagnostics, &loaded.project);
-        return Ok(Exit::Wrong);
-    }
-    let mappings = chosen(&loaded, &arguments.mappings)?;
-    context.screen.aside(&diagnostics, &loaded.project);
-    let store = open(context.common, &loaded.project.root).await?;
-    let teller = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store, world: Arc::new(SystemWorld), observer: teller.clone() };
-    let mut systems = Systems::for_looking(&loaded);
-    let mut told = Vec::with_capacity(mappings.len());
-    for mapping in mappings {
-        let asked = Asked {
-            keys: &arguments.key,
-            side: arguments.side.into(),
-            options: Options {
-                full: arguments.full,
-                over_limit: arguments.over_limit,
-                dry: true,
-                ..Options::default()
-            },
-        };
-        told.push(one(mapping, &mut systems, &surroundings, asked).await?);
-        teller.done(&mapping.full_name);
-    }
-    for name in systems.drafted() {
+    let asked = Asked {
+        path: &arguments.path,
+        mappings: &arguments.mappings,
+        keys: &arguments.key,
+        side: arguments.side.into(),
+        options: Options { full: arguments.full, over_limit: arguments.over_limit, dry: true, ..Options::default() },
+    };
+    let Some(Round { told, drafted }) = round(&asked, context).await? else { return Ok(Exit::Wrong) };
+    for name in drafted {
         let mut page = Page::new();
         page.line(format!(
             "note: the database of `{name}` does not exist yet; the plan is for the one that `engine run` makes from its `create_from`"

@@ -29,7 +29,7 @@ pub(super) struct ResetArguments {
 }
 
 pub(super) async fn reset(arguments: &ResetArguments, context: Context<'_>) -> Done {
-    let looking = open(context.common, &arguments.path).await?;
+    let looking = open(context, &arguments.path).await?;
     let mapping = mapping_named(&*looking, &arguments.mapping).await?;
     let links = looking.count_links(&mapping).await?;
     drop(looking);
@@ -50,7 +50,7 @@ pub(super) async fn reset(arguments: &ResetArguments, context: Context<'_>) -> D
         }
     }
     // Alone with the state: a run under way would go on from what is forgotten.
-    let store = open_for_run(context.common, &arguments.path).await?;
+    let store = open_for_run(context, &arguments.path).await?;
     store.reset(&mapping, arguments.links).await?;
     context.screen.answer(
         || json!({ "mapping": mapping, "links_forgotten": if arguments.links { links } else { 0 } }),

@@ -26,7 +26,7 @@ pub(super) struct RunsArguments {
 }
 
 pub(super) async fn runs(arguments: &RunsArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let mapping = match &arguments.mapping {
         Some(name) => Some(mapping_named(&*store, name).await?),
         None => None,

@@ -8,7 +8,7 @@ use super::home::open_for_run;
 use super::keys::KeyNames;
 use super::log::Teller;
 use super::render::{Cell, Grid, Page};
-use super::run::chosen;
+use super::round::chosen;
 use super::wire::{Surroundings, Systems, load, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::record::{Both, Side};
@@ -52,10 +52,10 @@ pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done 
         return Ok(Exit::Wrong);
     }
     let mappings = chosen(&loaded, arguments.mapping.as_slice())?;
-    let store = open_for_run(context.common, &loaded.project.root).await?;
+    let store = open_for_run(context, &loaded.project.root).await?;
     let observer = Arc::new(Teller::new(context.screen));
     let surroundings = Surroundings { store: store.clone(), world: Arc::new(SystemWorld), observer };
-    let mut systems = Systems::new(&loaded);
+    let mut systems = Systems::new(&loaded).remembered_by(&*store).await?;
     let mut adopted: Vec<Adopted> = Vec::new();
     for mapping in mappings {
         let Some(stored) = store.mapping(&mapping.full_name).await? else { continue };

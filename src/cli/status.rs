@@ -40,7 +40,7 @@ struct Line {
 
 pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) -> Done {
     let loaded = load(&arguments.path);
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let mut names: Vec<String> = loaded.project.in_order().iter().map(|mapping| mapping.full_name.clone()).collect();
     let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     // Mappings of the state that no file has: renamed, removed, or outside the path that was asked for.

@@ -30,7 +30,7 @@ pub(super) struct TraceArguments {
 }
 
 pub(super) async fn trace(arguments: &TraceArguments, context: Context<'_>) -> Done {
-    let store = open(context.common, &arguments.path).await?;
+    let store = open(context, &arguments.path).await?;
     let mapping = mapping_named(&*store, &arguments.mapping).await?;
     let names = key_names(&*store, &mapping).await?;
     let side = Side::from(arguments.side);

@@ -56,7 +56,7 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
 /// Checks a mapping against what its systems tell; false where one of them
 /// could not be asked.
 async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
-    match systems.describe(mapping, diagnostics).await {
+    match systems.describe(mapping, None, diagnostics).await {
         Ok(described) => {
             let descriptions = described.as_ref().map(|(_, description)| Some(description));
             if let Some(compiled) = compile(mapping, descriptions, diagnostics) {
@@ -138,6 +138,7 @@ fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Descript
         diagnostics.push(Diagnostic::warning(Code::KEY_NOT_UNIQUE, place, message).help(help));
     }
     if own.may_create && program.writes(side) {
+        not_filled(program, side, description, &written.object.place, diagnostics);
         for (field, filled) in fields.iter().zip(&own.key_fields) {
             if filled.is_none() && !field.generated {
                 let message = format!("nothing fills the key field `{}` of records created on the {side}", field.name);
@@ -145,5 +146,24 @@ fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Descript
                 diagnostics.push(Diagnostic::error(Code::KEY_NOT_FILLED, place, message).help(help));
             }
         }
+    }
+}
+
+/// Fields that a record cannot be created without, and nothing gives it.
+fn not_filled(program: &Program, side: Side, description: &Description, place: &Place, diagnostics: &mut Diagnostics) {
+    let own = &program.sides[side].access;
+    let ways = program.fields.iter().filter_map(|field| field.toward[side].as_ref());
+    let filled: Vec<usize> = ways.map(|way| way.slot).chain(own.key.iter().copied()).collect();
+    let names: Vec<&str> = filled.iter().map(|slot| own.shape.fields[*slot].name.as_str()).collect();
+    for field in &description.shape.fields {
+        if field.nullable || field.generated || field.read_only || names.contains(&field.name.as_str()) {
+            continue;
+        }
+        let message = format!(
+            "nothing fills `{}` of records created on the {side}, and `{}` takes no null there",
+            field.name, description.name
+        );
+        let help = "map the field, give it a default in the system, or allow only updates with `allow`";
+        diagnostics.push(Diagnostic::warning(Code::FIELD_NOT_FILLED, place, message).help(help));
     }
 }

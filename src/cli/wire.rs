@@ -14,7 +14,7 @@ use super::home::pick;
 use super::keys::fingerprint;
 use super::{Context, Failure};
 use crate::compile::{Compiled, compile};
-use crate::config::model::{Connection, Mapping, Retry, SideSpec, System};
+use crate::config::model::{Connection, Mapping, SideSpec, System};
 use crate::config::tree::At;
 use crate::config::{Environment, Project, environment, relative_to};
 use crate::connector::{Connector, Description, Fault, Object};
@@ -22,7 +22,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
 use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
-use crate::state::{Layout, LayoutField, Store};
+use crate::state::{Layout, LayoutField, Store, StoreError};
 
 /// A project that was read and checked, with its environment.
 pub(super) struct Loaded {
@@ -121,11 +121,26 @@ pub(super) struct Systems<'a> {
     /// Where only looking is allowed: the copies that stand in for databases
     /// that a run would make.
     drafts: Option<Drafts>,
+    /// The connections whose records the state knows: a database of theirs
+    /// that is not there is missing, and not yet to be made.
+    remembered: BTreeSet<String>,
 }
 
 impl<'a> Systems<'a> {
     pub(super) fn new(loaded: &'a Loaded) -> Systems<'a> {
-        Systems { loaded, open: BTreeMap::new(), drafts: None }
+        Systems { loaded, open: BTreeMap::new(), drafts: None, remembered: BTreeSet::new() }
+    }
+
+    /// The same systems, where those that the state has links with are not
+    /// made anew.
+    pub(super) async fn remembered_by(mut self, store: &dyn Store) -> Result<Systems<'a>, StoreError> {
+        for mapping in &self.loaded.project.mappings {
+            let Some(stored) = store.mapping(&mapping.full_name).await? else { continue };
+            let known = Side::BOTH.into_iter().filter(|side| !stored.fingerprints[*side].is_empty());
+            let connections = known.filter_map(|side| self.loaded.connection(mapping, side));
+            self.remembered.extend(connections.map(Connection::full_name));
+        }
+        Ok(self)
     }
 
     /// Systems that are looked at and not changed: a database that a run would
@@ -154,12 +169,21 @@ impl<'a> Systems<'a> {
             return Ok(Some(open.clone()));
         }
         let Some(mut settings) = self.settings(connection, diagnostics) else { return Ok(None) };
-        if let Some(drafts) = &mut self.drafts
-            && matches!(connection.system, System::Sqlite(_))
-            && settings.create_from.is_some()
-            && !sqlite_file(&settings)?.exists()
-        {
-            drafts.divert(&name, &mut settings)?;
+        if matches!(connection.system, System::Sqlite(_)) && settings.create_from.is_some() {
+            let file = sqlite_file(&settings)?;
+            if !file.exists() && self.remembered.contains(&name) {
+                let message = format!(
+                    "there is no database file `{}` any more, and the state has links with its records: put it back, \
+                     or forget them with `engine reset --links`, and the next run makes it anew from `create_from`",
+                    file.display()
+                );
+                return Err(Fault::user(format!("opening `{name}`"), "", message));
+            }
+            if let Some(drafts) = &mut self.drafts
+                && !file.exists()
+            {
+                drafts.divert(&name, &mut settings)?;
+            }
         }
         let connector = match &connection.system {
             System::Sqlite(_) => connect_sqlite(&settings)?,
@@ -205,10 +229,12 @@ impl<'a> Systems<'a> {
         (diagnostics.len() == before).then_some(settings)
     }
 
-    /// What both systems tell of a mapping's objects.
+    /// What both systems tell of a mapping's objects. With a clock, a system
+    /// that fails in passing is asked again.
     pub(super) async fn describe(
         &mut self,
         mapping: &Mapping,
+        world: Option<&dyn World>,
         diagnostics: &mut Diagnostics,
     ) -> Result<Both<(Arc<dyn Connector>, Description)>, Unready> {
         let mut both = Vec::with_capacity(2);
@@ -219,7 +245,12 @@ impl<'a> Systems<'a> {
                 .connect(connection, diagnostics)
                 .map_err(|fault| Unready::Fault(side, fault))?
                 .ok_or(Unready::Wrong)?;
-            let described = connector.describe(&spec.object).await.map_err(|fault| Unready::Fault(side, fault))?;
+            let describe = || connector.describe(&spec.object);
+            let described = match world {
+                Some(world) => retry_policy(connection).call(world, describe).await,
+                None => describe().await,
+            };
+            let described = described.map_err(|fault| Unready::Fault(side, fault))?;
             let Some(description) = described else {
                 let message = format!("`{}` has no object `{}`", spec.connection.value, spec.object.value);
                 let error = Diagnostic::error(Code::NO_SUCH_OBJECT, &spec.object.place, message);
@@ -248,14 +279,18 @@ impl<'a> Systems<'a> {
         surroundings: &Surroundings,
         diagnostics: &mut Diagnostics,
     ) -> Result<Setup, Unready> {
-        let systems = self.describe(mapping, diagnostics).await?;
+        let world = &*surroundings.world;
+        let systems = self.describe(mapping, Some(world), diagnostics).await?;
         let described = systems.as_ref().map(|(_, description)| Some(description));
         let Some(Compiled { program, layout, filters }) = compile(mapping, described, diagnostics) else {
             return Err(Unready::Wrong);
         };
+        let retry =
+            Both::from_fn(|side| self.loaded.connection(mapping, side).map_or_else(RetryPolicy::default, retry_policy));
         let mut objects: Vec<Arc<dyn Object>> = Vec::with_capacity(2);
         for side in Side::BOTH {
-            let opened = systems[side].0.open(program.sides[side].access.clone()).await;
+            let open = || systems[side].0.open(program.sides[side].access.clone());
+            let opened = retry[side].call(world, open).await;
             objects.push(opened.map_err(|fault| Unready::Fault(side, fault))?);
         }
         let (Some(target), Some(source)) = (objects.pop(), objects.pop()) else {
@@ -266,10 +301,6 @@ impl<'a> Systems<'a> {
             fingerprint(&program, side, &description.identity, &description.name)
         });
         let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
-        let retry = Both::from_fn(|side| {
-            let connection = self.loaded.connection(mapping, side);
-            connection.and_then(|connection| connection.retry.as_ref()).map_or_else(RetryPolicy::default, retry_policy)
-        });
         Ok(Setup {
             program: Arc::new(program),
             objects: Both::new(source, target),
@@ -291,8 +322,9 @@ pub(super) struct Surroundings {
     pub observer: Arc<dyn Observer>,
 }
 
-fn retry_policy(retry: &Retry) -> RetryPolicy {
+fn retry_policy(connection: &Connection) -> RetryPolicy {
     let default = RetryPolicy::default();
+    let Some(retry) = &connection.retry else { return default };
     RetryPolicy {
         attempts: retry.attempts.as_ref().map_or(default.attempts, |attempts| attempts.value),
         backoff: retry.backoff.as_ref().map_or(default.backoff, |backoff| backoff.value.0),

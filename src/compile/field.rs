@@ -199,6 +199,18 @@ fn meets(
     }
 }
 
+/// The characters that a value of this kind has at least, where that is known.
+fn written(kind: &Kind) -> Option<u32> {
+    Some(match kind {
+        // 2026-03-01, alone or before a time
+        Kind::Date | Kind::LocalTime { .. } | Kind::Instant { .. } => 10,
+        // 12:30
+        Kind::Time { .. } => 5,
+        Kind::Uuid => 32,
+        _ => return None,
+    })
+}
+
 /// True unless no value of the one kind ever fits the other.
 fn can_meet(from: &Kind, to: &Kind) -> bool {
     use Kind::{
@@ -211,9 +223,15 @@ fn can_meet(from: &Kind, to: &Kind) -> bool {
         (List(_), _) | (_, List(_)) => false,
         (Bytes, to) => matches!(to, Bytes),
         (from, Bytes) => matches!(from, Bytes),
-        // Text may hold anything that is written as text, and be read as it.
+        // Text may hold anything that is written as text, and be read as it, where it is long enough.
         (Text { .. } | Enum { .. } | Uuid, Interval) => false,
-        (Text { .. } | Enum { .. } | Uuid, _) | (_, Text { .. } | Enum { .. }) => true,
+        (Text { max: Some(max), .. }, to) if written(to).is_some_and(|least| *max < least) => false,
+        (from, Text { max: Some(max), .. }) if written(from).is_some_and(|least| *max < least) => false,
+        (Uuid, to) => matches!(to, Uuid | Text { .. } | Enum { .. }),
+        (Enum { labels }, to) if !matches!(to, Text { .. } | Enum { .. }) => {
+            labels.iter().any(|label| to.fit(Value::text(label)).is_ok())
+        }
+        (Text { .. } | Enum { .. }, _) | (_, Text { .. } | Enum { .. }) => true,
         (
             Boolean | Integer { .. } | Decimal { .. } | Float { .. },
             Boolean | Integer { .. } | Decimal { .. } | Float { .. },

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::compile::field;
+use crate::compile::policy;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
 use crate::config::model::{Drift, FieldEntry, Mapping, Policy};
@@ -69,6 +70,7 @@ fn assemble(
         return None;
     }
     newest_needs_stamps(mapping, &fields, &sides, diagnostics);
+    policy::check(mapping, &fields, &sides, diagnostics);
     let first = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref()).map(|policy| policy.value);
     let bases = bases(&fields);
     let limits = mapping.limits.as_ref().map_or_else(Limits::default, |limits| Limits {

@@ -7,6 +7,7 @@
 pub mod expression;
 mod field;
 mod mapping;
+mod policy;
 mod program;
 pub mod rejection;
 pub mod rule;

@@ -189,6 +189,8 @@ codes! {
         "Links go by keys: two records of one key would be taken for one, and the second would be lost. The system has no unique index over these fields. This is a warning, since the data may be unique all the same.";
     KEY_NOT_FILLED = "E0607", "a key that new records would not have",
         "A record is created under a key that either a field of the mapping fills or the system gives (a sequence, an identity, a default). For this key field there is neither.";
+    FIELD_NOT_FILLED = "E0609", "a field that new records would lack",
+        "The system takes no record without a value in this field, no field of the mapping fills it, and the system gives it none by itself: every create would be refused, unless a trigger fills it. That is why this is a warning.";
     SYSTEM_NOTE = "E0608", "something to know of an object",
         "A note: the system does something that is worth knowing. A type that the engine carries as text, a trigger that changes what is written, changes that only the overlap of the cursor catches.";
     FIELD_READ_ONLY = "E0604", "a field that cannot be written",

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::report::Trouble;
-use super::setup::Setup;
+use super::setup::{RetryPolicy, Setup};
+use super::world::World;
 use crate::connector::{Applied, Fault, Retry};
 use crate::record::Side;
 
@@ -14,28 +15,47 @@ impl Setup {
     pub(super) async fn call<'a, T>(
         &'a self,
         side: Side,
-        mut call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
+        call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Trouble> {
-        let mut attempt = 1;
-        loop {
-            match call().await {
-                Ok(answer) => return Ok(answer),
-                Err(fault) => self.wait(side, &mut attempt, fault).await?,
-            }
-        }
+        let answer = self.retry[side].call(&*self.world, call).await;
+        answer.map_err(|fault| Trouble::Side(side, fault))
     }
 
     /// Waits before the next attempt, or gives up.
     pub(super) async fn wait(&self, side: Side, attempt: &mut u32, fault: Fault) -> Result<(), Trouble> {
-        let policy = self.retry[side];
+        let waited = self.retry[side].wait(&*self.world, attempt, fault).await;
+        waited.map_err(|fault| Trouble::Side(side, fault))
+    }
+}
+
+impl RetryPolicy {
+    /// Makes a call that changes nothing, again after each passing fault.
+    ///
+    /// # Errors
+    /// The last fault, once there is no hope.
+    pub async fn call<'a, T>(
+        self,
+        world: &dyn World,
+        mut call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut attempt = 1;
+        loop {
+            match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => self.wait(world, &mut attempt, fault).await?,
+            }
+        }
+    }
+
+    async fn wait(self, world: &dyn World, attempt: &mut u32, fault: Fault) -> Result<(), Fault> {
         match fault.retry {
-            Retry::Later(at_least) if *attempt < policy.attempts => {
-                let doubled = policy.backoff.saturating_mul(1 << (*attempt - 1).min(16));
+            Retry::Later(at_least) if *attempt < self.attempts => {
+                let doubled = self.backoff.saturating_mul(1 << (*attempt - 1).min(16));
                 *attempt += 1;
-                self.world.sleep(doubled.min(policy.max).max(at_least)).await;
+                world.sleep(doubled.min(self.max).max(at_least)).await;
                 Ok(())
             }
-            _ => Err(Trouble::Side(side, fault)),
+            _ => Err(fault),
         }
     }
 }

@@ -126,6 +126,12 @@ pub trait Store: Send + Sync {
     /// still arrive. The mapping's fence is void, so that a run under way
     /// cannot bring back what was forgotten.
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
+
+    /// Puts away what an open state leaves lying about. Nothing is asked of it
+    /// afterwards. A state that is merely dropped is as safe.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// One transaction over everything a batch changed. The fields stand in the

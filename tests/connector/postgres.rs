@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use engine::connector::conformance::{Column, Edit, Harness, conform};
-use engine::connector::{Access, Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope};
+use engine::connector::{Access, Applied, Connector, FaultKind, Listing, Object, Outcome, Scope};
 use engine::protocol::sql::{SqlSettings, connect_postgres};
 use engine::record::{Interval, Kind, Value, parse_number};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlx::Executor;
 
+use super::object::{create, int, open, rows, write};
 use crate::support::postgres::Database;
 use crate::support::sql;
 
@@ -36,18 +37,7 @@ impl Postgres {
     }
 
     pub(super) async fn open(&self, object: &str, key: &[&str], cursor: Option<&str>) -> Arc<dyn Object> {
-        let described = self.connector.describe(object).await.unwrap().unwrap();
-        let slot = |name: &str| described.shape.slot(name).unwrap();
-        let access = Access {
-            object: object.into(),
-            key: key.iter().map(|name| slot(name)).collect(),
-            cursor: cursor.map(slot),
-            shape: Arc::new(described.shape.clone()),
-            filter: None,
-            start: None,
-            batch: 100,
-        };
-        self.connector.open(access).await.unwrap()
+        open(&*self.connector, object, key, cursor).await
     }
 }
 
@@ -93,8 +83,7 @@ impl Harness for Postgres {
 
     fn edit<'a>(&'a self, object: &'a str, columns: &'a [Column], edits: Vec<Edit>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let statements: Vec<String> = edits.iter().map(|edit| sql::statement(object, columns, edit)).collect();
-            self.run(&statements.join(";\n")).await;
+            self.run(&sql::script(object, columns, &edits)).await;
         })
     }
 
@@ -257,38 +246,6 @@ async fn conforms() {
     conform(&with_types().await).await;
 }
 
-pub(super) fn int(integer: i64) -> Value {
-    Value::Integer(integer)
-}
-
-pub(super) fn create(key: Vec<Value>, set: Vec<(usize, Value)>) -> Change {
-    Change { action: Action::Create, key, set, expect: Vec::new() }
-}
-
-pub(super) fn update(key: i64, set: Vec<(usize, Value)>) -> Change {
-    Change { action: Action::Update, key: vec![int(key)], set, expect: Vec::new() }
-}
-
-pub(super) fn delete(key: i64) -> Change {
-    Change { action: Action::Delete, key: vec![int(key)], set: Vec::new(), expect: Vec::new() }
-}
-
-pub(super) async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
-    object.begin(0).await.unwrap().write(changes).await.unwrap()
-}
-
-pub(super) fn stored(outcome: &Outcome) -> &[Value] {
-    match outcome {
-        Outcome::Done { stored: Some(row), .. } => row,
-        other => panic!("a row was to be stored: {other:?}"),
-    }
-}
-
-pub(super) async fn rows(object: &dyn Object) -> Vec<Vec<Value>> {
-    let batches: Vec<_> = object.read(Listing::Full).map(Result::unwrap).collect().await;
-    batches.iter().flat_map(|batch| batch.rows().map(|(_, row)| row.to_vec())).collect()
-}
-
 #[tokio::test]
 async fn an_open_transaction_holds_the_horizon_back() {
     let postgres = Postgres::new().await;
@@ -304,7 +261,7 @@ async fn an_open_transaction_holds_the_horizon_back() {
         Value::Instant(time) => time,
         ref value => panic!("{value:?}"),
     };
-    let rows = rows(&*object).await;
+    let rows = rows(&*object, Listing::Full).await;
     let Some(Value::Instant(oldest)) = horizon.oldest_open else { panic!("{horizon:?}") };
     let Some(Value::Instant(clock)) = horizon.clock else { panic!("{horizon:?}") };
     assert!(oldest <= stamp(&rows[0]), "the late commit lies behind the horizon");
@@ -416,7 +373,7 @@ async fn rights_are_told() {
     let fault = hidden.read(Listing::Full).next().await.unwrap().unwrap_err();
     assert_eq!(fault.kind, FaultKind::User, "{fault}");
     let policed = clerk.open("policed", &["id"], None).await;
-    assert_eq!(rows(&*policed).await.len(), 1);
+    assert_eq!(rows(&*policed, Listing::Full).await.len(), 1);
     let fault = policed.read(Listing::Keys).next().await.unwrap().unwrap_err();
     assert_eq!(fault.kind, FaultKind::User, "a listing with hidden rows is not complete: {fault}");
     let owned = |id: i64, owner: &str| create(vec![int(id)], vec![(1, Value::text(owner))]);
@@ -465,7 +422,7 @@ async fn stamps_without_a_zone_are_in_the_connection_s() {
         .await;
     let object = postgres.open("t", &["id"], Some("local")).await;
     write(&*object, &[create(vec![int(1)], vec![])]).await;
-    let row = rows(&*object).await.remove(0);
+    let row = rows(&*object, Listing::Full).await.remove(0);
     let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
     let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
     assert_eq!(*local, at.with_timezone(&zone).naive_local());

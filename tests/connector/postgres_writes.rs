@@ -1,11 +1,12 @@
 //! PostgreSQL: writes in doubt, writes in the way of others, and what the
 //! database makes of them.
 
-use engine::connector::{Action, Applied, Change, FaultKind, Object, Outcome, Scope, Settled};
+use engine::connector::{Action, Applied, Change, FaultKind, Listing, Object, Outcome, Scope, Settled};
 use engine::record::Value;
 use sqlx::Executor;
 
-use super::postgres::{Postgres, create, delete, int, rows, stored, update, write};
+use super::object::{create, delete, int, rows, stored, update, write};
+use super::postgres::Postgres;
 
 /// Asks until the server is no longer at it.
 async fn settle(object: &dyn Object, token: &str) -> Settled {
@@ -52,7 +53,7 @@ async fn a_writer_that_is_cut_off_has_written_nothing() {
     let fault = writing.write(&[create(vec![int(1)], vec![])]).await.unwrap_err();
     assert_eq!((fault.kind, fault.applied), (FaultKind::External, Applied::No), "{fault}");
     assert_eq!(settle(&*object, &token).await, Settled::NotApplied);
-    assert!(rows(&*object).await.is_empty(), "and the next reading has a connection that works");
+    assert!(rows(&*object, Listing::Full).await.is_empty(), "and the next reading has a connection that works");
 }
 
 #[tokio::test]
@@ -65,7 +66,7 @@ async fn a_write_that_lost_its_client_is_waited_for() {
     other.execute("BEGIN; UPDATE t SET name = 'other' WHERE id = 1").await.unwrap();
     let writing = object.begin(0).await.unwrap();
     let token = writing.token().unwrap();
-    let changes = [update(1, vec![(1, Value::text("ours"))])];
+    let changes = [update(1, vec![(1, Value::text("ours"))], vec![])];
     {
         let mut sent = writing.write(&changes);
         let blocked = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid::text = $1 AND wait_event_type = 'Lock'";
@@ -87,7 +88,7 @@ async fn a_write_that_lost_its_client_is_waited_for() {
     );
     other.execute("ROLLBACK").await.unwrap();
     assert_eq!(settle(&*object, &token).await, Settled::NotApplied);
-    assert_eq!(rows(&*object).await, [[int(1), Value::text("old")]]);
+    assert_eq!(rows(&*object, Listing::Full).await, [[int(1), Value::text("old")]]);
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn a_lock_that_another_holds_is_not_waited_for_for_ever() {
     let mut other = postgres.database.connect().await;
     other.execute("BEGIN; UPDATE t SET name = 'other' WHERE id = 1").await.unwrap();
     let writing = object.begin(0).await.unwrap();
-    let fault = writing.write(&[update(1, vec![(1, Value::text("ours"))])]).await.unwrap_err();
+    let fault = writing.write(&[update(1, vec![(1, Value::text("ours"))], vec![])]).await.unwrap_err();
     assert_eq!((fault.kind, fault.applied, fault.native.as_str()), (FaultKind::External, Applied::No, "55P03"));
 }
 
@@ -123,7 +124,7 @@ async fn a_key_taken_at_this_moment_is_there_already() {
     assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
     assert_eq!(outcomes[1], Outcome::Exists);
     assert!(matches!(outcomes[2], Outcome::Done { .. }), "{outcomes:?}");
-    assert_eq!(rows(&*object).await[1], [int(2), Value::text("other")]);
+    assert_eq!(rows(&*object, Listing::Full).await[1], [int(2), Value::text("other")]);
 }
 
 #[tokio::test]
@@ -190,9 +191,9 @@ async fn what_triggers_make_of_a_row_is_told() {
         other => panic!("{other:?}"),
     }
     assert_eq!(stored(&outcomes[4]), [int(5), Value::text("RUI"), int(1)]);
-    let outcomes = write(&*object, &[update(1, vec![(1, Value::text("eva"))])]).await;
+    let outcomes = write(&*object, &[update(1, vec![(1, Value::text("eva"))], vec![])]).await;
     assert_eq!(stored(&outcomes[0]), [int(1), Value::text("EVA"), int(1)]);
-    assert_eq!(rows(&*object).await.len(), 3);
+    assert_eq!(rows(&*object, Listing::Full).await.len(), 3);
 }
 
 #[tokio::test]
@@ -301,7 +302,7 @@ async fn a_key_of_several_rows_is_not_written() {
     let outcomes = write(&*object, &[change("a"), change("b")]).await;
     assert!(matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.message.contains("several")), "{outcomes:?}");
     assert!(matches!(&outcomes[1], Outcome::Done { .. }), "{outcomes:?}");
-    let names: Vec<Value> = rows(&*object).await.into_iter().map(|row| row[1].clone()).collect();
+    let names: Vec<Value> = rows(&*object, Listing::Full).await.into_iter().map(|row| row[1].clone()).collect();
     assert_eq!(names, ["1", "2", "new"].map(Value::text));
 }
 
@@ -315,6 +316,6 @@ async fn a_key_that_is_checked_late_is_still_a_key() {
     let changes: Vec<Change> = (1..=3).map(|id| create(vec![int(id)], vec![(1, Value::text("new"))])).collect();
     let outcomes = write(&*object, &changes).await;
     assert_eq!(outcomes[1], Outcome::Exists, "{outcomes:?}");
-    let names: Vec<Value> = rows(&*object).await.into_iter().map(|row| row[1].clone()).collect();
+    let names: Vec<Value> = rows(&*object, Listing::Full).await.into_iter().map(|row| row[1].clone()).collect();
     assert_eq!(names, ["new", "old", "new"].map(Value::text));
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use engine::connector::conformance::{Column, Edit, Harness, conform};
-use engine::connector::{
-    Access, Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope, Settled,
-};
+use engine::connector::{Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope, Settled};
 use engine::protocol::sql::{SqlSettings, connect_sqlite};
 use engine::record::{Kind, Mark, Value, parse_number};
 use futures::StreamExt;
@@ -13,6 +11,7 @@ use futures::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 
+use super::object::{create, int, open, rows, stored, update, write};
 use crate::support::sql;
 
 struct Sqlite {
@@ -44,18 +43,7 @@ impl Sqlite {
     }
 
     async fn open(&self, object: &str, key: &[&str], cursor: Option<&str>) -> Arc<dyn Object> {
-        let described = self.connector.describe(object).await.unwrap().unwrap();
-        let slot = |name: &str| described.shape.slot(name).unwrap();
-        let access = Access {
-            object: object.into(),
-            key: key.iter().map(|name| slot(name)).collect(),
-            cursor: cursor.map(slot),
-            shape: Arc::new(described.shape.clone()),
-            filter: None,
-            start: None,
-            batch: 100,
-        };
-        self.connector.open(access).await.unwrap()
+        open(&*self.connector, object, key, cursor).await
     }
 }
 
@@ -95,8 +83,7 @@ impl Harness for Sqlite {
 
     fn edit<'a>(&'a self, object: &'a str, columns: &'a [Column], edits: Vec<Edit>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let statements: Vec<String> = edits.iter().map(|edit| sql::statement(object, columns, edit)).collect();
-            self.run(&statements.join(";\n")).await;
+            self.run(&sql::script(object, columns, &edits)).await;
         })
     }
 
@@ -173,36 +160,8 @@ async fn conforms_with_a_write_ahead_log() {
     conform(&Sqlite::new(SqliteJournalMode::Wal).await).await;
 }
 
-fn int(integer: i64) -> Value {
-    Value::Integer(integer)
-}
-
 fn local(text: &str) -> Value {
     Value::LocalTime(text.parse().unwrap())
-}
-
-fn create(key: Vec<Value>, set: Vec<(usize, Value)>) -> Change {
-    Change { action: Action::Create, key, set, expect: Vec::new() }
-}
-
-fn update(key: i64, set: Vec<(usize, Value)>, expect: Vec<(usize, Value)>) -> Change {
-    Change { action: Action::Update, key: vec![int(key)], set, expect }
-}
-
-async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
-    object.begin(0).await.unwrap().write(changes).await.unwrap()
-}
-
-fn stored(outcome: &Outcome) -> &[Value] {
-    match outcome {
-        Outcome::Done { stored: Some(row), .. } => row,
-        other => panic!("a row was to be stored: {other:?}"),
-    }
-}
-
-async fn rows(object: &dyn Object, listing: Listing) -> Vec<Vec<Value>> {
-    let batches: Vec<_> = object.read(listing).map(Result::unwrap).collect().await;
-    batches.iter().flat_map(|batch| batch.rows().map(|(_, row)| row.to_vec())).collect()
 }
 
 #[tokio::test]

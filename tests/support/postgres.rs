@@ -7,6 +7,7 @@
 //! that waits for this process to be gone, however it goes.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -59,15 +60,77 @@ fn server() -> &'static str {
     static SERVER: OnceLock<String> = OnceLock::new();
     SERVER.get_or_init(|| match std::env::var_os("ENGINE_TEST_POSTGRES_URL") {
         Some(url) => url.into_string().expect("ENGINE_TEST_POSTGRES_URL is text"),
-        None => start(),
+        None => start("postgres", |_| {}),
     })
 }
 
-fn start() -> String {
+/// A server of its own that speaks TLS only.
+pub(crate) struct TlsServer {
+    /// `127.0.0.1:port`, the address in its certificate. It answers at
+    /// 127.0.0.2 as well, which is not.
+    pub(crate) port: u16,
+    /// The certificate of the authority that has signed the server's.
+    pub(crate) authority: PathBuf,
+    /// That of another authority.
+    pub(crate) stranger: PathBuf,
+}
+
+pub(crate) fn tls_server() -> &'static TlsServer {
+    static SERVER: OnceLock<TlsServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let mut certificates = PathBuf::new();
+        let url = start("postgres-tls", |data| {
+            certificates = data.parent().expect("the data lies in the server's folder").join("certificates");
+            certify(&certificates);
+            for file in ["server.pem", "server.key"] {
+                std::fs::copy(certificates.join(file), data.join(file)).expect("the server's certificate is in place");
+            }
+            let own = data.join("server.key");
+            std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).expect("a key of its owner's");
+            if is_root() {
+                output(Command::new("chown").arg("postgres").arg(own));
+            }
+            let settings = "listen_addresses = '127.0.0.1,127.0.0.2'\nssl = on\n\
+                            ssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n";
+            std::fs::write(data.join("postgresql.auto.conf"), settings).expect("the server's settings are in place");
+            let who = "local all all trust\nhostssl all all 127.0.0.0/8 trust\n";
+            std::fs::write(data.join("pg_hba.conf"), who).expect("the server's clients are in place");
+        });
+        let port = url.split(['/', ':']).find_map(|part| part.parse().ok()).expect("a port");
+        let [authority, stranger] = ["authority.pem", "stranger.pem"].map(|file| certificates.join(file));
+        TlsServer { port, authority, stranger }
+    })
+}
+
+/// Two authorities, and a certificate for 127.0.0.1 that the first has signed.
+fn certify(folder: &Path) {
+    std::fs::create_dir_all(folder).expect("a folder for certificates");
+    let openssl = |arguments: &str| {
+        output(Command::new("openssl").current_dir(folder).args(arguments.split(' ')));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    for name in ["authority", "stranger"] {
+        openssl(&format!("req -x509 {key} -keyout {name}.key -out {name}.pem -days 30 -subj /CN={name}"));
+    }
+    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=server"));
+    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1").expect("the names are in place");
+    openssl(
+        "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -extfile names -days 30 \
+         -out server.pem",
+    );
+}
+
+fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).trim() == "0"
+}
+
+/// Starts a server in a folder of its own. `settle` sees its data before it
+/// runs.
+fn start(name: &str, settle: impl FnOnce(&Path)) -> String {
     let programs = programs();
-    let folder = std::env::temp_dir().join(format!("engine-postgres-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("engine-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the test server");
-    let is_root = output(Command::new("id").arg("-u")).trim() == "0";
+    let is_root = is_root();
     if is_root {
         output(Command::new("chown").arg("postgres").arg(&folder));
     }
@@ -90,11 +153,12 @@ fn start() -> String {
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(&data),
     );
+    settle(&data);
     // Somebody else may take the port between this line and the start; then
     // the start fails, and says so.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
     let settings = format!(
-        "-p {port} -k {} -c listen_addresses=127.0.0.1 -c max_connections=100 -c max_prepared_transactions=10 \
+        "-p {port} -k {} -c max_connections=100 -c max_prepared_transactions=10 \
          -c fsync=off -c synchronous_commit=off -c full_page_writes=off",
         folder.display()
     );

@@ -36,7 +36,12 @@ pub(crate) fn create_table(object: &str, columns: &[Column], native: impl Fn(&Co
     format!("CREATE TABLE {} ({}{key})", quote(object), columns.join(", "))
 }
 
-pub(crate) fn statement(object: &str, columns: &[Column], edit: &Edit) -> String {
+/// The statements of some edits, in their order.
+pub(crate) fn script(object: &str, columns: &[Column], edits: &[Edit]) -> String {
+    edits.iter().map(|edit| statement(object, columns, edit)).collect::<Vec<_>>().join(";\n")
+}
+
+fn statement(object: &str, columns: &[Column], edit: &Edit) -> String {
     let table = quote(object);
     let named = |slot: usize| quote(columns[slot].name);
     let by_key = |key: &[Value]| {

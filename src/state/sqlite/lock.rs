@@ -19,7 +19,7 @@ impl RunLock {
     /// Takes the lock, and writes down who has it since when.
     pub(super) fn take(path: &Path, started: DateTime<Utc>) -> Result<RunLock, StoreError> {
         let broken = |error: std::io::Error| StoreError::Broken(format!("`{}`: {error}", path.display()));
-        let mut file = super::private().open(path).map_err(broken)?;
+        let mut file = super::private(path).map_err(broken)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

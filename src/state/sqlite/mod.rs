@@ -19,8 +19,8 @@ mod parked;
 #[cfg(test)]
 mod tests;
 
-use std::fs::OpenOptions;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -101,16 +101,6 @@ impl SqliteStore {
         let prepared = layout::prepare(&mut write.connection).await;
         write.finish(prepared).await?;
         Ok(store)
-    }
-
-    /// Closes the file and carries the log over into it, so that nothing is
-    /// left beside it. A state that is merely dropped is as safe.
-    pub async fn close(self) -> Result<(), StoreError> {
-        self.readers.close().await;
-        if let Some(connection) = self.writer.into_inner() {
-            connection.close().await?;
-        }
-        Ok(())
     }
 
     async fn begin(&self) -> Result<Write<'_>, StoreError> {
@@ -335,6 +325,18 @@ impl Store for SqliteStore {
             write.finish(done).await
         })
     }
+
+    /// The last one to close the file carries the log over into it, so that
+    /// nothing is left beside it.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.readers.close().await;
+            if let Some(connection) = self.writer.lock().await.take() {
+                connection.close().await?;
+            }
+            Ok(())
+        })
+    }
 }
 
 async fn intend(
@@ -369,31 +371,51 @@ async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, comm
 }
 
 /// Makes the file and the folder it lies in where they are missing, readable
-/// by their owner only. SQLite gives the files beside it the same mode.
+/// by their owner only. SQLite gives the files beside it the same mode, but
+/// for those that lie there already.
 fn make_file(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         builder.recursive(true).create(folder)?;
-    }
-    let file = private().open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        // A folder that holds other things too is its owner's to open and close.
+        if folder.file_name().is_some_and(|name| name == crate::config::STATE_FOLDER) {
+            close_to_others(folder, 0o700)?;
         }
     }
-    drop(file);
+    private(path)?;
+    for beside in ["-wal", "-shm"] {
+        let beside = PathBuf::from(format!("{}{beside}", path.display()));
+        match close_to_others(&beside, 0o600) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     Ok(())
 }
 
-/// How files of the state are opened, and made where they are missing.
-fn private() -> OpenOptions {
+/// Opens a file of the state, and makes it where it is missing.
+fn private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    let file = options.open(path)?;
+    close_to_others(path, 0o600)?;
+    Ok(file)
+}
+
+/// Takes from others what an earlier time, or a copy, has given them.
+fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, mode);
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
+use super::tls;
 use crate::connector::{Fault, Refusal, Retry};
 
 /// What a server that is full or starting needs at least.
@@ -12,6 +13,9 @@ const RECOVERY_WAIT: Duration = Duration::from_secs(1);
 
 /// Maps an error of the driver. `doing` says what we were about.
 pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
+    if let Some(fault) = tls::fault(doing, error) {
+        return fault;
+    }
     match error {
         sqlx::Error::Database(database) => {
             let native = database.code().unwrap_or_default().into_owned();
@@ -31,9 +35,7 @@ pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
             }
             fault
         }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
-            Fault::external(doing, "", error.to_string())
-        }
+        sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => Fault::external(doing, "", error.to_string()),
         sqlx::Error::Configuration(_) => Fault::user(doing, "", error.to_string()),
         _ => Fault::internal(doing, "", error.to_string()),
     }

@@ -11,13 +11,16 @@ mod describe;
 mod encode;
 mod fault;
 mod read;
+mod tls;
 mod types;
 mod write;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use url::Url;
 
 use self::connection::Connections;
 use super::SqlSettings;
@@ -34,9 +37,12 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
     }
     let mut options = match &settings.url {
         // What the URL's parser would say of it may show the password.
-        Some(url) => url.parse::<PgConnectOptions>().map_err(|_| {
-            refuse("the `url` cannot be read; it has the form `postgres://user:password@host:5432/database`")
-        })?,
+        Some(url) => {
+            let unreadable = "the `url` cannot be read; it has the form `postgres://user:password@host:5432/database`";
+            let url = url.parse::<Url>().map_err(|_| refuse(unreadable))?;
+            let url = tls::settle(url, &settings.folder)?;
+            PgConnectOptions::from_url(&url).map_err(|_| refuse(unreadable))?
+        }
         None if settings.host.is_some() || settings.database.is_some() => PgConnectOptions::new_without_pgpass(),
         None => return Err(refuse("neither `url` nor `host` and `database` say where the server is")),
     };
@@ -55,7 +61,8 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
     if let Some(password) = &settings.password {
         options = options.password(password);
     }
-    options = options.application_name("engine");
+    // Statements hold values; a slow one is no news.
+    options = options.application_name("engine").disable_statement_logging();
     let timezone = settings.timezone;
     let connections = Connections::new(options, timezone, settings.timeout);
     Ok(Arc::new(Server { connections, timezone }))

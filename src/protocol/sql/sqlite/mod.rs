@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Connection, Sqlite, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqlitePool};
 use tokio::sync::OnceCell;
 
 use self::describe::Table;
@@ -89,6 +89,8 @@ impl Inner {
             .create_if_missing(false)
             .busy_timeout(self.settings.timeout)
             .row_buffer_size(1000)
+            // Statements hold values; a slow one is no news.
+            .disable_statement_logging()
     }
 
     async fn pool(&self, doing: &str) -> Result<&SqlitePool, Fault> {

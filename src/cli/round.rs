@@ -1,0 +1,142 @@
+//! Mappings run, or planned, one after the other: what `engine run` and
+//! `engine plan` share.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::home::{key_names, open, open_for_run};
+use super::keys::{KeyNames, typed};
+use super::log::Teller;
+use super::report::Told;
+use super::wire::{Loaded, Surroundings, Systems, Unready, load};
+use super::{Context, Failure};
+use crate::config::model::Mapping;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::record::{Key, Side};
+use crate::run::{Options, RunReport, SystemWorld, Trouble, World, fail_run};
+use crate::state::{ParkedFilter, Store};
+use crate::work::run_once;
+
+/// What is asked for.
+pub(super) struct Asked<'a> {
+    pub path: &'a Path,
+    /// Only these mappings; all that are switched on where it is empty.
+    pub mappings: &'a [String],
+    /// Only the records of these keys.
+    pub keys: &'a [String],
+    /// The side that the keys are of.
+    pub side: Side,
+    pub options: Options,
+}
+
+/// What came of it.
+pub(super) struct Round {
+    pub told: Vec<Told>,
+    /// The connections that a passing copy stood in for.
+    pub drafted: Vec<String>,
+}
+
+/// Does it; `None` where what was written is wrong, which is then said.
+pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Option<Round>, Failure> {
+    let loaded = load(asked.path);
+    let diagnostics = loaded.sorted();
+    if loaded.diagnostics.has_errors() {
+        context.screen.wrong(&diagnostics, &loaded.project);
+        return Ok(None);
+    }
+    let mappings = chosen(&loaded, asked.mappings)?;
+    context.screen.aside(&diagnostics, &loaded.project);
+    let root = &loaded.project.root;
+    let (store, systems) = if asked.options.dry {
+        (open(context, root).await?, Systems::for_looking(&loaded))
+    } else {
+        (open_for_run(context, root).await?, Systems::new(&loaded))
+    };
+    let mut systems = systems.remembered_by(&*store).await?;
+    let teller = Arc::new(Teller::new(context.screen));
+    let surroundings = Surroundings { store, world: Arc::new(SystemWorld), observer: teller.clone() };
+    let mut told = Vec::with_capacity(mappings.len());
+    for mapping in mappings {
+        told.push(one(mapping, &mut systems, &surroundings, asked).await?);
+        teller.done(&mapping.full_name);
+    }
+    Ok(Some(Round { told, drafted: systems.drafted().to_vec() }))
+}
+
+/// The mappings to run. One that is asked for by its name has to be switched on.
+pub(super) fn chosen<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a Mapping>, Failure> {
+    let mut mappings = loaded.select(names)?;
+    if !names.is_empty()
+        && let Some(off) = mappings.iter().find_map(|mapping| loaded.switched_off(mapping))
+    {
+        return Err(Failure::wrong(off).help("remove the `enabled: false`, or leave the mapping out"));
+    }
+    mappings.retain(|mapping| loaded.switched_off(mapping).is_none());
+    Ok(mappings)
+}
+
+/// Runs one mapping. What keeps it from beginning is in its report: the others
+/// run all the same.
+async fn one(
+    mapping: &Mapping,
+    systems: &mut Systems<'_>,
+    surroundings: &Surroundings,
+    asked: &Asked<'_>,
+) -> Result<Told, Failure> {
+    let store = &*surroundings.store;
+    let mut diagnostics = Diagnostics::new();
+    let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
+    let wrong = diagnostics.into_sorted();
+    let trouble = match setup {
+        Ok(setup) => {
+            let mut options = asked.options.clone();
+            options.keys = keys(&setup.program, asked.side, asked.keys)?;
+            let names = KeyNames::of(&setup.program);
+            let mut report = run_once(setup, options).await;
+            number_parked(&mut report, store).await?;
+            let held = report.held.source.is_some() || report.held.target.is_some();
+            let held = if held { store.spooled(&report.mapping, 0, 20).await? } else { Vec::new() };
+            return Ok(Told { report, names, wrong, held });
+        }
+        Err(Unready::Fault(side, fault)) => Trouble::Side(side, fault),
+        Err(Unready::Wrong) => first_error(&wrong),
+    };
+    let name = &mapping.full_name;
+    let world: &dyn World = &*surroundings.world;
+    let report = if asked.options.dry {
+        RunReport::unstarted(name, world, trouble)
+    } else {
+        fail_run(store, world, name, trouble).await
+    };
+    let names = key_names(store, name).await?;
+    Ok(Told { report, names, wrong, held: Vec::new() })
+}
+
+fn first_error(wrong: &[Diagnostic]) -> Trouble {
+    let code = wrong.first().map_or("E0106", |wrong| wrong.code.as_str());
+    let message = wrong.first().map_or_else(|| "the mapping is wrong".to_owned(), |wrong| wrong.message.clone());
+    Trouble::Refused { code, message }
+}
+
+fn keys(program: &crate::compile::Program, side: Side, written: &[String]) -> Result<Vec<(Side, Key)>, Failure> {
+    let names = KeyNames::of(program);
+    written.iter().map(|key| Ok((side, typed(program, side, &names.parse(side, key)?)?))).collect()
+}
+
+/// Gives what was newly parked the numbers the state has for it.
+async fn number_parked(report: &mut RunReport, store: &dyn Store) -> Result<(), Failure> {
+    if report.parked.is_empty() {
+        return Ok(());
+    }
+    let filter = ParkedFilter { mapping: Some(report.mapping.clone()), ..ParkedFilter::default() };
+    let stored = store.parked(&filter).await?;
+    let numbers: std::collections::HashMap<_, _> = stored
+        .iter()
+        .map(|parked| ((parked.side, &parked.keys.source, &parked.keys.target, &parked.field), parked.id))
+        .collect();
+    for parked in &mut report.parked {
+        let place = (parked.side, &parked.keys.source, &parked.keys.target, &parked.field);
+        parked.id = numbers.get(&place).copied().unwrap_or(0);
+    }
+    Ok(())
+}
