@@ -13,7 +13,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::record::{Field, Kind, Shape, Side, Value};
 
 /// Records in one batch of a reading.
-const BATCH: usize = 10_000;
+const BATCH: usize = 4_000;
 
 /// The slots of a side, allotted as its fields are first mentioned.
 pub(super) struct Slots<'a> {

@@ -33,11 +33,11 @@ impl Session<'_> {
                 send.link.is_none().then(|| creates.next().expect("the link of each new record was recorded"));
             match outcome {
                 Outcome::Done { key, stored } => {
-                    let as_recorded = stored.is_none() && key == change.key;
                     let (position, mut link) = match recorded {
                         Some((position, link)) => (Some(position), link),
                         None => (None, send.link.clone().expect("a record that is not new has a link")),
                     };
+                    let as_recorded = position.is_some() && stored.is_none() && key == change.key;
                     if let (false, Some(key)) = (as_recorded, Key::new(&key)) {
                         link.keys[side] = key;
                     }
@@ -48,7 +48,7 @@ impl Session<'_> {
                         // Written before the other side's page shows the record.
                         self.early[side].insert(link.keys[side.other()].clone());
                     }
-                    if as_recorded && position.is_some() {
+                    if as_recorded {
                         // The link stands as it was recorded.
                         self.counts.toward(side).created += 1;
                         continue;
