@@ -1,10 +1,11 @@
 //! A simulated system as the engine meets it, faults and all.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use engine::connector::{Change, Fault, Found, Horizon, Listing, Object, Outcome, Recorded, Scope, Settled, Writing};
+use engine::connector::{Action, Change, Fault, Found, Horizon, Listing, Object, Outcome, Recorded, Scope, Settled, Writing};
 use engine::record::{Batch, Mark, Shape, Side, Value, same};
 use engine::run::World;
 use futures::future::BoxFuture;
@@ -20,6 +21,8 @@ pub(super) struct SimObject {
     pub(super) shape: Arc<Shape>,
     pub(super) batch: usize,
     pub(super) mutant: Option<Mutant>,
+    /// Records as the engine created them, by their key.
+    pub(super) created: Mutex<BTreeMap<i64, Vec<Value>>>,
 }
 
 /// Where a reading stands.
@@ -55,14 +58,19 @@ impl SimObject {
         let mut batch = Batch::new(self.shape.clone());
         let next = match (listing, place) {
             (_, Place::End) => return Ok(None),
-            (Listing::Changes { from, .. }, place) => {
+            (Listing::Changes { from, but_created }, place) => {
                 let from = match (&place, from) {
                     (Place::After(stamp, id), _) => (*stamp, *id),
                     (_, Some(Value::Instant(from))) => (*from, i64::MIN),
                     _ => (DateTime::<Utc>::MIN_UTC, i64::MIN),
                 };
-                let mut due: Vec<_> =
-                    rows.iter().map(|(id, row)| ((stamp_of(row), *id), row)).filter(|(at, _)| *at > from).collect();
+                let created = self.created.lock().unwrap();
+                let mut due: Vec<_> = rows
+                    .iter()
+                    .filter(|(id, row)| !but_created || created.get(id) != Some(row))
+                    .map(|(id, row)| ((stamp_of(row), *id), row))
+                    .filter(|(at, _)| *at > from)
+                    .collect();
                 due.sort_by_key(|(at, _)| *at);
                 due.truncate(self.batch);
                 let Some((last, _)) = due.last() else { return Ok(None) };
@@ -280,6 +288,15 @@ impl Writing for SimWriting<'_> {
                 }
                 outcomes
             };
+            {
+                let (stage, mut created) = (shared.lock(), self.object.created.lock().unwrap());
+                for (change, outcome) in changes.iter().zip(&outcomes) {
+                    if let (Action::Create, Outcome::Done { key, .. }) = (change.action, outcome) {
+                        let id = number(&key[ID]);
+                        created.extend(stage.systems[*side].rows.get(&id).map(|row| (id, row.clone())));
+                    }
+                }
+            }
             if shared.passes().await {
                 shared.lock().doubt(*side, &changes, all_done(&outcomes));
                 shared.die("written").await;

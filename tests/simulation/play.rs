@@ -1,7 +1,7 @@
 //! One seed, from the first edit to rest.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::plan::Resolution;
@@ -71,6 +71,7 @@ fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &
             shape: Arc::new(Scenario::shape()),
             batch: scenario.batch,
             mutant,
+            created: Mutex::default(),
         })
     };
     let fields =
