@@ -133,6 +133,7 @@ impl Opened {
                 Listing::Keys => ("SET row_security = off", "RESET row_security"),
                 _ => ("", ""),
             };
+            lease.begin_reading().await.map_err(failed)?;
             if !before.is_empty() {
                 sqlx::raw_sql(before).execute(&mut *lease).await.map_err(failed)?;
             }
@@ -158,6 +159,7 @@ impl Opened {
             if !after.is_empty() {
                 sqlx::raw_sql(after).execute(&mut *lease).await.map_err(failed)?;
             }
+            lease.end_reading().await.map_err(failed)?;
             lease.give_back();
         })
     }
@@ -343,7 +345,7 @@ impl Object for Opened {
     }
 
     fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
-        self.listing(listing)
+        self.connections.in_time(self.doing("reading"), self.listing(listing))
     }
 
     fn fetch<'a>(
