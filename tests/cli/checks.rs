@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::project::{CONNECTIONS, ITEMS, Project};
 
 /// What `engine validate` says with these words behind it.
+#[track_caller]
 fn told(project: &Project, arguments: &str, code: i32) -> Vec<Json> {
     let answer = project.engine(&format!("validate . {arguments} --format json")).ends(code).json();
     answer["diagnostics"].as_array().unwrap().clone()
@@ -34,7 +35,7 @@ fn named_queries_are_refused_where_they_are_named() {
     );
     let project = Project::new(&[("connections.yaml", &connections), ("items.yaml", ITEMS)]);
     let diagnostics = told(&project, "", 2);
-    assert_eq!(places(&diagnostics), [("E0107", 3, 16), ("E0107", 4, 16)]);
+    assert_eq!(places(&diagnostics), [("E0107", 3, 24), ("E0107", 4, 21)]);
     says(&diagnostics[0], "the query `active` as an object comes in a later version");
     says(&diagnostics[1], "`old`");
     assert!(diagnostics[0]["help"].as_str().unwrap().contains("make it a view"));
@@ -58,21 +59,24 @@ fn a_former_name_is_refused_where_it_stands() {
 /// Issue 2: a policy that never decides was a conflict for a person each time.
 #[test]
 fn a_policy_that_never_decides_is_refused() {
-    // The rule makes a date of it: known without asking anybody.
-    let date = "rules: [{ date: '%Y%m%d' }]";
-    for (policy, words) in [("sum_deltas", "`sum_deltas` adds numbers"), ("union", "`union` joins lists")] {
-        let project = items(date, &format!("{date}, conflict: {policy}"));
-        let diagnostics = told(&project, "", 2);
-        assert_eq!(places(&diagnostics), [("E0503", 10, 76)], "{policy}");
-        says(&diagnostics[0], &format!("{words}, and `made_on` holds date"));
-    }
-    for policy in ["max", "min", "newest"] {
-        let project = items(date, &format!("{date}, conflict: {policy}"));
-        assert!(
-            !told(&project, "", if policy == "newest" { 2 } else { 0 })
-                .iter()
-                .any(|told| { told["message"].as_str().unwrap().contains("made_on` holds") })
-        );
+    // Rules make the kind: known without asking anybody.
+    for (field, policy, words) in [
+        (
+            "rules: [boolean], reverse: [boolean]",
+            "sum_deltas",
+            "`sum_deltas` adds numbers, and `made_on` holds boolean",
+        ),
+        ("rules: [{ prefix: x }]", "union", "`union` joins lists, and `made_on` holds text"),
+    ] {
+        let entry = format!("{field}, conflict: {policy}");
+        let diagnostics = told(&items("rules: [{ date: '%Y%m%d' }]", &entry), "", 2);
+        let column = "  - { source: made, target: made_on, ".len() + entry.find(policy).unwrap() + 1;
+        assert_eq!(places(&diagnostics), [("E0503", 10, column as u64)], "{policy}");
+        says(&diagnostics[0], words);
+        for can in ["max", "min", "manual"] {
+            let entry = format!("{field}, conflict: {can}");
+            assert_eq!(told(&items("rules: [{ date: '%Y%m%d' }]", &entry), "", 0), Vec::<Json>::new(), "{can}");
+        }
     }
     // The other kinds only their systems know.
     let project = items("{ source: price, target: price }", "{ source: price, target: price, conflict: union }");

@@ -88,7 +88,11 @@ impl Connections {
             }
         }
         let failed = |error: sqlx::Error| fault::fault(doing, &error);
-        let mut connection = self.options.connect().await.map_err(failed)?;
+        // A server that hangs up while TLS is agreed on is told as one that talks nonsense.
+        let mut connection = self.options.connect().await.map_err(|error| match &error {
+            sqlx::Error::Protocol(_) => Fault::external(doing, "", error.to_string()),
+            _ => failed(error),
+        })?;
         sqlx::raw_sql(safe(self.greeting.clone())).execute(&mut connection).await.map_err(failed)?;
         Ok(lease(connection))
     }
