@@ -50,8 +50,16 @@ pub struct RecordWrite {
 pub struct FieldWrite {
     pub field: usize,
     pub value: Value,
-    /// What must still stand there; `None` in a create.
-    pub expect: Option<Value>,
+    /// What it goes against; `None` in a create, where nothing stands yet and
+    /// the bases become what the one side shows and what the other is given.
+    pub against: Option<Box<Against>>,
+}
+
+/// What a write of a field to a record that is there goes against.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Against {
+    /// What must still stand there.
+    pub expect: Value,
     /// The field's bases once this write is acknowledged.
     pub bases: Both<Value>,
     /// The policy that decided, where both sides had changed.
@@ -85,6 +93,13 @@ pub enum ConflictOutcome {
     /// It is none any more: both sides came to mean the same, or one returned
     /// to its base.
     Closed,
+}
+
+impl FieldWrite {
+    /// It goes against a change of the side it is written to.
+    pub fn contested(&self) -> bool {
+        self.against.as_ref().is_some_and(|against| against.contested)
+    }
 }
 
 impl Decision {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::conflict::{OpenConflict, Resolution, Ruling, rule};
-use super::decision::{ConflictOutcome, ConflictStep, FieldWrite};
+use super::decision::{Against, ConflictOutcome, ConflictStep, FieldWrite};
 use super::link::{Bases, short_digest};
 use crate::compile::{Drift, FieldProgram, Policy, Rejection};
 use crate::record::{Both, Side, Value};
@@ -172,14 +172,9 @@ impl Case<'_> {
         let mut step = match ruling {
             Ruling::Wins(side) => self.wins(side, policy)?,
             Ruling::Merge { target, bases } => {
-                let write = FieldWrite {
-                    field: self.index,
-                    value: target,
-                    expect: Some(self.now.target.clone()),
-                    bases,
-                    policy: Some(policy),
-                    contested: false,
-                };
+                let against =
+                    Against { expect: self.now.target.clone(), bases, policy: Some(policy), contested: false };
+                let write = FieldWrite { field: self.index, value: target, against: Some(Box::new(against)) };
                 FieldStep { write: Some((Side::Target, write)), again: true, ..FieldStep::default() }
             }
             Ruling::Wait => {
@@ -230,14 +225,13 @@ impl Case<'_> {
                 // stands at its base until then. Where the source's value fits
                 // no target, any other value says that the target changed.
                 let held = self.convert(Side::Target, self.now.source).unwrap_or_else(|_| self.now.target.clone());
-                let write = FieldWrite {
-                    field: self.index,
-                    value: target,
-                    expect: Some(self.now.target.clone()),
+                let against = Against {
+                    expect: self.now.target.clone(),
                     bases: Both::new(self.now.source.clone(), held),
                     policy: Some(Policy::Manual),
                     contested: true,
                 };
+                let write = FieldWrite { field: self.index, value: target, against: Some(Box::new(against)) };
                 Ok(FieldStep { write: Some((Side::Target, write)), again: true, ..FieldStep::default() })
             }
         }
@@ -256,8 +250,8 @@ impl Case<'_> {
     fn write(&self, to: Side, value: Value, policy: Option<Policy>, contested: bool) -> Result<FieldStep, Refused> {
         let mut bases = self.now.map(Value::clone);
         bases[to] = value.clone();
-        let write =
-            FieldWrite { field: self.index, value, expect: Some(self.now[to].clone()), bases, policy, contested };
+        let against = Against { expect: self.now[to].clone(), bases, policy, contested };
+        let write = FieldWrite { field: self.index, value, against: Some(Box::new(against)) };
         Ok(self.closing(FieldStep { write: Some((to, write)), ..FieldStep::default() }))
     }
 

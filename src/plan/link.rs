@@ -83,12 +83,40 @@ impl Bases {
         }
     }
 
+    /// Sets a field's base: what `side` is given, and what the other shows.
+    /// `written` as in [`Bases::set`].
+    pub fn give(&mut self, field: usize, side: Side, given: &Value, other: impl FnOnce() -> Value, written: Side) {
+        match self {
+            Bases::Values(bases) => {
+                let mut base = Both::default();
+                base[side] = given.clone();
+                base[side.other()] = other();
+                bases[field] = Some(base);
+            }
+            Bases::Digests(digests) if side == written => digests[field] = Some(short_digest(given)),
+            Bases::Digests(digests) => digests[field] = Some(short_digest(&other())),
+        }
+    }
+
     /// Sets a field's base. `written` is the value in the representation of
     /// the written side.
     pub fn set(&mut self, field: usize, values: Both<Value>, written: Side) {
         match self {
             Bases::Values(bases) => bases[field] = Some(values),
             Bases::Digests(digests) => digests[field] = Some(short_digest(&values[written])),
+        }
+    }
+
+    /// `side` shows this instead of what was set. `written` as in [`Bases::set`].
+    pub fn show(&mut self, field: usize, side: Side, shown: Value, written: Side) {
+        match self {
+            Bases::Values(bases) => {
+                if let Some(base) = &mut bases[field] {
+                    base[side] = shown;
+                }
+            }
+            Bases::Digests(digests) if side == written => digests[field] = Some(short_digest(&shown)),
+            Bases::Digests(_) => {}
         }
     }
 

@@ -14,7 +14,7 @@ mod record;
 mod seen;
 
 pub use conflict::{OpenConflict, Resolution};
-pub use decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
+pub use decision::{Against, ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 pub use link::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp};
 pub use record::{Pair, decide};
 pub use seen::{Record, Seen};

@@ -134,9 +134,7 @@ fn create(program: &Program, to: Side, record: &Record) -> Decision {
             Ok(value) => value,
             Err(rejection) => return reject(Refused { toward: to, rejection }),
         };
-        let mut bases = Both::new(record.fields[index].clone(), record.fields[index].clone());
-        bases[to] = value.clone();
-        fields.push(FieldWrite { field: index, value, expect: None, bases, policy: None, contested: false });
+        fields.push(FieldWrite { field: index, value, against: None });
     }
     let mut decision = Decision::only(Verdict::Link);
     decision.writes[to] = Some(RecordWrite { action: Action::Create, fields });

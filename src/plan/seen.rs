@@ -26,6 +26,13 @@ pub struct Record {
 }
 
 impl Seen {
+    pub fn live_mut(&mut self) -> Option<&mut Record> {
+        match self {
+            Seen::Live(record) => Some(record),
+            _ => None,
+        }
+    }
+
     pub fn live(&self) -> Option<&Record> {
         match self {
             Seen::Live(record) => Some(record),

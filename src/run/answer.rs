@@ -1,15 +1,17 @@
 //! A side has answered: writes become links, and what did not go through is
 //! taken back, looked at again or parked.
 
+use std::collections::BTreeMap;
+
 use super::event::Fact;
 use super::execute::Work;
 use super::report::Trouble;
-use super::send::Send;
+use super::send::{Send, Sent};
 use super::session::Session;
 use crate::connector::{Action, Change, Outcome, Refusal};
 use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, Intents, Reason};
+use crate::state::{Answered, IntentsId, Reason};
 
 impl Session<'_> {
     /// Takes in what a side answered to a batch.
@@ -18,31 +20,41 @@ impl Session<'_> {
         side: Side,
         sends: Vec<Send>,
         work: &[Work],
-        (id, intents): (crate::state::IntentsId, Intents),
+        (id, Sent { changes, intents }): (IntentsId, Sent),
         outcomes: Vec<Outcome>,
-        acknowledged: &mut Vec<(usize, Link)>,
+        acknowledged: &mut BTreeMap<usize, Link>,
     ) -> Result<(), Trouble> {
         let mut not_made = Vec::new();
         let mut undo = Vec::new();
         let mut creates = intents.creates.into_iter().enumerate();
-        for (send, outcome) in sends.into_iter().zip(outcomes) {
+        for ((send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
             let item = &work[send.work];
-            let recorded = (send.write.action == Action::Create && send.link.id == 0)
-                .then(|| creates.next().expect("one for each create"));
-            let mut keys = item.all_keys();
+            let recorded =
+                send.link.is_none().then(|| creates.next().expect("the link of each new record was recorded"));
             match outcome {
                 Outcome::Done { key, stored } => {
-                    let mut link = recorded.as_ref().map_or_else(|| send.link.clone(), |(_, link)| link.clone());
-                    if let Some(key) = Key::new(&key) {
+                    let as_recorded = stored.is_none() && key == change.key;
+                    let (position, mut link) = match recorded {
+                        Some((position, link)) => (Some(position), link),
+                        None => (None, send.link.clone().expect("a record that is not new has a link")),
+                    };
+                    if let (false, Some(key)) = (as_recorded, Key::new(&key)) {
                         link.keys[side] = key;
                     }
-                    keys[side] = Some(link.keys[side].clone());
-                    self.clear_both(&keys);
+                    for of in Side::BOTH {
+                        self.clear_owed(of, &link.keys[of]);
+                    }
                     if item.from == side {
                         // Written before the other side's page shows the record.
-                        self.early[side].extend(keys[side.other()].clone());
+                        self.early[side].insert(link.keys[side.other()].clone());
                     }
-                    let otherwise = self.acknowledge(side, &send, &mut link, stored.as_deref());
+                    if as_recorded && position.is_some() {
+                        // The link stands as it was recorded.
+                        self.counts.toward(side).created += 1;
+                        continue;
+                    }
+                    let keys = link.keys.clone().map(Some);
+                    let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored.as_deref());
                     if send.write.action == Action::Delete {
                         self.pending.forget.push(link.id);
                         self.counts.toward(side).deleted += 1;
@@ -52,21 +64,15 @@ impl Session<'_> {
                     if !send.set.is_empty() {
                         link.status = LinkStatus::Severed { gone: side.other() };
                     }
-                    match &recorded {
-                        Some((_, as_recorded)) if otherwise.is_none() && link == *as_recorded => {}
-                        Some((position, _)) => {
-                            not_made.push(*position);
-                            self.pending.links.push(link.clone());
-                        }
-                        None => self.pending.links.push(link.clone()),
-                    }
+                    not_made.extend(position);
+                    self.pending.links.push(link.clone());
                     let counts = self.counts.toward(side);
                     match send.write.action {
                         Action::Create => counts.created += 1,
                         Action::Update => counts.updated += 1,
                         Action::Delete => counts.deleted += 1,
                     }
-                    if send.write.action != Action::Create || recorded.is_none() {
+                    if position.is_none() {
                         let fields = self.changes(side, &send);
                         self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
                     }
@@ -74,25 +80,25 @@ impl Session<'_> {
                         undo.push(self.reversal(side, &send, &link, stored.as_deref()));
                         self.park(side, keys, Reason::Rejected, Some(field), Some("E0703"), &message);
                     }
-                    acknowledged.push((send.work, link));
+                    acknowledged.insert(send.work, link);
                 }
                 Outcome::Moved | Outcome::Gone => {
                     not_made.extend(recorded.map(|(position, _)| position));
-                    self.moved_away(side, item, keys);
+                    self.moved_away(side, item, item.all_keys());
                 }
                 Outcome::Exists => {
                     not_made.extend(recorded.map(|(position, _)| position));
                     if self.matches_by_key(side) {
                         self.empty[side] = false;
-                        self.moved_away(side, item, keys);
+                        self.moved_away(side, item, item.all_keys());
                     } else {
                         let message = format!("a {side} record with this key is there already, and does not match");
-                        self.park(side, keys, Reason::Rejected, None, Some("E0707"), &message);
+                        self.park(side, item.all_keys(), Reason::Rejected, None, Some("E0707"), &message);
                     }
                 }
                 Outcome::Refused(refusal) => {
                     not_made.extend(recorded.map(|(position, _)| position));
-                    self.park_refused(side, keys, &refusal);
+                    self.park_refused(side, item.all_keys(), &refusal);
                 }
             }
         }
@@ -104,17 +110,20 @@ impl Session<'_> {
 
     /// What takes a write back whose values were not stored as they were sent,
     /// and the link as it was before.
-    pub(super) fn reversal(&self, side: Side, send: &Send, link: &Link, stored: Option<&[Value]>) -> (Change, Link) {
+    fn reversal(&self, side: Side, send: &Send, link: &Link, stored: Option<&[Value]>) -> (Change, Link) {
         let key = self.key_values(side, &link.keys[side]);
-        if send.write.action == Action::Create {
-            return (Change { action: Action::Delete, key, set: Vec::new(), expect: Vec::new() }, link.clone());
-        }
+        let before = match &send.link {
+            Some(before) if send.write.action != Action::Create => before,
+            _ => {
+                return (Change { action: Action::Delete, key, set: Vec::new(), expect: Vec::new() }, link.clone());
+            }
+        };
         let slots = send.write.fields.iter().filter_map(|write| {
             let slot = self.program.fields[write.field].toward[side].as_ref()?.slot;
-            Some((slot, write.expect.clone()?, stored?[slot].clone()))
+            Some((slot, write.against.as_ref()?.expect.clone(), stored?[slot].clone()))
         });
         let (set, expect) = slots.map(|(slot, before, now)| ((slot, before), (slot, now))).unzip();
-        let before = Link { id: link.id, revision: link.revision + 1, ..send.link.clone() };
+        let before = Link { id: link.id, revision: link.revision + 1, ..before.clone() };
         (Change { action: Action::Update, key, set, expect }, before)
     }
 
@@ -141,57 +150,70 @@ impl Session<'_> {
         self.flush().await
     }
 
-    /// Moves the bases of the fields that were written, and of no others.
-    /// Answers with the first field whose stored value means something else
-    /// than what was sent.
-    pub(super) fn acknowledge(
+    /// Moves the bases of the fields that were written, and of no others (those
+    /// of a new record stand since it was sent). Answers with the first field
+    /// whose stored value means something else than what was sent.
+    fn acknowledge(
         &self,
         side: Side,
         send: &Send,
+        item: &Work,
         link: &mut Link,
+        sent: &Change,
         stored: Option<&[Value]>,
     ) -> Option<(usize, String)> {
-        let mut otherwise = None;
-        let is_new = send.write.action == Action::Create;
         link.status = LinkStatus::Linked;
         link.layout = self.layouts.current;
         if link.id != 0 {
             link.revision += 1;
         }
         for write in &send.write.fields {
-            let field = &self.program.fields[write.field];
-            let mut bases = write.bases.clone();
-            if let Some(row) = stored
-                && let Ok(shown) = field.read(side, row)
-            {
-                if field.same(side, &shown, &write.value) {
-                    if field.same(side, &bases[side], &write.value) {
-                        bases[side] = shown;
-                    }
-                } else {
-                    // What stands there is no change of anybody's: it must not flow back.
-                    bases[side] = shown.clone();
-                    otherwise.get_or_insert_with(|| {
-                        let message =
-                            format!("the {side} stored `{shown}` where `{}` was sent to `{}`", write.value, field.name);
-                        (write.field, message)
-                    });
-                }
-            }
-            link.bases.set(write.field, bases, self.written(write.field));
-            if write.contested {
+            link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
+            if write.contested() {
                 let recent = self.state.runs.saturating_sub(10);
                 link.contests.retain(|contest| contest.run > recent);
                 let field = u32::try_from(write.field).unwrap_or(u32::MAX);
                 link.contests.push(Contest { field, run: self.state.runs });
             }
         }
-        let shown =
-            self.program.sides[side].modified.and_then(|slot| stored.and_then(|row| super::batch::stamp(&row[slot])));
-        if let (Some(shown), Some(people), false) = (shown, send.people, is_new) {
+        let row = stored?;
+        if let (Some(shown), Some(people), true) = (
+            self.program.sides[side].modified.and_then(|slot| super::batch::stamp(&row[slot])),
+            send.people,
+            send.write.action != Action::Create,
+        ) {
             link.own_stamps[side] = Some(OwnStamp { shown, people });
         }
+        let key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);
+        let set = sent.set.iter().map(|(slot, value)| (*slot, value));
+        let values: BTreeMap<usize, &Value> = key.chain(set).collect();
+        let is_new = send.link.is_none();
+        let mut otherwise = None;
+        for (index, field) in self.program.fields.iter().enumerate() {
+            if is_new || send.write.fields.iter().any(|write| write.field == index) {
+                let Some(value) = field.toward[side].as_ref().and_then(|way| values.get(&way.slot)) else { continue };
+                otherwise = otherwise.or(self.show(side, index, link, value, row));
+            }
+        }
         otherwise
+    }
+
+    /// What a side shows of a field after `sent` was written becomes its base;
+    /// told where it means something else.
+    fn show(&self, side: Side, index: usize, link: &mut Link, sent: &Value, row: &[Value]) -> Option<(usize, String)> {
+        let field = &self.program.fields[index];
+        let shown = field.read(side, row).ok()?;
+        let written = self.written(index);
+        if field.same(side, &shown, sent) {
+            if link.bases.values(index).is_none_or(|base| field.same(side, &base[side], sent)) {
+                link.bases.show(index, side, shown, written);
+            }
+            return None;
+        }
+        let message = format!("the {side} stored `{shown}` where `{sent}` was sent to `{}`", field.name);
+        // What stands there is no change of anybody's: it must not flow back.
+        link.bases.show(index, side, shown, written);
+        Some((index, message))
     }
 
     /// Somebody was quicker: the pair is looked at again before the run ends.

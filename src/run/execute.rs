@@ -85,17 +85,17 @@ impl Session<'_> {
         }
         self.pending.conflicts.extend(resolved);
         let Both { source, target } = sends;
-        let written = self.send(Side::Target, target, &work).await?;
+        let mut written = self.send(Side::Target, target, &mut work).await?;
         let source = source
             .into_iter()
             .map(|mut send| {
-                if let Some(link) = written.iter().find(|(index, _)| *index == send.work).map(|(_, link)| link) {
-                    send.link = link.clone();
+                if let Some(link) = written.remove(&send.work) {
+                    send.link = Some(link);
                 }
                 send
             })
             .collect();
-        self.send(Side::Source, source, &work).await?;
+        self.send(Side::Source, source, &mut work).await?;
         self.flush().await
     }
 
@@ -154,9 +154,9 @@ impl Session<'_> {
                 let adopts = item.link.is_none() && keys.source.is_some() && keys.target.is_some();
                 let revived = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked)
                     && decision.verdict == Verdict::Link;
-                let mut link = item.link.clone().unwrap_or_else(|| self.new_link(&keys));
-                let stale_layout = link.layout != self.layouts.current;
+                let stale_layout = item.link.as_ref().is_some_and(|link| link.layout != self.layouts.current);
                 if adopts || revived || !decision.settled.is_empty() || stale_layout {
+                    let link = item.link.get_or_insert_with(|| self.new_link(&item.keys));
                     link.status = LinkStatus::Linked;
                     link.layout = self.layouts.current;
                     for (field, values) in decision.settled {
@@ -165,18 +165,12 @@ impl Session<'_> {
                     if adopts {
                         self.tell(keys.clone(), Fact::Adopted);
                     }
-                    if adopts || item.link.is_some() {
-                        moved.push((index, link.clone()));
-                    }
+                    moved.push((index, link.clone()));
                 }
-                let writes = decision.writes;
-                for side in Side::BOTH {
-                    let write = match side {
-                        Side::Source => writes.source.clone(),
-                        Side::Target => writes.target.clone(),
-                    };
+                let Both { source, target } = decision.writes;
+                for (side, write) in [(Side::Source, source), (Side::Target, target)] {
                     let Some(write) = write else { continue };
-                    if let Some(looping) = self.looping(&link, &write) {
+                    if let Some(looping) = item.link.as_ref().and_then(|link| self.looping(link, &write)) {
                         let field = self.program.fields[looping].name.clone();
                         let message =
                             format!("`{field}` was written four times in ten runs, each time against a change");
@@ -187,19 +181,12 @@ impl Session<'_> {
                         unchanged = false;
                     }
                     let people = item.seen[side.other()].live().and_then(|record| record.stamp);
-                    sends[side].push(Send {
-                        work: index,
-                        link: link.clone(),
-                        write,
-                        people,
-                        set: Vec::new(),
-                        expect: Vec::new(),
-                    });
+                    let link = item.link.clone();
+                    sends[side].push(Send { work: index, link, write, people, set: Vec::new(), expect: Vec::new() });
                 }
                 if decision.again {
                     self.queue(item.from, &keys, 0);
                 }
-                item.link = item.link.take().or_else(|| adopts.then_some(link));
             }
         }
         let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
@@ -238,7 +225,7 @@ impl Session<'_> {
         let action = if sets.is_some() { Action::Update } else { Action::Delete };
         Send {
             work,
-            link: link.clone(),
+            link: Some(link.clone()),
             write: RecordWrite { action, fields: Vec::new() },
             people: None,
             set: sets.unwrap_or_default(),
@@ -279,8 +266,7 @@ impl Session<'_> {
     pub(super) fn clear_both(&mut self, keys: &Both<Option<Key>>) {
         for side in Side::BOTH {
             if let Some(key) = &keys[side] {
-                let key = key.clone();
-                self.clear_owed(side, &key);
+                self.clear_owed(side, key);
             }
         }
     }
@@ -387,7 +373,7 @@ impl Session<'_> {
     /// each time against a change.
     pub(super) fn looping(&self, link: &Link, write: &RecordWrite) -> Option<usize> {
         let recent = self.state.runs.saturating_sub(10);
-        write.fields.iter().filter(|field| field.contested).map(|field| field.field).find(|field| {
+        write.fields.iter().filter(|field| field.contested()).map(|field| field.field).find(|field| {
             link.contests.iter().filter(|contest| contest.field as usize == *field && contest.run > recent).count() >= 4
         })
     }
@@ -453,9 +439,9 @@ impl Session<'_> {
     pub(super) fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
         let mapped = send.write.fields.iter().map(|field| FieldChange {
             field: self.program.fields[field.field].name.clone(),
-            before: field.expect.clone(),
+            before: field.against.as_ref().map(|against| against.expect.clone()),
             after: field.value.clone(),
-            policy: field.policy.map(Policy::as_str),
+            policy: field.against.as_ref().and_then(|against| against.policy).map(Policy::as_str),
         });
         let shape = &self.program.sides[side].access.shape;
         let set = send.set.iter().map(|(slot, value)| FieldChange {
@@ -470,15 +456,15 @@ impl Session<'_> {
     /// Newly adopted links got their numbers in the commit.
     pub(super) async fn number_links(&mut self, sends: &mut Both<Vec<Send>>) -> Result<(), Trouble> {
         for side in Side::BOTH {
-            let unnumbered = |send: &&mut Send| send.link.id == 0 && send.write.action != Action::Create;
-            let keys: Vec<Key> =
-                sends[side].iter_mut().filter(unnumbered).map(|send| send.link.keys.source.clone()).collect();
-            if keys.is_empty() {
+            let mut unnumbered: Vec<&mut Link> =
+                sends[side].iter_mut().filter_map(|send| send.link.as_mut()).filter(|link| link.id == 0).collect();
+            if unnumbered.is_empty() {
                 continue;
             }
-            let links = self.setup.store.links(&self.program.name, Side::Source, &keys).await?;
-            for (send, link) in sends[side].iter_mut().filter(unnumbered).zip(links) {
-                send.link.id = link.expect("what was committed can be read").id;
+            let keys: Vec<Key> = unnumbered.iter().map(|link| link.keys.source.clone()).collect();
+            let stored = self.setup.store.links(&self.program.name, Side::Source, &keys).await?;
+            for (link, stored) in unnumbered.iter_mut().zip(stored) {
+                link.id = stored.expect("what was committed can be read").id;
             }
         }
         Ok(())

@@ -1,19 +1,21 @@
 //! Writes go to a side: intents first, then the batch, then what became of it.
 
+use std::collections::BTreeMap;
+
 use super::execute::Work;
 use super::fault::{SETTLING, is_harmless};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Change, Fault, Outcome, Settled};
-use crate::plan::{Link, LinkStatus, RecordWrite};
-use crate::record::{Key, Side, Value};
+use crate::plan::{FieldWrite, Link, RecordWrite};
+use crate::record::{Both, Key, Side, Value};
 use crate::state::{Answered, Intent, IntentField, Intents};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
     pub work: usize,
-    /// The link as it is before the write; a new one has number 0.
-    pub link: Link,
+    /// The link as it is before the write; `None` for a record that is new.
+    pub link: Option<Link>,
     pub write: RecordWrite,
     /// When people made the change it carries.
     pub people: Option<chrono::DateTime<chrono::Utc>>,
@@ -23,16 +25,23 @@ pub(super) struct Send {
     pub expect: Vec<(usize, Value)>,
 }
 
+/// A batch on its way.
+pub(super) struct Sent {
+    /// In the order of the writes, as are each kind of the intents.
+    pub changes: Vec<Change>,
+    pub intents: Intents,
+}
+
 impl Session<'_> {
     /// Writes a batch to one side: intents, the write, what came of it. Answers
-    /// with the links of the writes that were acknowledged.
+    /// with the links whose records were updated, by their work.
     pub(super) async fn send(
         &mut self,
         side: Side,
         sends: Vec<Send>,
-        work: &[Work],
-    ) -> Result<Vec<(usize, Link)>, Trouble> {
-        let mut acknowledged = Vec::new();
+        work: &mut [Work],
+    ) -> Result<BTreeMap<usize, Link>, Trouble> {
+        let mut acknowledged = BTreeMap::new();
         let size = self.program.sides[side].access.batch.max(1);
         let mut rest = sends;
         while !rest.is_empty() {
@@ -46,37 +55,38 @@ impl Session<'_> {
     pub(super) async fn send_batch(
         &mut self,
         side: Side,
-        sends: Vec<Send>,
-        work: &[Work],
-        acknowledged: &mut Vec<(usize, Link)>,
+        mut sends: Vec<Send>,
+        work: &mut [Work],
+        acknowledged: &mut BTreeMap<usize, Link>,
     ) -> Result<(), Trouble> {
         let setup = self.setup;
         let fence = self.fence.clone().expect("a run that writes has taken its mapping");
+        let allot = if self.program.sides[side].key_is_mapped() {
+            0
+        } else {
+            sends.iter().filter(|send| send.write.action == Action::Create).count()
+        };
+        let mut batch = self.prepare(side, &mut sends, work);
         let mut attempt = 1;
         loop {
-            let allot = if self.program.sides[side].key_is_mapped() {
-                0
-            } else {
-                sends.iter().filter(|send| send.write.action == Action::Create).count()
-            };
             let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
-            let (changes, intents) = self.intents(side, &sends, writing.keys(), writing.token());
-            let id = setup.store.intend(&fence, &intents).await?;
-            match writing.write(&changes).await {
-                Ok(outcomes) => return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await,
+            self.assign(side, &sends, &mut batch, writing.keys());
+            batch.intents.token = writing.token();
+            let id = setup.store.intend(&fence, &batch.intents).await?;
+            match writing.write(&batch.changes).await {
+                Ok(outcomes) => return self.answered(side, sends, work, (id, batch), outcomes, acknowledged).await,
                 Err(fault) => {
-                    let applied = !is_harmless(&fault) && self.settle(side, intents.token.as_deref(), &fault).await?;
+                    let token = batch.intents.token.as_deref();
+                    let applied = !is_harmless(&fault) && self.settle(side, token, &fault).await?;
                     if applied {
-                        let outcomes = changes
-                            .iter()
-                            .map(|change| Outcome::Done { key: change.key.clone(), stored: None })
-                            .collect();
-                        return self.answered(side, sends, work, (id, intents), outcomes, acknowledged).await;
+                        let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
+                        let outcomes = batch.changes.iter().map(done).collect();
+                        return self.answered(side, sends, work, (id, batch), outcomes, acknowledged).await;
                     }
                     // Nothing of it is in effect: the intents are void.
                     self.pending
                         .answered
-                        .push(Answered { intents: id, not_made: (0..intents.creates.len()).collect() });
+                        .push(Answered { intents: id, not_made: (0..batch.intents.creates.len()).collect() });
                     self.flush().await?;
                     setup.wait(side, &mut attempt, fault).await?;
                 }
@@ -104,93 +114,127 @@ impl Session<'_> {
         }
     }
 
-    /// What is sent, and what is recorded before it is.
-    pub(super) fn intents(
-        &self,
-        side: Side,
-        sends: &[Send],
-        allotted: &[Vec<Value>],
-        token: Option<String>,
-    ) -> (Vec<Change>, Intents) {
+    /// What is sent, and what is recorded before it is. The values of new
+    /// records move there: they are the bulk of a first sync.
+    fn prepare(&self, side: Side, sends: &mut [Send], work: &mut [Work]) -> Sent {
         let program = &self.program.sides[side];
-        let mut allotted = allotted.iter();
         let mut changes = Vec::with_capacity(sends.len());
-        let mut intents = Intents { side, token, at: self.setup.world.now(), creates: Vec::new(), changes: Vec::new() };
+        let mut intents =
+            Intents { side, token: None, at: self.setup.world.now(), creates: Vec::new(), changes: Vec::new() };
         for send in sends {
-            let write = &send.write;
-            let slot = |field: usize| {
-                self.program.fields[field].toward[side]
-                    .as_ref()
-                    .expect("only a field that is written is in a write")
-                    .slot
-            };
-            let set = write.fields.iter().map(|field| (slot(field.field), field.value.clone()));
-            if write.action == Action::Create {
-                let (in_key, set): (Vec<_>, Vec<_>) = set.partition(|(slot, _)| program.access.key.contains(slot));
-                let given = if program.key_is_mapped() { None } else { allotted.next() };
-                let key: Vec<Value> = program
-                    .access
-                    .key
-                    .iter()
-                    .enumerate()
-                    .map(|(position, slot)| {
-                        in_key
-                            .iter()
-                            .find(|(mapped, _)| mapped == slot)
-                            .map(|(_, value)| value.clone())
-                            .or_else(|| given.map(|given| given[position].clone()))
-                            .unwrap_or(Value::Missing)
-                    })
-                    .collect();
-                let mut link = send.link.clone();
-                link.keys[side] = Key::new(&key).unwrap_or_else(|| Key::from_canonical(""));
-                link.status = LinkStatus::Linked;
-                for field in &write.fields {
-                    link.bases.set(field.field, field.bases.clone(), self.written(field.field));
+            let action = send.write.action;
+            let mut change = Change { action, key: Vec::new(), set: Vec::new(), expect: Vec::new() };
+            match &send.link {
+                Some(link) if action != Action::Create => {
+                    change.key = self.key_values(side, &link.keys[side]);
+                    change
+                        .set
+                        .extend(send.write.fields.iter().map(|field| (self.slot(side, field), field.value.clone())));
+                    change.set.extend(send.set.iter().cloned());
+                    let expected =
+                        |field: &FieldWrite| Some((self.slot(side, field), field.against.as_ref()?.expect.clone()));
+                    change.expect.extend(send.write.fields.iter().filter_map(expected));
+                    change.expect.extend(send.expect.iter().cloned());
+                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
                 }
-                if link.id == 0 {
-                    intents.creates.push(link);
-                } else {
+                Some(link) => {
                     // A record that is made anew for a link that stands.
-                    intents.changes.push(Self::intent(&link, write));
+                    self.fill(side, &mut change, send.write.fields.iter().cloned());
+                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
                 }
-                let key = if key.iter().any(Value::is_null) { Vec::new() } else { key };
-                changes.push(Change { action: Action::Create, key, set, expect: Vec::new() });
-            } else {
-                let expect = write
-                    .fields
-                    .iter()
-                    .filter_map(|field| Some((slot(field.field), field.expect.clone()?)))
-                    .chain(send.expect.iter().cloned())
-                    .collect();
-                intents.changes.push(Self::intent(&send.link, write));
-                changes.push(Change {
-                    action: write.action,
-                    key: self.key_values(side, &send.link.keys[side]),
-                    set: set.chain(send.set.iter().cloned()).collect(),
-                    expect,
-                });
+                None => {
+                    let item = &mut work[send.work];
+                    let mut link = self.new_link(&item.keys);
+                    let fields = std::mem::take(&mut send.write.fields);
+                    let mut other = item.seen[side.other()].live_mut();
+                    for field in &fields {
+                        let shown = || {
+                            other
+                                .as_mut()
+                                .map_or(Value::Missing, |record| std::mem::take(&mut record.fields[field.field]))
+                        };
+                        link.bases.give(field.field, side, &field.value, shown, self.written(field.field));
+                    }
+                    change.set.reserve_exact(fields.len().saturating_sub(program.access.key.len()));
+                    self.fill(side, &mut change, fields);
+                    intents.creates.push(link);
+                }
             }
+            changes.push(change);
         }
-        (changes, intents)
+        Sent { changes, intents }
     }
 
-    pub(super) fn intent(link: &Link, write: &RecordWrite) -> Intent {
+    fn slot(&self, side: Side, write: &FieldWrite) -> usize {
+        let way = self.program.fields[write.field].toward[side].as_ref();
+        way.expect("only a field that is written is in a write").slot
+    }
+
+    /// The values of a create: those of the key, then the others.
+    fn fill(&self, side: Side, change: &mut Change, fields: impl IntoIterator<Item = FieldWrite>) {
+        let key = &self.program.sides[side].access.key;
+        change.key.resize(key.len(), Value::Missing);
+        for field in fields {
+            let slot = self.slot(side, &field);
+            match key.iter().position(|of_key| *of_key == slot) {
+                Some(position) => change.key[position] = field.value,
+                None => change.set.push((slot, field.value)),
+            }
+        }
+    }
+
+    /// Gives the creates the keys that were allotted to them, where their
+    /// system gives keys.
+    fn assign(&self, side: Side, sends: &[Send], batch: &mut Sent, allotted: &[Vec<Value>]) {
+        let program = &self.program.sides[side];
+        let is_given = |position: &usize| program.key_fields.get(*position).is_none_or(Option::is_none);
+        let given: Vec<usize> = (0..program.access.key.len()).filter(is_given).collect();
+        let mut allotted = allotted.iter();
+        let mut made = batch.intents.creates.iter_mut().map(|link| &mut link.keys);
+        let mut changed = batch.intents.changes.iter_mut().map(|intent| &mut intent.keys);
+        for (send, change) in sends.iter().zip(&mut batch.changes) {
+            let keys = if send.link.is_none() { made.next() } else { changed.next() };
+            if change.action != Action::Create {
+                continue;
+            }
+            let values = if given.is_empty() { None } else { allotted.next() };
+            for position in &given {
+                if let Some(value) = change.key.get_mut(*position) {
+                    *value = values.map_or(Value::Missing, |values| values[*position].clone());
+                }
+            }
+            keys.expect("each write is an intent")[side] =
+                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
+            if change.key.iter().any(Value::is_null) {
+                change.key.clear();
+            }
+        }
+    }
+
+    /// A field's bases once a write of it is acknowledged.
+    pub(super) fn bases_of(side: Side, write: &FieldWrite, item: &Work) -> Both<Value> {
+        match &write.against {
+            Some(against) => against.bases.clone(),
+            None => Both::from_fn(|of| match item.seen[of].live() {
+                Some(record) if of != side => record.fields[write.field].clone(),
+                _ => write.value.clone(),
+            }),
+        }
+    }
+
+    fn intent(&self, side: Side, send: &Send, link: &Link, item: &Work) -> Intent {
+        let field = |write: &FieldWrite| IntentField {
+            field: write.field,
+            value: write.value.clone(),
+            expect: write.against.as_ref().map(|against| against.expect.clone()),
+            bases: Self::bases_of(side, write, item),
+        };
         Intent {
             link: link.id,
             keys: link.keys.clone(),
             revision: link.revision + 1,
-            action: write.action,
-            fields: write
-                .fields
-                .iter()
-                .map(|field| IntentField {
-                    field: field.field,
-                    value: field.value.clone(),
-                    expect: field.expect.clone(),
-                    bases: field.bases.clone(),
-                })
-                .collect(),
+            action: send.write.action,
+            fields: send.write.fields.iter().map(field).collect(),
         }
     }
 }

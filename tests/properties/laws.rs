@@ -92,13 +92,14 @@ fn one_field(program: &Program, model: &Model, decision: &Decision, index: usize
     assert!(settled.len() + writes.len() <= 1, "a base moves by agreement or by a write");
     for (side, write) in &writes {
         assert!(flows[*side], "nothing flows where the field does not");
-        assert_eq!(write.expect.as_ref(), Some(now[*side]), "a write says what must still stand");
+        let against = write.against.as_ref().expect("a write to what stands says what it goes against");
+        assert_eq!(&against.expect, now[*side], "a write says what must still stand");
         assert!(!same(&write.value, now[*side]), "what stands there already is not written");
         if !decision.again {
-            assert_eq!(write.bases[*side], write.value, "the base becomes what is written");
-            assert_eq!(&write.bases[side.other()], now[side.other()], "beside what the other side shows");
+            assert_eq!(against.bases[*side], write.value, "the base becomes what is written");
+            assert_eq!(&against.bases[side.other()], now[side.other()], "beside what the other side shows");
         }
-        if write.policy.is_some() {
+        if against.policy.is_some() {
             assert!(!steps.is_empty(), "what a policy decides is told");
         }
     }
@@ -182,7 +183,8 @@ fn one_edit(to: Side, writes: &[(Side, &FieldWrite)], agree: bool) {
         return;
     }
     assert_eq!(writes.first().map(|(side, _)| *side), Some(to), "the edit is written to the other side");
-    assert_eq!((writes[0].1.policy, writes[0].1.contested), (None, false), "and nobody is overruled");
+    let against = writes[0].1.against.as_ref().expect("it goes to a record that stands");
+    assert_eq!((against.policy, against.contested), (None, false), "and nobody is overruled");
 }
 
 /// At least one side has no record to look at.
@@ -275,7 +277,7 @@ fn created(program: &Program, model: &Model, decision: &Decision, on: Side) {
         if let Some(of) = of {
             let value = model.value(on.other(), index).unwrap();
             assert_eq!(of.value, field.convert(on, value.clone()).unwrap());
-            assert_eq!((&of.bases[on.other()], &of.bases[on], &of.expect), (value, &of.value, &None));
+            assert_eq!(of.against, None, "it goes against nothing");
         }
     }
 }
@@ -313,7 +315,7 @@ fn nothing_lost(program: &Program, model: &Model, decision: &Decision) {
         let one_way = !flows(program, index)[side.other()];
         assert!(!edited || told || one_way, "an edit is overwritten in silence");
         if edited && one_way && model.base(index).is_some() {
-            assert!(write.contested, "an overwritten drift is marked as one");
+            assert!(write.contested(), "an overwritten drift is marked as one");
         }
     }
 }
@@ -380,9 +382,9 @@ fn alike(a: &Value, b: &Value) -> bool {
 fn swap(decision: Decision) -> Decision {
     let write = |write: Option<engine::plan::RecordWrite>| {
         write.map(|mut write| {
-            for field in &mut write.fields {
-                field.bases = field.bases.clone().swap();
-                field.policy = field.policy.map(Policy::mirror);
+            for against in write.fields.iter_mut().filter_map(|field| field.against.as_mut()) {
+                against.bases = against.bases.clone().swap();
+                against.policy = against.policy.map(Policy::mirror);
             }
             write
         })
@@ -442,7 +444,8 @@ pub(crate) fn digests(spec: &ProgramSpec, written: Side, values: &mut Model, dig
         let told = |decision: &Decision| {
             let mut decision = decision.clone();
             for write in [&mut decision.writes.source, &mut decision.writes.target].into_iter().flatten() {
-                write.fields.iter_mut().for_each(|field| field.bases = Both::default());
+                let against = write.fields.iter_mut().filter_map(|field| field.against.as_mut());
+                against.for_each(|against| against.bases = Both::default());
             }
             decision.conflicts.iter_mut().for_each(|step| step.bases = None);
             (decision.verdict, decision.writes, decision.conflicts)

@@ -108,9 +108,17 @@ impl Model {
             BaseKind::Values => Side::Target,
         };
         if let Some(link) = &mut self.link {
-            for write in [&decision.writes.source, &decision.writes.target].into_iter().flatten() {
-                for field in &write.fields {
-                    link.bases.set(field.field, field.bases.clone(), written);
+            for side in Side::BOTH {
+                for field in decision.writes[side].iter().flat_map(|write| &write.fields) {
+                    let bases = match &field.against {
+                        Some(against) => against.bases.clone(),
+                        // A create: what the one side shows, and what the other is given.
+                        None => Both::from_fn(|of| match (of == side, &self.seen[of]) {
+                            (false, Seen::Live(record)) => record.fields[field.field].clone(),
+                            _ => field.value.clone(),
+                        }),
+                    };
+                    link.bases.set(field.field, bases, written);
                 }
             }
             for (field, values) in &decision.settled {

@@ -95,7 +95,8 @@ fn a_one_way_field_keeps_restores_or_disputes_a_drift() {
         let program = ProgramSpec::new(vec![FieldSpec { writes, drift, ..FieldSpec::copy(1) }]).build();
         let base = vec![Some(Both::new(text("a"), text("a")))];
         let decision = Model::linked(base, values(&[source]), values(&[target])).decide(&program);
-        let write = decision.writes.target.map(|write| (write.fields[0].value.to_string(), write.fields[0].contested));
+        let write =
+            decision.writes.target.map(|write| (write.fields[0].value.to_string(), write.fields[0].contested()));
         (write, decision.conflicts.first().map(|step| step.outcome))
     };
     let write = |value: &str, contested| Some((value.to_owned(), contested));
