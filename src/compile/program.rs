@@ -308,7 +308,17 @@ impl Program {
     /// # Errors
     /// The first [`Rejection`] of a field.
     pub fn read(&self, side: Side, row: &[Value]) -> Result<Vec<Value>, Rejection> {
-        self.fields.iter().map(|field| field.read(side, row)).collect()
+        let mut fields = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            fields.push(field.read(side, row)?);
+        }
+        Ok(fields)
+    }
+
+    /// True where a record that was created on `side` shows nothing there that
+    /// was not sent: every field that flows on from it was filled.
+    pub fn creates_whole(&self, side: Side) -> bool {
+        self.fields.iter().all(|field| field.writes(side) || !field.writes(side.other()))
     }
 
     /// True where anything is written on `side`.

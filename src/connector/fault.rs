@@ -65,6 +65,11 @@ impl Fault {
         Fault { kind: FaultKind::Internal, ..Fault::user(doing, native, message) }
     }
 
+    /// A batch was taken back since its intents could not be recorded.
+    pub fn not_recorded(doing: impl Into<String>) -> Fault {
+        Fault::internal(doing, "", "taken back, since what was about to be written could not be recorded")
+    }
+
     /// The same fault, where what was sent may have come into effect.
     #[must_use]
     pub fn maybe_applied(mut self) -> Fault {

@@ -89,8 +89,16 @@ pub trait Object: Send + Sync {
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>>;
 }
 
-/// One batch of writes that is about to be sent. Its intents are recorded
-/// between `begin` and `write`.
+/// Comes true once the intents of a batch are on record; false where they
+/// could not be, so that nothing of the batch may come into effect.
+pub type Recorded<'a> = BoxFuture<'a, bool>;
+
+/// Nothing has to be recorded first.
+pub fn unrecorded<'a>() -> Recorded<'a> {
+    Box::pin(std::future::ready(true))
+}
+
+/// One batch of writes that is about to be sent.
 pub trait Writing: Send {
     /// What [`Object::settle`] can later be asked with; goes into the intents.
     fn token(&self) -> Option<String>;
@@ -103,7 +111,15 @@ pub trait Writing: Send {
     /// Sends the changes and makes them last: one outcome for each, in order.
     /// A batch is all or nothing but for the changes whose outcome says that
     /// nothing was done. An error with [`Applied::No`] means nothing was.
-    fn write<'a>(self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    ///
+    /// Nothing may come into effect before `recorded` has come true; what can
+    /// be taken back may be sent while it is waited for. Where it comes false
+    /// the answer is [`Fault::not_recorded`].
+    fn write<'a>(
+        self: Box<Self>,
+        changes: &'a [Change],
+        recorded: Recorded<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
     where
         Self: 'a;
 }
@@ -129,7 +145,10 @@ pub enum Listing {
     /// cursor is null, ordered by key. `Batch::reached` is the last cursor
     /// value in the batch that can be compared with a stamp (not `infinity`,
     /// not a text in a column of times). `where` and `start` apply.
-    Changes { from: Option<Value> },
+    ///
+    /// With `but_created`, records that stand exactly as this object created
+    /// them since it was opened may be left out, where the system can tell.
+    Changes { from: Option<Value>, but_created: bool },
     /// Every row, ordered by key. `where` and `start` apply.
     Full,
     /// The keys of every row whatever `where` and `start` say, as one complete

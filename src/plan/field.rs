@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::conflict::{OpenConflict, Resolution, Ruling, rule};
 use super::decision::{Against, ConflictOutcome, ConflictStep, FieldWrite};
-use super::link::{Bases, short_digest};
+use super::link::Bases;
 use crate::compile::{Drift, FieldProgram, Policy, Rejection};
-use crate::record::{Both, Side, Value};
+use crate::record::{Both, Side, Value, short_digest};
 
 /// What is decided for one field.
 #[derive(Debug, Default)]

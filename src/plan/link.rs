@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::record::{Both, Key, Side, Value, digest};
+use crate::record::{Both, Key, Side, Value, short_digest};
 
 /// A link's number, given by the store; 0 until it is stored.
 pub type LinkId = i64;
@@ -143,11 +143,4 @@ impl Bases {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// 64 bits of a value's digest: enough to notice a change of one field of one
-/// known record.
-#[expect(clippy::cast_possible_truncation, reason = "the lower half of the digest is a digest")]
-pub(crate) fn short_digest(value: &Value) -> u64 {
-    digest([value]) as u64
 }

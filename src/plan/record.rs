@@ -5,11 +5,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::conflict::{OpenConflict, Resolution};
 use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 use super::field::{Case, FieldStep, Refused};
-use super::link::{Bases, Link, LinkStatus, short_digest};
+use super::link::{Bases, Link, LinkStatus};
 use super::seen::{Record, Seen};
 use crate::compile::{BaseKind, DeletePolicy, FieldProgram, Policy, Program};
 use crate::connector::Action;
-use crate::record::{Both, Side, Value, same};
+use crate::record::{Both, Side, Value, same, short_digest};
 
 /// What is known of a pair of records.
 #[derive(Debug)]

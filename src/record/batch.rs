@@ -65,6 +65,21 @@ impl Batch {
         self.marks.push(mark);
     }
 
+    /// Adds a row whose values `fill` appends to those of the rows before.
+    ///
+    /// # Errors
+    /// Those of `fill`; the batch is then as it was.
+    ///
+    /// # Panics
+    /// As [`Batch::push`].
+    pub fn push_with<E>(&mut self, fill: impl FnOnce(&mut Vec<Value>) -> Result<Mark, E>) -> Result<(), E> {
+        let before = self.values.len();
+        let mark = fill(&mut self.values).inspect_err(|_| self.values.truncate(before))?;
+        assert_eq!(self.values.len() - before, self.shape.len(), "a row has one value for each slot of its shape");
+        self.marks.push(mark);
+        Ok(())
+    }
+
     pub fn rows(&self) -> impl Iterator<Item = (&Mark, &[Value])> {
         (0..self.len()).map(|index| (self.mark(index), self.row(index)))
     }

@@ -1,6 +1,8 @@
 //! Digests of values: the same digest for values that mean the same.
 
-use xxhash_rust::xxh3::Xxh3Default;
+use chrono::{Datelike, Timelike};
+use rust_decimal::Decimal;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::Value;
 
@@ -8,62 +10,117 @@ use super::Value;
 /// [`super::same`] calls the same, whatever their number type, scale or the
 /// order of map keys. For change detection; not for hostile content.
 pub fn digest<'a>(values: impl IntoIterator<Item = &'a Value>) -> u128 {
-    let mut hasher = Xxh3Default::new();
+    let mut bytes = Vec::with_capacity(64);
     for value in values {
-        feed(&mut hasher, value);
+        feed(&mut bytes, value);
     }
-    hasher.digest128()
+    xxh3_128(&bytes)
 }
 
-fn feed(hasher: &mut Xxh3Default, value: &Value) {
-    let mut tagged = |tag: u8, bytes: &[u8]| {
-        hasher.update(&[tag]);
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
+/// A 64-bit digest of one value: enough to notice a change of one field of one
+/// known record.
+pub fn short_digest(value: &Value) -> u64 {
+    // Nearly every value of a first sync is short text.
+    if let Value::Text(text) = value
+        && text.len() < 56
+    {
+        let mut bytes = [0; 64];
+        bytes[0] = TEXT;
+        bytes[1..9].copy_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes[9..9 + text.len()].copy_from_slice(text.as_bytes());
+        return xxh3_64(&bytes[..9 + text.len()]);
+    }
+    let mut bytes = Vec::with_capacity(64);
+    feed(&mut bytes, value);
+    xxh3_64(&bytes)
+}
+
+const TEXT: u8 = 4;
+
+fn feed(bytes: &mut Vec<u8>, value: &Value) {
+    let mut tagged = |tag: u8, content: &[u8]| {
+        bytes.push(tag);
+        bytes.extend((content.len() as u64).to_le_bytes());
+        bytes.extend(content);
     };
     match value {
         Value::Missing | Value::Null => tagged(0, &[]),
         Value::Boolean(b) => tagged(1, &[u8::from(*b)]),
-        Value::Integer(i) => feed_integer(hasher, *i),
-        Value::Decimal(d) => {
-            let d = d.normalize();
-            if d.scale() == 0
-                && let Ok(integer) = i64::try_from(d.mantissa())
-            {
-                feed_integer(hasher, integer);
-            } else {
-                tagged(3, d.to_string().as_bytes());
-            }
-        }
+        Value::Integer(i) => feed_integer(bytes, *i),
+        Value::Decimal(d) => feed_decimal(bytes, *d),
         Value::WideDecimal(text) => tagged(3, text.as_bytes()),
         #[expect(clippy::cast_possible_truncation, reason = "checked to be a whole number that a double holds exactly")]
-        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => feed_integer(hasher, *f as i64),
-        Value::Float(f) => tagged(3, f.to_string().as_bytes()),
-        Value::Text(text) => tagged(4, text.as_bytes()),
-        Value::Bytes(bytes) => tagged(5, bytes),
-        Value::Date(_) | Value::Time(_) | Value::LocalTime(_) | Value::Instant(_) | Value::Interval(_) => {
-            tagged(6, value.type_name().as_bytes());
-            tagged(6, value.to_string().as_bytes());
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => feed_integer(bytes, *f as i64),
+        Value::Float(f) => match f.to_string().parse() {
+            Ok(d) => feed_decimal(bytes, d),
+            Err(_) => tagged(3, f.to_string().as_bytes()),
+        },
+        Value::Text(text) => tagged(TEXT, text.as_bytes()),
+        Value::Bytes(content) => tagged(5, content),
+        Value::Date(date) => tagged(9, &date.num_days_from_ce().to_le_bytes()),
+        Value::Time(time) => {
+            tagged(10, &time.num_seconds_from_midnight().to_le_bytes());
+            tagged(10, &time.nanosecond().to_le_bytes());
+        }
+        Value::LocalTime(time) => {
+            tagged(11, &time.and_utc().timestamp().to_le_bytes());
+            tagged(11, &time.nanosecond().to_le_bytes());
+        }
+        Value::Instant(time) => {
+            tagged(12, &time.timestamp().to_le_bytes());
+            tagged(12, &time.nanosecond().to_le_bytes());
+        }
+        Value::Interval(interval) => {
+            tagged(13, &interval.months.to_le_bytes());
+            tagged(13, &interval.days.to_le_bytes());
+            tagged(13, &interval.microseconds.to_le_bytes());
         }
         Value::List(items) => {
             tagged(7, &(items.len() as u64).to_le_bytes());
-            items.iter().for_each(|item| feed(hasher, item));
+            items.iter().for_each(|item| feed(bytes, item));
         }
         Value::Map(map) => {
             tagged(8, &(map.len() as u64).to_le_bytes());
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
             for (key, item) in entries {
-                feed(hasher, &Value::Text(key.clone()));
-                feed(hasher, item);
+                feed(bytes, &Value::Text(key.clone()));
+                feed(bytes, item);
             }
         }
     }
 }
 
-fn feed_integer(hasher: &mut Xxh3Default, integer: i64) {
-    hasher.update(&[2]);
-    hasher.update(&integer.to_le_bytes());
+fn feed_integer(bytes: &mut Vec<u8>, integer: i64) {
+    bytes.push(2);
+    bytes.extend(integer.to_le_bytes());
+}
+
+/// Whole numbers as integers, others as their digits and scale without zeros
+/// at the end.
+fn feed_decimal(bytes: &mut Vec<u8>, decimal: Decimal) {
+    let mut scale = decimal.scale();
+    let mut mantissa = decimal.mantissa();
+    if let Ok(mut short) = i64::try_from(mantissa) {
+        while scale > 0 && short % 10 == 0 {
+            short /= 10;
+            scale -= 1;
+        }
+        mantissa = short.into();
+    } else {
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+    }
+    match i64::try_from(mantissa) {
+        Ok(integer) if scale == 0 => feed_integer(bytes, integer),
+        _ => {
+            bytes.push(14);
+            bytes.extend(scale.to_le_bytes());
+            bytes.extend(mantissa.to_le_bytes());
+        }
+    }
 }
 
 #[cfg(test)]

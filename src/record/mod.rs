@@ -17,7 +17,7 @@ mod value;
 pub use batch::{Batch, Mark};
 pub use codec::{CodecError, decode_value, decode_values, encode_values};
 pub use compare::{order, same};
-pub use digest::digest;
+pub use digest::{digest, short_digest};
 pub use key::Key;
 pub use kind::{Field, Kind, Misfit, Shape};
 pub use number::{Number, parse_number};

@@ -8,7 +8,7 @@ use super::execute::Work;
 use super::report::Trouble;
 use super::send::{Send, Sent};
 use super::session::Session;
-use crate::connector::{Action, Change, Outcome, Refusal};
+use crate::connector::{Action, Change, Outcome, Refusal, unrecorded};
 use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Answered, IntentsId, Reason};
@@ -135,7 +135,7 @@ impl Session<'_> {
         }
         let (changes, links): (Vec<Change>, Vec<Link>) = undo.into_iter().unzip();
         let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
-        let outcomes = writing.write(&changes).await.map_err(|fault| Trouble::Side(side, fault))?;
+        let outcomes = writing.write(&changes, unrecorded()).await.map_err(|fault| Trouble::Side(side, fault))?;
         let keys: Vec<Key> = links.iter().map(|link| link.keys[side].clone()).collect();
         let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
         for (((change, mut link), outcome), stored) in changes.iter().zip(links).zip(outcomes).zip(stored) {

@@ -108,7 +108,7 @@ impl Session<'_> {
             Some(low) if !self.options.full => Some(before(low, program.overlap)),
             _ => None,
         };
-        Listing::Changes { from }
+        Listing::Changes { from, but_created: false }
     }
 
     /// Everything up to the horizon is dealt with: the next run starts there.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt;
+
 use super::execute::Work;
 use super::fault::{SETTLING, is_harmless};
 use super::report::Trouble;
@@ -72,8 +74,22 @@ impl Session<'_> {
             let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
             self.assign(side, &sends, &mut batch, writing.keys());
             batch.intents.token = writing.token();
-            let id = setup.store.intend(&fence, &batch.intents).await?;
-            match writing.write(&batch.changes).await {
+            let mut id = None;
+            let recorded = async {
+                id = Some(setup.store.intend(&fence, &batch.intents).await);
+                matches!(id, Some(Ok(_)))
+            };
+            let outcomes = writing.write(&batch.changes, recorded.boxed()).await;
+            let id = match id {
+                Some(recorded) => recorded?,
+                // The side failed before there was anything to record.
+                None => {
+                    let fault = outcomes.err().expect("nothing comes into effect that is not on record");
+                    setup.wait(side, &mut attempt, fault).await?;
+                    continue;
+                }
+            };
+            match outcomes {
                 Ok(outcomes) => return self.answered(side, sends, work, (id, batch), outcomes, acknowledged).await,
                 Err(fault) => {
                     let token = batch.intents.token.as_deref();

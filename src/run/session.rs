@@ -174,7 +174,15 @@ impl<'a> Session<'a> {
     /// Reads one side to its end, and moves its cursor there.
     async fn read_side(&mut self, side: Side, horizon: Option<&Horizon>) -> Result<(), Trouble> {
         let setup = self.setup;
+        let mut horizon = horizon.cloned();
         let mut listing = self.listing(side);
+        if horizon.is_some() && self.wrote_to(side) {
+            // What this run wrote here lies before the next one's start, and what it created need not be read.
+            horizon = Some(setup.call(side, || setup.objects[side].horizon()).await?);
+            if let Listing::Changes { but_created, .. } = &mut listing {
+                *but_created = self.program.creates_whole(side);
+            }
+        }
         let complete = listing == Listing::Full;
         let sweeping = complete && self.sweeps_by_listing(side);
         if sweeping {
@@ -197,7 +205,7 @@ impl<'a> Session<'a> {
                         // The next batch is fetched while this one is dealt with.
                         let (following, done) = futures::join!(stream.next(), self.batch(side, &batch, sweeping));
                         done?;
-                        if let (Listing::Changes { from }, Some(reached)) = (&mut listing, batch.reached) {
+                        if let (Listing::Changes { from, .. }, Some(reached)) = (&mut listing, batch.reached) {
                             *from = Some(reached);
                         }
                         next = following;
@@ -206,7 +214,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        if let Some(horizon) = horizon {
+        if let Some(horizon) = &horizon {
             self.move_cursor(side, horizon);
         }
         if sweeping {
@@ -214,6 +222,12 @@ impl<'a> Session<'a> {
         }
         self.pending.mapping = Some(self.state.clone());
         self.flush().await
+    }
+
+    /// This run has changed records of a side.
+    fn wrote_to(&self, side: Side) -> bool {
+        let counts = if side == Side::Target { &self.counts.to_target } else { &self.counts.to_source };
+        counts.created + counts.updated + counts.deleted > 0
     }
 
     /// Only the records asked for by key.

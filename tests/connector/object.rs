@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::connector::{Access, Action, Change, Connector, Listing, Object, Outcome};
+use engine::connector::{Access, Action, Change, Connector, Listing, Object, Outcome, unrecorded};
 use engine::record::Value;
 use futures::StreamExt;
 
@@ -44,7 +44,7 @@ pub(super) fn delete(key: i64) -> Change {
 }
 
 pub(super) async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
-    object.begin(0).await.unwrap().write(changes).await.unwrap()
+    object.begin(0).await.unwrap().write(changes, unrecorded()).await.unwrap()
 }
 
 /// The row that an outcome shows.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::connector::conformance::{Column, Edit, Harness, conform};
-use engine::connector::{Access, Applied, Connector, FaultKind, Listing, Object, Outcome, Scope};
+use engine::connector::{Access, Applied, Connector, FaultKind, Listing, Object, Outcome, Scope, unrecorded};
 use engine::protocol::sql::{SqlSettings, connect_postgres};
 use engine::record::{Interval, Kind, Value, parse_number};
 use futures::StreamExt;
@@ -367,7 +367,7 @@ async fn rights_are_told() {
     assert!(!described.identity.is_empty());
     let object = clerk.open("t", &["id"], Some("stamp")).await;
     assert!(object.horizon().await.unwrap().clock.is_some());
-    let fault = object.begin(0).await.unwrap().write(&[create(vec![int(1)], vec![])]).await.unwrap_err();
+    let fault = object.begin(0).await.unwrap().write(&[create(vec![int(1)], vec![])], unrecorded()).await.unwrap_err();
     assert_eq!((fault.kind, fault.applied, fault.native.as_str()), (FaultKind::User, Applied::No, "42501"));
     let hidden = clerk.open("hidden", &["id"], None).await;
     let fault = hidden.read(Listing::Full).next().await.unwrap().unwrap_err();
@@ -421,7 +421,7 @@ async fn a_statement_ends_in_time() {
     told(&asleep.fetch(&[0], &probes, Scope::Everything).await.unwrap_err());
     let object = postgres.open("t", &["id"], None).await;
     let change = super::object::update(1, vec![(1, Value::text("y"))], vec![]);
-    told(&object.begin(0).await.unwrap().write(&[change]).await.unwrap_err());
+    told(&object.begin(0).await.unwrap().write(&[change], unrecorded()).await.unwrap_err());
     // What it left under way does not stand in the way of the next.
     assert_eq!(rows(&*object, Listing::Full).await.len(), 300);
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL: writes in doubt, writes in the way of others, and what the
 //! database makes of them.
 
-use engine::connector::{Action, Applied, Change, FaultKind, Listing, Object, Outcome, Scope, Settled};
+use engine::connector::{Action, Applied, Change, FaultKind, Listing, Object, Outcome, Scope, Settled, unrecorded};
 use engine::record::Value;
 use sqlx::Executor;
 
@@ -27,7 +27,7 @@ async fn a_batch_is_asked_for_by_its_transaction() {
     let writing = object.begin(0).await.unwrap();
     let token = writing.token().unwrap();
     assert_eq!(object.settle(Some(&token)).await.unwrap(), Settled::Running, "an open transaction may yet commit");
-    writing.write(&[create(vec![int(1)], vec![])]).await.unwrap();
+    writing.write(&[create(vec![int(1)], vec![])], unrecorded()).await.unwrap();
     assert_eq!(object.settle(Some(&token)).await.unwrap(), Settled::Look);
 
     let writing = object.begin(0).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_writer_that_is_cut_off_has_written_nothing() {
     let ended: i64 =
         sqlx::query_scalar(cut).bind(&token).fetch_one(&mut postgres.database.connect().await).await.unwrap();
     assert_eq!(ended, 1);
-    let fault = writing.write(&[create(vec![int(1)], vec![])]).await.unwrap_err();
+    let fault = writing.write(&[create(vec![int(1)], vec![])], unrecorded()).await.unwrap_err();
     assert_eq!((fault.kind, fault.applied), (FaultKind::External, Applied::No), "{fault}");
     assert_eq!(settle(&*object, &token).await, Settled::NotApplied);
     assert!(rows(&*object, Listing::Full).await.is_empty(), "and the next reading has a connection that works");
@@ -68,7 +68,7 @@ async fn a_write_that_lost_its_client_is_waited_for() {
     let token = writing.token().unwrap();
     let changes = [update(1, vec![(1, Value::text("ours"))], vec![])];
     {
-        let mut sent = writing.write(&changes);
+        let mut sent = writing.write(&changes, unrecorded());
         let blocked = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid::text = $1 AND wait_event_type = 'Lock'";
         let mut watcher = postgres.database.connect().await;
         loop {
@@ -99,7 +99,7 @@ async fn a_lock_that_another_holds_is_not_waited_for_for_ever() {
     let mut other = postgres.database.connect().await;
     other.execute("BEGIN; UPDATE t SET name = 'other' WHERE id = 1").await.unwrap();
     let writing = object.begin(0).await.unwrap();
-    let fault = writing.write(&[update(1, vec![(1, Value::text("ours"))], vec![])]).await.unwrap_err();
+    let fault = writing.write(&[update(1, vec![(1, Value::text("ours"))], vec![])], unrecorded()).await.unwrap_err();
     assert_eq!((fault.kind, fault.applied, fault.native.as_str()), (FaultKind::External, Applied::No, "55P03"));
 }
 
@@ -119,7 +119,7 @@ async fn a_key_taken_at_this_moment_is_there_already() {
         while sqlx::query_scalar::<_, i64>(blocked).bind(&token).fetch_one(&mut watcher).await.unwrap() == 0 {}
         other.execute("COMMIT").await.unwrap();
     };
-    let (outcomes, ()) = tokio::join!(writing.write(&changes), commit);
+    let (outcomes, ()) = tokio::join!(writing.write(&changes, unrecorded()), commit);
     let outcomes = outcomes.unwrap();
     assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
     assert_eq!(outcomes[1], Outcome::Exists);
@@ -213,7 +213,7 @@ async fn keys_come_from_wherever_the_table_gets_them() {
         let keys = writing.keys().to_vec();
         assert_eq!(keys.len(), 2);
         let changes: Vec<Change> = keys.iter().map(|key| create(key.clone(), vec![(1, Value::text("x"))])).collect();
-        let outcomes = writing.write(&changes).await.unwrap();
+        let outcomes = writing.write(&changes, unrecorded()).await.unwrap();
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{outcomes:?}");
         let found = object.fetch(&[0], &keys, Scope::Everything).await.unwrap();
         assert_eq!(found.batch.len(), 2);

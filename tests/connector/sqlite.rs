@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use engine::connector::conformance::{Column, Edit, Harness, conform};
-use engine::connector::{Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope, Settled};
+use engine::connector::{
+    Action, Applied, Change, Connector, FaultKind, Listing, Object, Outcome, Scope, Settled, unrecorded,
+};
 use engine::protocol::sql::{SqlSettings, connect_sqlite};
 use engine::record::{Kind, Mark, Value, parse_number};
 use futures::StreamExt;
@@ -290,7 +292,7 @@ async fn times_keep_the_form_they_have() {
             .await
             .unwrap();
         assert_eq!(text, written, "{table}");
-        let changes = rows(&*object, Listing::Changes { from: Some(read.clone()) }).await;
+        let changes = rows(&*object, Listing::Changes { from: Some(read.clone()), but_created: false }).await;
         assert_eq!(changes, [[int(1), read.clone()]], "{table}: a stamp is found from itself on");
         let horizon = object.horizon().await.unwrap();
         assert_eq!(horizon.largest.as_ref(), Some(&read), "{table}");
@@ -310,7 +312,7 @@ async fn no_spelling_of_a_stamp_is_skipped() {
         .await;
     let object = sqlite.open("t", &["id"], Some("at")).await;
     let from = async |text: &str| {
-        let mut ids: Vec<i64> = rows(&*object, Listing::Changes { from: Some(local(text)) })
+        let mut ids: Vec<i64> = rows(&*object, Listing::Changes { from: Some(local(text)), but_created: false })
             .await
             .into_iter()
             .map(|row| if let Value::Integer(id) = row[0] { id } else { 0 })
@@ -426,7 +428,7 @@ async fn keys_come_from_wherever_the_table_gets_them() {
     let keys = writing.keys().to_vec();
     assert_eq!((keys.len(), keys[0] == keys[1]), (3, false));
     let changes: Vec<Change> = keys.iter().map(|key| create(key.clone(), vec![])).collect();
-    writing.write(&changes).await.unwrap();
+    writing.write(&changes, unrecorded()).await.unwrap();
     assert_eq!(drawn.fetch(&[0], &keys, Scope::Everything).await.unwrap().batch.len(), 3);
     let half = sqlite.open("half", &["company", "id"], None).await;
     let outcomes = write(&*half, &[create(vec![Value::text("a"), Value::Missing], vec![])]).await;
@@ -460,7 +462,7 @@ async fn a_database_only_to_be_read_is_not_written() {
     match object.begin(0).await {
         Err(fault) => assert_eq!(fault.kind, FaultKind::User, "{fault}"),
         Ok(writing) => {
-            let fault = writing.write(&[create(vec![int(2)], vec![])]).await.unwrap_err();
+            let fault = writing.write(&[create(vec![int(2)], vec![])], unrecorded()).await.unwrap_err();
             assert_eq!((fault.kind, fault.applied), (FaultKind::User, Applied::No), "{fault}");
         }
     }

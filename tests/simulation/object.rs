@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use engine::connector::{Change, Fault, Found, Horizon, Listing, Object, Outcome, Scope, Settled, Writing};
+use engine::connector::{Change, Fault, Found, Horizon, Listing, Object, Outcome, Recorded, Scope, Settled, Writing};
 use engine::record::{Batch, Mark, Shape, Side, Value, same};
 use engine::run::World;
 use futures::future::BoxFuture;
@@ -55,7 +55,7 @@ impl SimObject {
         let mut batch = Batch::new(self.shape.clone());
         let next = match (listing, place) {
             (_, Place::End) => return Ok(None),
-            (Listing::Changes { from }, place) => {
+            (Listing::Changes { from, .. }, place) => {
                 let from = match (&place, from) {
                     (Place::After(stamp, id), _) => (*stamp, *id),
                     (_, Some(Value::Instant(from))) => (*from, i64::MIN),
@@ -219,12 +219,19 @@ impl Writing for SimWriting<'_> {
         &self.keys
     }
 
-    fn write<'a>(self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    fn write<'a>(
+        self: Box<Self>,
+        changes: &'a [Change],
+        recorded: Recorded<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
     where
         Self: 'a,
     {
         Box::pin(async move {
             let SimObject { side, stage: shared, mutant, .. } = self.object;
+            if !recorded.await {
+                return Err(Fault::not_recorded("writing".to_owned()));
+            }
             let mut changes = changes.to_vec();
             if *mutant == Some(Mutant::Unconditional) {
                 for change in &mut changes {

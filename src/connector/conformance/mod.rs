@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
-use super::{Access, Action, Change, Connector, Listing, Object, Outcome};
+use super::{Access, Action, Change, Connector, Listing, Object, Outcome, unrecorded};
 use crate::record::{Batch, Kind, Mark, Shape, Value, same};
 
 /// A field of an object the suite asks for.
@@ -145,7 +145,7 @@ async fn rows(object: &dyn Object, listing: Listing) -> Vec<Vec<Value>> {
 
 async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
     let writing = object.begin(0).await.expect("a batch begins");
-    let outcomes = writing.write(changes).await.expect("a batch is written");
+    let outcomes = writing.write(changes, unrecorded()).await.expect("a batch is written");
     assert_eq!(outcomes.len(), changes.len(), "each change has its outcome");
     outcomes
 }

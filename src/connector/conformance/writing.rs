@@ -1,6 +1,6 @@
 //! Writes: what becomes of each change, and of a batch without an answer.
 
-use super::super::{Change, Listing, Object, Outcome, Scope, Settled};
+use super::super::{Change, Listing, Object, Outcome, Scope, Settled, unrecorded};
 use super::{Column, Edit, Harness, LONG, TEXT, create, delete, int, opened, rows, update, write};
 use crate::record::Value;
 
@@ -142,7 +142,9 @@ pub(super) async fn keys_are_allotted(harness: &dyn Harness) {
         let named = |index: usize| vec![(1, Value::text(format!("{round}-{index}")))];
         let changes: Vec<Change> =
             (0..3).map(|index| create(allotted.get(index).cloned().unwrap_or_default(), named(index))).collect();
-        for (index, outcome) in writing.write(&changes).await.expect("a batch is written").into_iter().enumerate() {
+        for (index, outcome) in
+            writing.write(&changes, unrecorded()).await.expect("a batch is written").into_iter().enumerate()
+        {
             let Outcome::Done { key, .. } = outcome else { panic!("a record is created: {outcome:?}") };
             if let Some(expected) = allotted.get(index) {
                 assert_eq!(key, *expected, "an allotted key is the record's");
@@ -186,7 +188,10 @@ pub(super) async fn a_batch_is_settled(harness: &dyn Harness) {
 
     let writing = object.begin(0).await.expect("a batch begins");
     let token = writing.token();
-    writing.write(&[create(vec![int(1)], vec![(1, Value::text("x"))])]).await.expect("a batch is written");
+    writing
+        .write(&[create(vec![int(1)], vec![(1, Value::text("x"))])], unrecorded())
+        .await
+        .expect("a batch is written");
     let settled = settle(&*object, token.as_deref()).await;
     assert!(matches!(settled, Settled::Applied | Settled::Look), "a written batch is in effect: {settled:?}");
 }

@@ -122,7 +122,7 @@ impl Connector for Server {
                 Fault::user(&doing, "", message)
             })?;
             let opened = read::Opened::new(self.connections.clone(), table, access, self.timezone)?;
-            Ok(Arc::new(opened) as Arc<dyn Object>)
+            Ok(Arc::new(Arc::new(opened)) as Arc<dyn Object>)
         })
     }
 }

@@ -1,8 +1,9 @@
 //! Listings, fetches and the horizon of a PostgreSQL table.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
-use async_stream::try_stream;
+use async_stream::{stream, try_stream};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
@@ -10,6 +11,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Arguments, Row, ValueRef};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::super::read::{Selection, is_position};
 use super::super::statement::{all_of, condition, literal, quote, safe};
@@ -18,6 +21,10 @@ use super::describe::{Column, Table};
 use super::{decode, encode, fault, write};
 use crate::connector::{Access, Fault, Found, Horizon, Listing, Object, Scope, Settled, Writing};
 use crate::record::{Batch, Kind, Mark, Value};
+
+/// Transactions that are remembered. Their numbers repeat only after some four
+/// thousand million.
+const CREATIONS: usize = 4096;
 
 /// A table opened for one mapping.
 pub(super) struct Opened {
@@ -28,6 +35,9 @@ pub(super) struct Opened {
     pub(super) columns: Vec<Column>,
     pub(super) selection: Selection,
     zone: Tz,
+    /// The newest transactions (subtransactions, by the number their rows
+    /// carry) that did nothing but create records.
+    creations: Mutex<VecDeque<String>>,
 }
 
 impl Opened {
@@ -51,7 +61,7 @@ impl Opened {
         selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
         selection.selected =
             columns.iter().zip(&selection.columns).map(|(column, name)| column.native.selected(name)).collect();
-        let mut opened = Opened { connections, table, access, columns, selection, zone };
+        let mut opened = Opened { connections, table, access, columns, selection, zone, creations: Mutex::default() };
         let filter = opened.access.filter.as_deref().map(condition);
         let start = opened.access.start.as_ref().map(|(slot, value)| {
             format!("({} IS NULL OR {})", opened.selection.columns[*slot], opened.not_before(*slot, value))
@@ -64,6 +74,26 @@ impl Opened {
         format!("{verb} `{}`", self.access.object)
     }
 
+    /// Notes a transaction whose rows are new and were all made here.
+    pub(super) fn created(&self, xmin: String) {
+        let mut creations = self.creations.lock().expect("nothing panics while it holds the lock");
+        if creations.len() == CREATIONS {
+            creations.pop_front();
+        }
+        creations.push_back(xmin);
+    }
+
+    /// A condition, less the rows whose newest version one of these
+    /// transactions made.
+    fn but_created(&self, condition: String) -> String {
+        let creations = self.creations.lock().expect("nothing panics while it holds the lock");
+        if creations.is_empty() {
+            return condition;
+        }
+        let list = creations.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        format!("{condition} AND {}.xmin <> ALL ('{{{list}}}'::xid[])", self.selection.qualifier)
+    }
+
     fn not_before(&self, slot: usize, value: &Value) -> String {
         let native = &self.columns[slot].native;
         match encode::text(&native.base, value) {
@@ -73,30 +103,29 @@ impl Opened {
     }
 
     /// Adds a row to a batch: the columns of `row`, from `first` on, are
-    /// these slots; the other slots are missing. `scratch` saves every row an
-    /// allocation.
+    /// these slots; the other slots are missing.
     pub(super) fn push(
         &self,
         batch: &mut Batch,
         row: &PgRow,
         first: usize,
         slots: &[usize],
-        scratch: &mut Vec<Value>,
     ) -> Result<(), sqlx::Error> {
-        let mut mark = Mark::Live;
-        scratch.clear();
-        if slots.len() == self.columns.len() {
-            for slot in slots {
-                scratch.push(self.value(row, first + slot, *slot, &mut mark)?);
+        batch.push_with(|values| {
+            let mut mark = Mark::Live;
+            let before = values.len();
+            if slots.len() == self.columns.len() {
+                for slot in slots {
+                    values.push(self.value(row, first + slot, *slot, &mut mark)?);
+                }
+            } else {
+                values.resize(before + self.columns.len(), Value::Missing);
+                for (index, slot) in slots.iter().enumerate() {
+                    values[before + *slot] = self.value(row, first + index, *slot, &mut mark)?;
+                }
             }
-        } else {
-            scratch.resize(self.columns.len(), Value::Missing);
-            for (index, slot) in slots.iter().enumerate() {
-                scratch[*slot] = self.value(row, first + index, *slot, &mut mark)?;
-            }
-        }
-        batch.push(mark, scratch.drain(..));
-        Ok(())
+            Ok(mark)
+        })
     }
 
     fn value(&self, row: &PgRow, index: usize, slot: usize, mark: &mut Mark) -> Result<Value, sqlx::Error> {
@@ -120,14 +149,18 @@ impl Opened {
         Box::pin(try_stream! {
             let failed = |error: sqlx::Error| fault::fault(&doing, &error);
             let mut lease = self.connections.acquire(&doing).await?;
-            let from = match (&listing, self.access.cursor) {
-                (Listing::Changes { from: Some(from) }, Some(cursor)) => Some(self.not_before(cursor, from)),
+            let mut from = match (&listing, self.access.cursor) {
+                (Listing::Changes { from: Some(from), .. }, Some(cursor)) => Some(self.not_before(cursor, from)),
                 _ => None,
             };
+            if let (Listing::Changes { but_created: true, .. }, Some(cursor)) = (&listing, self.access.cursor) {
+                let there = || format!("{} IS NOT NULL", self.selection.columns[cursor]);
+                from = Some(self.but_created(from.unwrap_or_else(there)));
+            }
             let (before, after) = match &listing {
                 // A range of the cursor is nearly always short, but a table that
                 // was just filled has no statistics that say so.
-                Listing::Changes { from: Some(_) } => ("SET enable_seqscan = off", "RESET enable_seqscan"),
+                Listing::Changes { from: Some(_), .. } => ("SET enable_seqscan = off", "RESET enable_seqscan"),
                 // Where a policy would hide rows, this makes the server refuse
                 // instead: a listing of all keys must not look complete then.
                 Listing::Keys => ("SET row_security = off", "RESET row_security"),
@@ -140,11 +173,10 @@ impl Opened {
             let new_batch = || Batch::with_capacity(self.access.shape.clone(), self.access.batch);
             for statement in self.selection.listing(&listing, from.as_deref()) {
                 let mut batch = new_batch();
-                let mut scratch = Vec::with_capacity(self.columns.len());
                 {
                     let mut rows = sqlx::query(safe(statement.sql)).persistent(false).fetch(&mut *lease);
                     while let Some(row) = rows.next().await {
-                        self.push(&mut batch, &row.map_err(failed)?, 0, &statement.slots, &mut scratch).map_err(failed)?;
+                        self.push(&mut batch, &row.map_err(failed)?, 0, &statement.slots).map_err(failed)?;
                         if batch.len() >= self.access.batch {
                             self.reach(&mut batch, statement.moves_cursor);
                             yield std::mem::replace(&mut batch, new_batch());
@@ -208,18 +240,40 @@ impl Opened {
                 }
                 rows => rows?,
             };
-            let mut scratch = Vec::new();
             for row in &rows {
                 let position: i64 = row.try_get(0)?;
                 let position = usize::try_from(position - 1).ok().and_then(|position| probes.get(position));
                 let (index, _) = position.ok_or_else(|| sqlx::Error::Protocol("an answer to no probe".into()))?;
-                self.push(&mut found.batch, row, 2, &everything, &mut scratch)?;
+                self.push(&mut found.batch, row, 2, &everything)?;
                 found.probes.push(*index);
                 found.within.push(row.try_get(1)?);
             }
             Ok(())
         }
         .boxed()
+    }
+
+    /// The number of the transaction, or subtransaction, that made the row
+    /// with this key what it is.
+    pub(super) async fn xmin(
+        &self,
+        connection: &mut PgConnection,
+        key: &[Value],
+    ) -> Result<Option<String>, sqlx::Error> {
+        let mut arguments = PgArguments::default();
+        let mut equal = Vec::with_capacity(key.len());
+        for (slot, value) in self.access.key.iter().zip(key) {
+            let native = &self.columns[*slot].native;
+            arguments.add(encode::text(&native.base, value)).map_err(sqlx::Error::Encode)?;
+            equal.push(format!("{} = ${}::text::{}", self.selection.columns[*slot], equal.len() + 1, native.cast));
+        }
+        let sql = format!(
+            "SELECT {}.xmin::text FROM {} WHERE {} LIMIT 1",
+            self.selection.qualifier,
+            self.selection.table,
+            equal.join(" AND ")
+        );
+        sqlx::query_scalar_with(safe(sql), arguments).fetch_optional(connection).await
     }
 
     fn probe_statement(&self, by: &[usize], scope: Scope) -> String {
@@ -339,13 +393,34 @@ async fn timeline(lease: &mut Lease) -> Result<Option<String>, sqlx::Error> {
     }
 }
 
-impl Object for Opened {
+impl Object for Arc<Opened> {
     fn horizon(&self) -> BoxFuture<'_, Result<Horizon, Fault>> {
         Box::pin(self.take_horizon())
     }
 
     fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
-        self.connections.in_time(self.doing("reading"), self.listing(listing))
+        // A task of its own, so that rows are decoded while others are dealt with. It ends with the stream.
+        let (sender, mut batches) = mpsc::channel(1);
+        let opened = self.clone();
+        Box::pin(stream! {
+            let mut reader = JoinSet::new();
+            reader.spawn(async move {
+                let mut listed = opened.connections.in_time(opened.doing("reading"), opened.listing(listing));
+                while let Some(batch) = listed.next().await {
+                    if sender.send(batch).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            while let Some(batch) = batches.recv().await {
+                yield batch;
+            }
+            while let Some(ended) = reader.join_next().await {
+                if let Err(ended) = ended && ended.is_panic() {
+                    std::panic::resume_unwind(ended.into_panic());
+                }
+            }
+        })
     }
 
     fn fetch<'a>(

@@ -19,7 +19,7 @@ use super::super::write::{Form, forms, rounds};
 use super::connection::Lease;
 use super::read::Opened;
 use super::{decode, encode, fault};
-use crate::connector::{Action, Change, Fault, Found, Outcome, Refusal, Scope, Writing};
+use crate::connector::{Action, Change, Fault, Found, Outcome, Recorded, Refusal, Scope, Writing};
 use crate::record::{Batch as Rows, Value};
 
 /// COPY lines are sent in pieces of about this many bytes.
@@ -37,7 +37,7 @@ pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fa
         .map_err(failed)?;
     let token = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *lease).await.map_err(failed)?;
     let keys = if allot == 0 { Vec::new() } else { allot_keys(object, &mut lease, allot).await.map_err(failed)? };
-    Ok(Batch { object, lease, token, keys })
+    Ok(Batch { object, lease, token, keys, created: Vec::new() })
 }
 
 /// Keys as the database itself would give them: what the key columns'
@@ -67,6 +67,8 @@ pub(super) struct Batch<'o> {
     lease: Lease,
     token: String,
     keys: Vec<Vec<Value>>,
+    /// What only created records, once the batch is in effect.
+    created: Vec<String>,
 }
 
 impl Writing for Batch<'_> {
@@ -78,27 +80,29 @@ impl Writing for Batch<'_> {
         &self.keys
     }
 
-    fn write<'a>(mut self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    fn write<'a>(
+        mut self: Box<Self>,
+        changes: &'a [Change],
+        recorded: Recorded<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
     where
         Self: 'a,
     {
         Box::pin(async move {
             let doing = self.object.doing("writing to");
             let failed = |error: sqlx::Error| fault::fault(&doing, &error);
-            let mut outcomes = vec![None; changes.len()];
-            for members in rounds(changes) {
-                for (form, members) in forms(changes, &members) {
-                    self.make(changes, &form, &members, &mut outcomes).await.map_err(failed)?;
-                }
+            // Until it commits the server can be sent everything: a client that is gone never does.
+            let (outcomes, recorded) = futures::join!(self.make_all(changes), recorded);
+            let outcomes = outcomes.map_err(failed)?;
+            if !recorded {
+                return Err(Fault::not_recorded(doing));
             }
-            if self.object.table.has_triggers {
-                self.look_again(changes, &mut outcomes).await.map_err(failed)?;
-            }
-            let Batch { mut lease, .. } = *self;
+            let Batch { object, mut lease, created, .. } = *self;
             sqlx::raw_sql("COMMIT").execute(&mut *lease).await.map_err(|error| {
                 if fault::was_rolled_back(&error) { failed(error) } else { failed(error).maybe_applied() }
             })?;
             lease.give_back();
+            created.into_iter().for_each(|xmin| object.created(xmin));
             Ok(outcomes.into_iter().map(|outcome| outcome.expect("each change has been dealt with")).collect())
         })
     }
@@ -108,6 +112,19 @@ impl Writing for Batch<'_> {
 type Attempt<T> = Result<Result<T, Refusal>, sqlx::Error>;
 
 impl Batch<'_> {
+    async fn make_all(&mut self, changes: &[Change]) -> Result<Vec<Option<Outcome>>, sqlx::Error> {
+        let mut outcomes = vec![None; changes.len()];
+        for members in rounds(changes) {
+            for (form, members) in forms(changes, &members) {
+                self.make(changes, &form, &members, &mut outcomes).await?;
+            }
+        }
+        if self.object.table.has_triggers {
+            self.look_again(changes, &mut outcomes).await?;
+        }
+        Ok(outcomes)
+    }
+
     /// Makes changes of one form.
     async fn make(
         &mut self,
@@ -143,7 +160,12 @@ impl Batch<'_> {
         let sql = format!("COPY {} ({}) FROM STDIN", self.object.selection.table, self.names(&slots));
         self.savepoint().await?;
         match self.send(&sql, changes, &slots, members).await {
-            Ok(()) => self.release().await.map(|()| true),
+            Ok(()) => {
+                let xmin = self.object.xmin(&mut self.lease, &changes[members[0]].key).await?;
+                self.release().await?;
+                self.created.extend(xmin);
+                Ok(true)
+            }
             Err(error) => self.undo(error).await.map(|_| false),
         }
     }
@@ -259,7 +281,7 @@ impl Batch<'_> {
                 None
             } else {
                 let mut batch = Rows::new(self.object.access.shape.clone());
-                self.object.push(&mut batch, row, 1, &everything, &mut Vec::new())?;
+                self.object.push(&mut batch, row, 1, &everything)?;
                 Some(batch.row(0).to_vec())
             };
             done.push((index, stored));
@@ -390,7 +412,7 @@ impl Batch<'_> {
                 self.release().await?;
                 let everything: Vec<usize> = (0..object.columns.len()).collect();
                 let mut batch = Rows::new(object.access.shape.clone());
-                object.push(&mut batch, &row, 0, &everything, &mut Vec::new())?;
+                object.push(&mut batch, &row, 0, &everything)?;
                 let row = batch.row(0).to_vec();
                 Ok(Outcome::Done {
                     key: object.access.key.iter().map(|slot| row[*slot].clone()).collect(),

@@ -91,7 +91,7 @@ impl Opened {
             let journal: String =
                 sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(failed)?;
             let from = match (&listing, self.access.cursor) {
-                (Listing::Changes { from: Some(from) }, Some(cursor)) => {
+                (Listing::Changes { from: Some(from), .. }, Some(cursor)) => {
                     Some(self.columns[cursor].not_before(&self.selection.columns[cursor], from))
                 }
                 _ => None,

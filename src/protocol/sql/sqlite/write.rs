@@ -18,7 +18,7 @@ use super::super::statement::{quote, safe};
 use super::super::write::{Form, forms, rounds};
 use super::fault;
 use super::read::Opened;
-use crate::connector::{Action, Change, Fault, Outcome, Refusal, Scope, Writing};
+use crate::connector::{Action, Change, Fault, Outcome, Recorded, Refusal, Scope, Writing};
 use crate::record::{Key, Value, same};
 
 /// Rows in one INSERT at most.
@@ -116,14 +116,23 @@ impl Writing for Batch<'_> {
         &self.keys
     }
 
-    fn write<'a>(mut self: Box<Self>, changes: &'a [Change]) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
+    fn write<'a>(
+        mut self: Box<Self>,
+        changes: &'a [Change],
+        recorded: Recorded<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>
     where
         Self: 'a,
     {
         Box::pin(async move {
             let doing = self.object.doing("writing to");
             let failed = |error: sqlx::Error| fault::fault(&doing, &error);
-            let mut outcomes = self.make(changes, &HashSet::new()).await.map_err(failed)?;
+            let none = HashSet::new();
+            let (outcomes, recorded) = futures::join!(self.make(changes, &none), recorded);
+            let mut outcomes = outcomes.map_err(failed)?;
+            if !recorded {
+                return Err(Fault::not_recorded(doing));
+            }
             if self.object.table.defers_references {
                 let broken = self.broken_references(changes, &outcomes).await.map_err(failed)?;
                 if !broken.is_empty() {
