@@ -2,7 +2,10 @@
 //! the built binary, what it prints and how it ends.
 
 mod answers;
+mod checks;
+mod faults;
 mod mistakes;
 mod project;
 mod records;
+mod story;
 mod systems;

@@ -172,9 +172,19 @@ async fn files_are_readable_by_their_owner_only() {
     }
     store.close().await.unwrap();
     assert!(!engine.join("state.db-wal").exists(), "a state that was closed is one file");
-    std::fs::set_permissions(engine.join("state.db"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    SqliteStore::open(&engine.join("state.db")).await.unwrap();
-    assert_eq!(mode(&engine.join("state.db")), 0o600, "a file that others could read is closed to them");
+    drop(store);
+    // As an earlier version, a copy or a loose umask has left them.
+    let all = ["state.db", "state.db-wal", "state.db-shm", "state.lock"];
+    for name in all {
+        std::fs::OpenOptions::new().append(true).create(true).open(engine.join(name)).unwrap();
+        std::fs::set_permissions(engine.join(name), std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let _store = SqliteStore::open_for_run(&engine.join("state.db"), now()).await.unwrap();
+    assert_eq!(mode(&engine), 0o700);
+    for name in all {
+        assert_eq!(mode(&engine.join(name)), 0o600, "{name}: a file that others could read is closed to them");
+    }
 }
 
 #[tokio::test]

@@ -147,6 +147,10 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
     if report.parked.len() > shown {
         page.toned(Tone::Faint, format!("  … and {} more to park", report.parked.len() - shown));
     }
+    for undecided in report.undecided.iter().take(shown) {
+        let message = format!("  {} {}: {undecided}", super::report::keys(&undecided.keys), undecided.field);
+        page.toned(Tone::Warn, message);
+    }
     if report.counts.conflicts > 0 {
         let conflicts = super::render::plural(report.counts.conflicts, "field");
         page.toned(Tone::Warn, format!("  {conflicts} would come into conflict, and wait for a person"));

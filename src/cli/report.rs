@@ -69,6 +69,14 @@ impl Told {
             let code = wrong.code.as_str();
             Error { code: Some(code), message: &wrong.message, at: wrong.place.as_ref(), ..known }.json()
         }));
+        errors.extend(report.undecided.iter().map(|undecided| {
+            let mut error = Error { reason: Some("conflict"), message: &undecided.to_string(), ..known }.json();
+            error["id"] = format!("c{}", undecided.conflict).into();
+            error["source_key"] = self.names.json(Side::Source, undecided.keys.source.as_ref());
+            error["target_key"] = self.names.json(Side::Target, undecided.keys.target.as_ref());
+            error["field"] = undecided.field.as_str().into();
+            error
+        }));
         for side in Side::BOTH {
             if let Some((would, limit)) = report.held[side] {
                 let message = held_message(side, would, limit);
@@ -265,7 +273,14 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
         }
     }
     newly_parked(&report.parked, path, &report.mapping, page);
-    if report.counts.conflicts > 0 {
+    for undecided in report.undecided.iter().take(NAMED) {
+        let message = format!("  {} {}: {undecided}", keys(&undecided.keys), undecided.field);
+        page.toned(Tone::Warn, message);
+    }
+    if report.undecided.len() > NAMED {
+        page.toned(Tone::Faint, format!("  … and {} more decisions", report.undecided.len() - NAMED));
+    }
+    if report.counts.conflicts > 0 || !report.undecided.is_empty() {
         let waits = "  in conflict, and waiting for a decision:";
         page.spans([
             (Tone::Warn, waits.to_owned()),

@@ -50,8 +50,29 @@ struct Known {
     events: Vec<EventRecord>,
 }
 
-/// The first of the keys that something is known of.
+/// What is known of the record that these keys may mean. One that its system
+/// pads with blanks is found without them.
 async fn find(store: &dyn Store, mapping: &str, side: Side, keys: &[Key]) -> Result<Option<Known>, Failure> {
+    if let Some(known) = find_exactly(store, mapping, side, keys).await? {
+        return Ok(Some(known));
+    }
+    let mut padded = Vec::new();
+    for key in keys {
+        padded.extend(store.padded_keys(mapping, side, key).await?);
+    }
+    match padded.as_slice() {
+        [] => Ok(None),
+        [one] => find_exactly(store, mapping, side, std::slice::from_ref(one)).await,
+        several => {
+            let written: Vec<&str> = several.iter().map(Key::as_str).collect();
+            let message = format!("the key may be one of {}", crate::diagnostic::quoted(&written));
+            Err(Failure::wrong(message).help("write it with its blanks, in double quotes"))
+        }
+    }
+}
+
+/// The first of the keys that something is known of.
+async fn find_exactly(store: &dyn Store, mapping: &str, side: Side, keys: &[Key]) -> Result<Option<Known>, Failure> {
     let links = store.links(mapping, side, keys).await?;
     for (key, link) in keys.iter().zip(links) {
         let mut events = store.events(mapping, side, key).await?;
@@ -79,6 +100,7 @@ fn json(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
             "target_key": keyed(Side::Target, Some(&link.keys.target)),
             "status": if link.status == LinkStatus::Linked { "linked" } else { "severed" },
             "revision": link.revision,
+            "writes": writes(known),
             "origin": origin(known, link),
             "bases": bases(link, state).into_iter().map(|(field, source, target)| json!({
                 "field": field, "source": source, "target": target,
@@ -98,15 +120,30 @@ fn json(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
     json!({ "mapping": mapping, "link": link, "events": known.events.iter().map(event).collect::<Vec<_>>() })
 }
 
-/// How the pair came to be. Creations are not told one by one, since a first
-/// sync has a million of them: a link that was written and never adopted was
-/// made by one.
+/// How the pair came to be. A state from before creates were told has links
+/// that were never adopted, and have a revision all the same.
 fn origin(known: &Known, link: &Link) -> &'static str {
     match known.events.iter().any(|event| event.kind == "adopted") {
         true => "adopted",
         false if link.revision > 0 => "created",
         false => "imported",
     }
+}
+
+/// How often the engine has written one of the two records.
+fn writes(known: &Known) -> u64 {
+    let wrote = |event: &&EventRecord| match event.kind.as_str() {
+        "created" | "updated" | "deleted" => true,
+        // A create that was found in effect is told as one, too.
+        "recovered" => event.detail["applied"] == true && !known.events.iter().any(|other| made_by(other, event)),
+        _ => false,
+    };
+    known.events.iter().filter(wrote).count() as u64
+}
+
+/// Whether one event tells of the create that the other has found in effect.
+fn made_by(create: &EventRecord, found: &EventRecord) -> bool {
+    create.kind == EventRecord::CREATED && create.run == found.run
 }
 
 /// Each field of a link with the values that both sides last agreed on; nulls
@@ -138,7 +175,7 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
                     names.json(Side::Target, Some(&link.keys.target))
                 ),
             ),
-            (Tone::Faint, format!("{status}, written {}", super::render::plural(link.revision, "time"))),
+            (Tone::Faint, format!("{status}, written {}", super::render::plural(writes(known), "time"))),
         ]);
         page.line(match origin(known, link) {
             "adopted" => "both records were there, and were found to be the same one",
@@ -196,7 +233,12 @@ fn headline(event: &EventRecord) -> String {
         "severed" => format!(": gone on the {}", text(&detail["gone"])),
         "parked" => format!(" as {}: {}", text(&detail["reason"]), text(&detail["message"])),
         kind if kind.starts_with("conflict") => {
-            format!(" in {}, policy {}", text(&detail["field"]), text(&detail["policy"]))
+            let taken = match &detail["taken"] {
+                Json::Null => String::new(),
+                Json::String(side) => format!(": the value of the {side} was taken"),
+                other => format!(": {} was taken", other["value"]),
+            };
+            format!(" in {}, policy {}{taken}", text(&detail["field"]), text(&detail["policy"]))
         }
         _ => String::new(),
     }

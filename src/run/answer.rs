@@ -103,6 +103,7 @@ impl Session<'_> {
             }
         }
         self.pending.answered.push(Answered { intents: id, not_made });
+        self.pending.made = Some(self.made(side));
         self.flush().await?;
         self.undo(side, undo).await
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::connector::Action;
-use crate::plan::ConflictOutcome;
+use crate::plan::{ConflictOutcome, Resolution};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{EventRecord, Parked, RunCounts};
 
@@ -61,6 +61,8 @@ pub enum Fact {
         bases: Option<Both<Value>>,
         values: Both<Value>,
         policy: &'static str,
+        /// What a person decided, where that was applied.
+        taken: Option<Resolution>,
     },
     Parked(Box<Parked>),
     /// What was parked went through.
@@ -135,14 +137,22 @@ impl Fact {
                     .collect();
                 json!({ "side": side, "fields": fields })
             }
-            Fact::Conflict { field, bases, values, policy, .. } => json!({
-                "field": field,
-                "source_base": bases.as_ref().map(|bases| bases.source.to_json()),
-                "target_base": bases.as_ref().map(|bases| bases.target.to_json()),
-                "source": values.source.to_json(),
-                "target": values.target.to_json(),
-                "policy": policy,
-            }),
+            Fact::Conflict { field, bases, values, policy, taken, .. } => {
+                let mut detail = json!({
+                    "field": field,
+                    "source_base": bases.as_ref().map(|bases| bases.source.to_json()),
+                    "target_base": bases.as_ref().map(|bases| bases.target.to_json()),
+                    "source": values.source.to_json(),
+                    "target": values.target.to_json(),
+                    "policy": policy,
+                });
+                match taken {
+                    None => {}
+                    Some(Resolution::Take(side)) => detail["taken"] = side.name().into(),
+                    Some(Resolution::Value(value)) => detail["taken"] = json!({ "value": value.to_json() }),
+                }
+                detail
+            }
             Fact::Parked(parked) => json!({
                 "side": parked.side,
                 "reason": parked.reason,

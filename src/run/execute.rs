@@ -2,7 +2,7 @@
 //! left.
 
 use super::event::{Fact, FieldChange};
-use super::report::{Planned, Trouble};
+use super::report::{Planned, Trouble, Undecided};
 use super::send::Send;
 use super::session::Session;
 use crate::compile::{BaseKind, DeletePolicy, Limit, Policy};
@@ -329,6 +329,20 @@ impl Session<'_> {
                 self.in_conflict.insert(link);
             }
         }
+        let taken = known
+            .filter(|_| step.outcome == ConflictOutcome::Resolved)
+            .and_then(|conflict| conflict.resolution.clone());
+        if let Some(known) = known.filter(|known| known.resolution.is_some())
+            && step.outcome == ConflictOutcome::Moved
+        {
+            self.undecided.push(Undecided {
+                conflict: known.id,
+                keys: keys.clone(),
+                field: field.clone(),
+                decided_for: known.values.clone(),
+                now: step.values.clone(),
+            });
+        }
         self.pending.conflicts.push(Conflict {
             id: known.map_or(0, |conflict| conflict.id),
             mapping: self.program.name.to_string(),
@@ -340,9 +354,7 @@ impl Session<'_> {
             policy: step.policy,
             status,
             at: self.setup.world.now(),
-            resolution: known
-                .filter(|_| step.outcome == ConflictOutcome::Resolved)
-                .and_then(|conflict| conflict.resolution.clone()),
+            resolution: taken.clone(),
         });
         self.tell(
             keys.clone(),
@@ -352,6 +364,7 @@ impl Session<'_> {
                 bases: step.bases,
                 values: step.values,
                 policy: step.policy.as_str(),
+                taken,
             },
         );
     }

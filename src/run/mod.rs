@@ -24,7 +24,7 @@ mod takeover;
 mod world;
 
 pub use event::{Event, Fact, FieldChange, Observer, Silent};
-pub use report::{Planned, RunReport, Trouble};
+pub use report::{Planned, RunReport, Trouble, Undecided};
 pub use session::run_mapping;
 pub use setup::{Options, RetryPolicy, Setup};
 pub use takeover::{adopt_sides, fail_run, import_links, settle_as_not_sent};

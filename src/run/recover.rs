@@ -67,6 +67,7 @@ impl Session<'_> {
             }
         }
         self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
+        self.pending.made = Some(self.made(side));
         Ok(())
     }
 
@@ -145,6 +146,7 @@ impl Session<'_> {
             }
         }
         self.pending.answered.push(Answered { intents: id, not_made });
+        self.pending.made = Some(self.made(side));
         let keys: Vec<Key> = intents.changes.iter().map(|intent| intent.keys[side].clone()).collect();
         let there = self.look(side, &keys).await?;
         let links = self.links_of(side, &intents.changes).await?;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::connector::{Action, Fault, FaultKind};
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Side, Value};
 use crate::state::{Parked, RunCounts, RunStatus, StoreError};
 
 use super::event::FieldChange;
@@ -25,6 +25,34 @@ pub struct RunReport {
     pub planned: Vec<Planned>,
     /// Deletes that were held back: the side, how many, and the limit.
     pub held: Both<Option<(u64, u64)>>,
+    /// Decisions of people that were not applied, for the values have moved.
+    pub undecided: Vec<Undecided>,
+}
+
+/// A person's decision that was made for values which do not stand any more:
+/// the conflict waits again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undecided {
+    /// The conflict's number.
+    pub conflict: i64,
+    pub keys: Both<Option<Key>>,
+    /// The target path; `*` for the record as a whole.
+    pub field: String,
+    /// What both sides showed when it was decided, and what they show now.
+    pub decided_for: Both<Value>,
+    pub now: Both<Value>,
+}
+
+impl std::fmt::Display for Undecided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sides = Side::BOTH.into_iter().filter(|side| self.decided_for[*side] != self.now[*side]);
+        let moved = sides.map(|side| {
+            let json = |value: &Value| value.to_json().to_string();
+            format!("{side} {} -> {}", json(&self.decided_for[side]), json(&self.now[side]))
+        });
+        let moved = moved.collect::<Vec<_>>().join(", ");
+        write!(f, "the decision was not applied, for it was made for other values ({moved}); the conflict waits again")
+    }
 }
 
 /// One write a dry run would have made.

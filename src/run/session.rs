@@ -7,14 +7,14 @@ use futures::StreamExt;
 
 use super::event::{Event, Fact};
 use super::layout::Layouts;
-use super::report::{Planned, RunReport, Trouble};
+use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::setup::{Options, Setup};
 use crate::compile::Program;
 use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, MappingState, Parked, ParkedFilter, RunCounts, RunRecord, RunStatus,
+    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, RunCounts, RunRecord, RunStatus,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -44,6 +44,8 @@ pub(super) struct Session<'a> {
     pub troubles: Vec<Trouble>,
     pub planned: Vec<Planned>,
     pub held: Both<Option<(u64, u64)>>,
+    /// Decisions of people that were not applied, for the values have moved.
+    pub undecided: Vec<Undecided>,
     /// Links with a conflict that waits for a person.
     pub in_conflict: BTreeSet<LinkId>,
     /// What is parked under each key, and how often it was tried.
@@ -88,6 +90,7 @@ impl<'a> Session<'a> {
             troubles: Vec::new(),
             planned: Vec::new(),
             held: Both::default(),
+            undecided: Vec::new(),
             in_conflict: BTreeSet::new(),
             owed: BTreeMap::new(),
             again: Both::default(),
@@ -253,10 +256,19 @@ impl<'a> Session<'a> {
     }
 
     /// Tells an event, and keeps it for the record's timeline.
+    /// A dry run keeps to itself what did not happen.
     pub(super) fn tell(&mut self, keys: Both<Option<Key>>, fact: Fact) {
+        if self.options.dry {
+            return;
+        }
         let event = Event { keys, fact };
         self.setup.observer.event(&self.program.name, &self.run, &event);
         self.pending.events.push(event.record(&self.run, self.setup.world.now()));
+    }
+
+    /// Who makes the links of creates on this side.
+    pub(super) fn made(&self, side: Side) -> Made {
+        Made { side, run: self.run.clone(), at: self.setup.world.now() }
     }
 
     async fn finish(mut self) -> RunReport {
@@ -267,7 +279,7 @@ impl<'a> Session<'a> {
         }
         let counts = &self.counts;
         let failed = counts.to_target.failed + counts.to_source.failed;
-        let newly = counts.to_target.parked + counts.to_source.parked + counts.conflicts;
+        let newly = counts.to_target.parked + counts.to_source.parked + counts.conflicts + self.undecided.len() as u64;
         let held = self.held.source.is_some() || self.held.target.is_some();
         let status = if !self.troubles.is_empty() {
             RunStatus::Failure
@@ -305,6 +317,7 @@ impl<'a> Session<'a> {
             troubles: self.troubles,
             planned: self.planned,
             held: self.held,
+            undecided: self.undecided,
         }
     }
 

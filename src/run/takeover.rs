@@ -97,6 +97,7 @@ impl RunReport {
             troubles: vec![trouble],
             planned: Vec::new(),
             held: Both::default(),
+            undecided: Vec::new(),
         }
     }
 }

@@ -281,6 +281,8 @@ pub struct EventRecord {
 }
 
 impl EventRecord {
+    /// The kind of the event that tells of one created record.
+    pub const CREATED: &str = "created";
     /// The kind of the event that tells of one deleted record.
     pub const DELETED: &str = "deleted";
 }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId,
-    MappingState, Parked, ParkedFilter, RunRecord, Spooled, Store, StoreError,
+    Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId, Made,
+    MappingState, Parked, ParkedFilter, RunRecord, Spooled, Store, StoreError, insert_event, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, LinkStatus, Resolution};
 use crate::record::{Both, Key, Side};
@@ -44,6 +44,8 @@ struct Given {
 struct Mapping {
     fence: u64,
     kept: Kept,
+    /// Who made a link, where it was created.
+    made: BTreeMap<LinkId, Made>,
     events: Vec<EventRecord>,
     sweeps: Both<Option<Sweep>>,
 }
@@ -176,8 +178,11 @@ impl Store for MemoryStore {
             commit.check_mapping(&fence.mapping)?;
             let (mapping, given) = all.fenced(fence)?;
             let mut kept = mapping.kept.clone();
-            kept.apply(commit, given)?;
+            let made = kept.apply(commit, given)?;
             mapping.kept = kept;
+            if let Some(by) = &commit.made {
+                mapping.made.extend(made.into_iter().map(|id| (id, by.clone())));
+            }
             mapping.events.extend(commit.events.iter().cloned());
             all.runs.extend(commit.run.iter().map(|run| (run.run.clone(), run.clone())));
             Ok(())
@@ -300,7 +305,23 @@ impl Store for MemoryStore {
     fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>> {
         self.call(move |all| {
             let Some(mapping) = all.mappings.get(mapping) else { return Ok(Vec::new()) };
-            Ok(mapping.events.iter().filter(|event| event.keys[side].as_ref() == Some(key)).cloned().collect())
+            let mut events: Vec<_> =
+                mapping.events.iter().filter(|event| event.keys[side].as_ref() == Some(key)).cloned().collect();
+            let holder = mapping.kept.holders[side].get(key);
+            if let Some((link, made)) = holder.and_then(|id| mapping.kept.links.get(id).zip(mapping.made.get(id))) {
+                insert_event(&mut events, made.event(&link.keys));
+            }
+            Ok(events)
+        })
+    }
+
+    fn padded_keys<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<Key>> {
+        self.call(move |all| {
+            let Some(mapping) = all.mappings.get(mapping) else { return Ok(Vec::new()) };
+            let linked = mapping.kept.links.values().map(|link| &link.keys[side]);
+            let known = linked.chain(mapping.events.iter().filter_map(|event| event.keys[side].as_ref()));
+            let found: BTreeSet<Key> = known.filter(|known| same_but_for_padding(known, key)).cloned().collect();
+            Ok(found.into_iter().collect())
         })
     }
 
@@ -333,14 +354,18 @@ impl Kept {
         self.links.range(after.saturating_add(1)..).map(|(_, link)| &**link)
     }
 
-    fn apply(&mut self, commit: &Commit, given: &mut Given) -> Result<(), StoreError> {
+    /// Answers with the links that are there newly.
+    fn apply(&mut self, commit: &Commit, given: &mut Given) -> Result<Vec<LinkId>, StoreError> {
+        let mut made = Vec::new();
         for answered in &commit.answered {
-            self.answer(answered)?;
+            self.answer(answered, &mut made)?;
         }
         for id in &commit.forget {
             self.forget(*id)?;
         }
+        let before = given.link;
         self.store_links(&commit.links, given)?;
+        made.extend(before + 1..=given.link);
         self.unpark_and_park(commit, given);
         for conflict in &commit.conflicts {
             self.store_conflict(conflict, given)?;
@@ -361,7 +386,7 @@ impl Kept {
                 state.cursors[side] = Some(cursor.clone());
             }
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Notes that this link has these keys. An empty key is nobody's yet.
@@ -381,7 +406,7 @@ impl Kept {
         }
     }
 
-    fn answer(&mut self, answered: &Answered) -> Result<(), StoreError> {
+    fn answer(&mut self, answered: &Answered, made: &mut Vec<LinkId>) -> Result<(), StoreError> {
         let open = self.open.remove(&answered.intents).ok_or_else(|| StoreError::not_open(answered.intents))?;
         let creates = &open.intents.creates;
         let not_made: BTreeSet<_> = answered.not_made.iter().copied().collect();
@@ -395,6 +420,7 @@ impl Kept {
                 return Err(StoreError::without_key(answered.intents));
             } else {
                 self.links.insert(id, Arc::new(Link { id, ..create.clone() }));
+                made.push(id);
             }
         }
         Ok(())

@@ -117,7 +117,13 @@ pub trait Store: Send + Sync {
     /// events [`EventRecord::DELETED`].
     fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64>;
 
-    /// The events of one record, oldest first.
+    /// Keys of this side that the state knows of and that differ from this one
+    /// by blanks at the end of their texts at most, as a field that its system
+    /// pads has them.
+    fn padded_keys<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<Key>>;
+
+    /// The events of one record, oldest first; among them how its link was
+    /// made, where [`Commit::made`] says so.
     fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>>;
 
     /// Forgets cursors (so that everything is read again), with `links` also
@@ -146,6 +152,10 @@ pub struct Commit {
     pub forget: Vec<LinkId>,
     /// Links to store: new where the number is 0, else as they are now.
     pub links: Vec<Link>,
+    /// Whose creates the links are that come out of `answered`, and those that
+    /// are new in `links`. Kept for all of them at once: a first sync has a
+    /// million.
+    pub made: Option<Made>,
     /// Nothing is owed any more for these records: (side, key) of everything
     /// parked under that key, but for what `park` parks again.
     pub unpark: Vec<(Side, Key)>,
@@ -165,6 +175,46 @@ pub struct Commit {
     pub cursors: Both<Option<Cursor>>,
     /// The run as it stands now.
     pub run: Option<RunRecord>,
+}
+
+/// A run that created records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// The side they were created on.
+    pub side: Side,
+    pub run: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Made {
+    /// As an event of one of the records.
+    fn event(&self, keys: &Both<Key>) -> EventRecord {
+        EventRecord {
+            at: self.at,
+            run: self.run.clone(),
+            keys: keys.clone().map(Some),
+            kind: EventRecord::CREATED.to_owned(),
+            detail: serde_json::json!({ "side": self.side, "fields": [] }),
+        }
+    }
+}
+
+/// Puts an event among others, which are in their order.
+fn insert_event(events: &mut Vec<EventRecord>, event: EventRecord) {
+    let position = events.iter().position(|other| other.at >= event.at).unwrap_or(events.len());
+    events.insert(position, event);
+}
+
+/// True where two keys differ by blanks at the end of their texts at most.
+fn same_but_for_padding(a: &Key, b: &Key) -> bool {
+    let cut = |key: &Key| -> Vec<serde_json::Value> {
+        let entry = |entry: serde_json::Value| match entry {
+            serde_json::Value::String(text) => text.trim_end_matches(' ').into(),
+            other => other,
+        };
+        key.entries().into_iter().map(entry).collect()
+    };
+    cut(a) == cut(b)
 }
 
 /// What became of recorded intents.

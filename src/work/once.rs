@@ -28,6 +28,7 @@ pub async fn run_once(setup: Setup, options: Options) -> RunReport {
             }],
             planned: Vec::new(),
             held: Both::default(),
+            undecided: Vec::new(),
         },
     }
 }

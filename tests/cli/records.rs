@@ -109,7 +109,7 @@ async fn a_conflict_waits_is_decided_and_applied() {
     let story = project.engine("trace . items A --format json").ends(0).json();
     let kinds: Vec<&str> =
         story["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["conflict_opened", "updated", "conflict_resolved", "updated", "updated"]);
+    assert_eq!(kinds, ["created", "conflict_opened", "updated", "conflict_resolved", "updated", "updated"]);
     assert_eq!(story["link"]["origin"], "created");
     assert_eq!(story["link"]["bases"][2], json!({ "field": "price <-> price", "source": 19, "target": 19 }));
     let same = project.engine(&format!("trace . items id={id} --side target --format json")).ends(0).json();

@@ -397,6 +397,35 @@ async fn a_server_that_is_not_there_is_told_at_once() {
     assert!(!fault.to_string().contains("geheim"));
 }
 
+/// Issue 2: a statement that hung held its run for ever.
+#[tokio::test]
+async fn a_statement_ends_in_time() {
+    let postgres = Postgres::with(|settings| settings.timeout = std::time::Duration::from_millis(300)).await;
+    postgres
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t SELECT n, 'x' FROM generate_series(1, 300) n; \
+             CREATE VIEW asleep AS SELECT id, name FROM t WHERE id <= 100 OR pg_sleep(600) IS NULL; \
+             CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NEW; END'; \
+             CREATE TRIGGER doze BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION doze()",
+        )
+        .await;
+    let told = |fault: &engine::connector::Fault| {
+        assert_eq!((fault.kind, fault.applied), (FaultKind::External, Applied::No), "{fault}");
+        assert!(fault.message.contains("`timeout` of the connection"), "{fault}");
+    };
+    let asleep = postgres.open("asleep", &["id"], None).await;
+    let mut reading = asleep.read(Listing::Full);
+    let first = reading.next().await.unwrap();
+    told(&first.unwrap_err());
+    let probes: Vec<Vec<Value>> = (1..=300).map(|id| vec![int(id)]).collect();
+    told(&asleep.fetch(&[0], &probes, Scope::Everything).await.unwrap_err());
+    let object = postgres.open("t", &["id"], None).await;
+    let change = super::object::update(1, vec![(1, Value::text("y"))], vec![]);
+    told(&object.begin(0).await.unwrap().write(&[change], unrecorded()).await.unwrap_err());
+    // What it left under way does not stand in the way of the next.
+    assert_eq!(rows(&*object, Listing::Full).await.len(), 300);
+}
+
 #[tokio::test]
 async fn a_reading_left_in_the_middle_leaves_nothing_behind() {
     let postgres = Postgres::new().await;

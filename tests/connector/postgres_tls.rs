@@ -6,7 +6,7 @@ use engine::connector::{Fault, FaultKind, Retry};
 use engine::protocol::sql::{SqlSettings, connect_postgres};
 
 use super::postgres::Postgres;
-use crate::support::postgres::tls_server;
+use crate::support::postgres::{TlsServer, tls_server};
 
 /// Reaches a server, its files named from a folder.
 async fn check(url: &str, folder: &Path) -> Result<String, Fault> {
@@ -51,6 +51,18 @@ async fn a_server_of_another_authority_is_refused() {
         let expected = ["the server's certificate is not accepted", says, "`sslrootcert=`"];
         assert!(expected.iter().all(|words| fault.message.contains(words)), "{parameters}: {fault}");
     }
+}
+
+/// As the first recipe of PostgreSQL's manual makes it.
+#[tokio::test]
+async fn a_server_that_signed_for_itself_is_told_what_to_do() {
+    let server = TlsServer::start("authority");
+    let folder = server.authority.parent().unwrap();
+    let url = |parameters: &str| format!("postgres://postgres@127.0.0.1:{}/postgres?{parameters}", server.port);
+    let fault = check(&url("sslmode=verify-ca&sslrootcert=authority.pem"), folder).await.unwrap_err();
+    assert_eq!((fault.kind, fault.retry), (FaultKind::User, Retry::Never));
+    assert!(fault.message.contains("the server needs one that the authority has signed"), "{fault}");
+    assert!(check(&url("sslmode=require"), folder).await.is_ok());
 }
 
 #[tokio::test]

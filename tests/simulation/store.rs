@@ -94,6 +94,7 @@ impl Store for SimStore {
         sweep_absent(fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Vec<Link>;
         runs(mapping: Option<&'a str>, limit: usize) -> Vec<RunRecord>;
         deleted_since(mapping: &'a str, since: DateTime<Utc>) -> u64;
+        padded_keys(mapping: &'a str, side: Side, key: &'a Key) -> Vec<Key>;
         events(mapping: &'a str, side: Side, key: &'a Key) -> Vec<EventRecord>;
         reset(mapping: &'a str, links: bool) -> ();
     }

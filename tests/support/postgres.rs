@@ -77,13 +77,20 @@ pub(crate) struct TlsServer {
 
 pub(crate) fn tls_server() -> &'static TlsServer {
     static SERVER: OnceLock<TlsServer> = OnceLock::new();
-    SERVER.get_or_init(|| {
+    SERVER.get_or_init(|| TlsServer::start("server"))
+}
+
+impl TlsServer {
+    /// Starts a server that shows this certificate: `server`, or that of an
+    /// authority as its own.
+    pub(crate) fn start(shown: &str) -> TlsServer {
         let mut certificates = PathBuf::new();
-        let url = start("postgres-tls", |data| {
+        let url = start(&format!("postgres-tls-{shown}"), |data| {
             certificates = data.parent().expect("the data lies in the server's folder").join("certificates");
             certify(&certificates);
-            for file in ["server.pem", "server.key"] {
-                std::fs::copy(certificates.join(file), data.join(file)).expect("the server's certificate is in place");
+            for end in ["pem", "key"] {
+                std::fs::copy(certificates.join(format!("{shown}.{end}")), data.join(format!("server.{end}")))
+                    .expect("the server's certificate is in place");
             }
             let own = data.join("server.key");
             std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).expect("a key of its owner's");
@@ -99,7 +106,7 @@ pub(crate) fn tls_server() -> &'static TlsServer {
         let port = url.split(['/', ':']).find_map(|part| part.parse().ok()).expect("a port");
         let [authority, stranger] = ["authority.pem", "stranger.pem"].map(|file| certificates.join(file));
         TlsServer { port, authority, stranger }
-    })
+    }
 }
 
 /// Two authorities, and a certificate for 127.0.0.1 that the first has signed.

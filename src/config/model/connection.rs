@@ -39,7 +39,9 @@ pub struct Connection {
     /// Default: `UTC`.
     #[schemars(example = &"America/Sao_Paulo")]
     pub timezone: Option<At<Timezone>>,
-    /// How long one request may take. Default: `30s`.
+    /// How long one request may take: in `PostgreSQL` a statement, each batch
+    /// of a reading, and a lock that another holds, each by itself; in `SQLite`
+    /// the wait for another's lock. Default: `30s`.
     #[schemars(example = &"30s")]
     pub timeout: Option<At<Duration>>,
     /// What is done when the system cannot be reached or is busy.
@@ -119,7 +121,11 @@ pub struct Sqlite {
 #[derive(Clone, Default, PartialEq, JsonSchema)]
 #[schemars(inline)]
 pub struct Postgres {
-    /// The whole address, in place of the settings below.
+    /// The whole address, in place of the settings below. `sslmode` says how
+    /// it is encrypted: `prefer` (the default), `require`, or `verify-full`,
+    /// which also checks that the server is the one named. Authorities are the
+    /// public ones, and the one whose certificate the file in `sslrootcert`
+    /// holds, relative to the file this is written in.
     #[schemars(example = &"${DATABASE_URL:-postgres://localhost/crm}")]
     pub url: Option<At<String>>,
     /// The server's name or address, or the folder of its socket. Default: `localhost`.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents, Layout,
-    LayoutField, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled, Store,
+    LayoutField, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled, Store,
     StoreError,
 };
 use crate::compile::Policy;
@@ -41,6 +41,8 @@ pub async fn conform<S: Store>(fresh: impl AsyncFn() -> S) {
     owed::deletes_are_spooled(&fresh().await).await;
     links::a_sweep_tells_what_is_absent(&fresh().await).await;
     runs_and_events_are_kept(&fresh().await).await;
+    who_made_a_link_is_told(&fresh().await).await;
+    keys_are_found_without_their_padding(&fresh().await).await;
     a_reset_forgets_what_it_says(&fresh().await).await;
     links::large_batches_are_taken(&fresh().await).await;
 }
@@ -289,6 +291,68 @@ async fn runs_and_events_are_kept(store: &dyn Store) {
     assert_eq!(store.deleted_since(MAPPING, time(1)).await, Ok(2));
     assert_eq!(store.deleted_since(MAPPING, time(2)).await, Ok(1));
     assert_eq!(store.deleted_since(MAPPING, time(3)).await, Ok(0), "another mapping's deletes are its own");
+}
+
+async fn who_made_a_link_is_told(store: &dyn Store) {
+    let fence = acquire(store).await;
+    store_links(store, &fence, vec![link("adopted", 1)]).await;
+    let creates = vec![link("a", 2), link("b", 3), link("c", 4)];
+    let id = store.intend(&fence, &intents(creates)).await.expect("intents are recorded");
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()), "not before it is answered");
+    let made = Made { side: Side::Target, run: "01B".into(), at: time(5) };
+    let commit = Commit {
+        made: Some(made.clone()),
+        links: vec![link("b", 33)],
+        events: vec![event("a", "parked", 0), event("a", "updated", 9)],
+        ..answer(id, vec![1, 2])
+    };
+    store.commit(&fence, &commit).await.expect("intents are answered");
+    store_links(store, &fence, vec![link("later", 5)]).await;
+    let created = |name: &str, target: i64| EventRecord {
+        at: made.at,
+        run: made.run.clone(),
+        keys: Both::new(Some(key(name)), Some(number(target))),
+        kind: EventRecord::CREATED.into(),
+        detail: json!({ "side": "target", "fields": [] }),
+    };
+    let told = vec![event("a", "parked", 0), created("a", 2), event("a", "updated", 9)];
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(told), "in its place among the events");
+    assert_eq!(store.events(MAPPING, Side::Target, &number(2)).await, Ok(vec![created("a", 2)]));
+    assert_eq!(store.events(MAPPING, Side::Source, &key("b")).await, Ok(vec![created("b", 33)]), "made otherwise");
+    for name in ["adopted", "c", "later"] {
+        assert_eq!(store.events(MAPPING, Side::Source, &key(name)).await, Ok(Vec::new()), "{name} was not created");
+    }
+    store.reset(MAPPING, true).await.expect("a mapping is reset");
+    assert_eq!(store.events(MAPPING, Side::Source, &key("b")).await, Ok(Vec::new()), "forgotten with its link");
+}
+
+async fn keys_are_found_without_their_padding(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let two = |first: &str, second: &str| Key::new([&Value::text(first), &Value::text(second)]).expect("no nulls");
+    let counted =
+        |first: i64, second: &str| Key::new([&Value::Integer(first), &Value::text(second)]).expect("no nulls");
+    let sources = [two("01", "A   "), two("01", "AB"), two("01  ", "A"), two("01x", "A"), two("1", "A"), two("0", "A")];
+    let targets =
+        [counted(7, "x  "), counted(70, "x"), counted(7, "xy"), counted(8, "x"), counted(9, "é\" "), counted(5, "")];
+    let pairs = sources.iter().zip(&targets);
+    let links = pairs.map(|(source, target)| Link { keys: Both::new(source.clone(), target.clone()), ..link("", 0) });
+    store.commit(&fence, &links_commit(links.collect())).await.expect("links are stored");
+    let unlinked = EventRecord { keys: Both::new(Some(two("P ", "Q ")), None), ..event("", "parked", 1) };
+    store.commit(&fence, &Commit { events: vec![unlinked], ..Commit::default() }).await.expect("an event is stored");
+    let found = async |side: Side, key: Key| {
+        let mut keys = store.padded_keys(MAPPING, side, &key).await.expect("keys are looked for");
+        keys.sort();
+        keys
+    };
+    let mut both = vec![sources[0].clone(), sources[2].clone()];
+    both.sort();
+    assert_eq!(found(Side::Source, two("01", "A")).await, both);
+    assert_eq!(found(Side::Source, two("01 ", "AB ")).await, [sources[1].clone()]);
+    assert_eq!(found(Side::Source, two("P", "Q")).await, [two("P ", "Q ")], "that of an event as well");
+    assert_eq!(found(Side::Source, two("01", "B")).await, []);
+    assert_eq!(found(Side::Target, counted(7, "x")).await, [targets[0].clone()]);
+    assert_eq!(found(Side::Target, counted(9, "é\"")).await, [targets[4].clone()]);
+    assert_eq!(store.padded_keys("other", Side::Source, &two("01", "A")).await, Ok(Vec::new()));
 }
 
 async fn a_reset_forgets_what_it_says(store: &dyn Store) {

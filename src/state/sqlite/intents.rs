@@ -121,12 +121,12 @@ fn intent(change: Change, values: &mut impl Iterator<Item = Value>) -> Result<In
 }
 
 /// Closes intents: creates become links as they stand but for those that were
-/// not made.
+/// not made. Answers with the first and the last number among them.
 pub(super) async fn answer(
     connection: &mut SqliteConnection,
     mapping: &mut MappingRow,
     answered: &Answered,
-) -> Result<(), StoreError> {
+) -> Result<(LinkId, LinkId), StoreError> {
     let row: Option<(LinkId, LinkId, bool)> = sqlx::query_as(
         "DELETE FROM intents WHERE intents = ? AND mapping = ? RETURNING first_create, last_create, keyless",
     )
@@ -159,7 +159,7 @@ pub(super) async fn answer(
             return Err(StoreError::without_key(answered.intents));
         }
     }
-    Ok(())
+    Ok((first, last))
 }
 
 fn position_number(position: usize) -> i64 {

@@ -134,6 +134,18 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// What came after the first states were laid out. An engine that does not
+/// know it leaves it alone.
+const ADDED: &str = "
+    CREATE TABLE IF NOT EXISTS made (          -- links that came of creates
+        first INTEGER PRIMARY KEY,             -- from this number
+        last INTEGER NOT NULL,                 -- to this one
+        side TEXT NOT NULL,                    -- where they were created
+        run TEXT NOT NULL,
+        at TEXT NOT NULL
+    );
+";
+
 /// What one engine keeps for itself while it runs.
 pub(super) const TEMPORARY: &str = "
     CREATE TEMPORARY TABLE sweeps (
@@ -154,16 +166,17 @@ pub(super) const TEMPORARY: &str = "
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
     match found {
-        LAYOUT => Ok(()),
+        LAYOUT => {}
         0 => {
             let tables: i64 =
                 sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
             if tables > 0 {
                 return Err(StoreError::Broken("the file is a database of another program".into()));
             }
-            sqlx::raw_sql(TABLES).execute(connection).await?;
-            Ok(())
+            sqlx::raw_sql(TABLES).execute(&mut *connection).await?;
         }
-        _ => Err(StoreError::Newer { found, known: LAYOUT }),
+        _ => return Err(StoreError::Newer { found, known: LAYOUT }),
     }
+    sqlx::raw_sql(ADDED).execute(connection).await?;
+    Ok(())
 }

@@ -8,7 +8,7 @@ use super::codec::{named, parse_time, side, signed, time_text, unsigned};
 use super::error::damaged;
 use super::links::{bounds, json_keys, json_numbers, page};
 use super::mappings::MappingRow;
-use super::{EventRecord, RunRecord, RunStatus, Spooled, StoreError};
+use super::{EventRecord, Made, RunRecord, RunStatus, Spooled, StoreError, insert_event, same_but_for_padding};
 use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Side};
 
@@ -27,6 +27,22 @@ pub(super) const BY_SOURCE_KEY: &str = "SELECT at, run, source_key, target_key, 
     WHERE mapping = ?1 AND source_key = ?2 ORDER BY event";
 pub(super) const BY_TARGET_KEY: &str = "SELECT at, run, source_key, target_key, kind, detail FROM events \
     WHERE mapping = ?1 AND target_key = ?2 ORDER BY event";
+
+/// Who made the link of one key.
+pub(super) const MADE_OF_SOURCE_KEY: &str = "SELECT m.side, m.run, m.at, l.source_key, l.target_key FROM links l \
+    JOIN made m ON m.first = (SELECT max(first) FROM made WHERE first <= l.link) AND m.last >= l.link \
+    WHERE l.mapping = ?1 AND l.source_key = ?2";
+pub(super) const MADE_OF_TARGET_KEY: &str = "SELECT m.side, m.run, m.at, l.source_key, l.target_key FROM links l \
+    JOIN made m ON m.first = (SELECT max(first) FROM made WHERE first <= l.link) AND m.last >= l.link \
+    WHERE l.mapping = ?1 AND l.target_key = ?2";
+
+/// The keys of a side in a range, those of links and of events.
+pub(super) const KEYS_OF_SOURCE: &str = "SELECT source_key FROM links \
+    WHERE mapping = ?1 AND source_key >= ?2 AND source_key < ?3 UNION SELECT source_key FROM events \
+    WHERE mapping = ?1 AND source_key IS NOT NULL AND source_key >= ?2 AND source_key < ?3";
+pub(super) const KEYS_OF_TARGET: &str = "SELECT target_key FROM links \
+    WHERE mapping = ?1 AND target_key >= ?2 AND target_key < ?3 UNION SELECT target_key FROM events \
+    WHERE mapping = ?1 AND target_key IS NOT NULL AND target_key >= ?2 AND target_key < ?3";
 
 pub(super) const DELETED_SINCE: &str =
     "SELECT count(*) FROM events WHERE mapping = ?1 AND kind = 'deleted' AND at >= ?2";
@@ -182,8 +198,9 @@ pub(super) async fn events(
         Side::Source => BY_SOURCE_KEY,
         Side::Target => BY_TARGET_KEY,
     };
-    let rows = sqlx::query(sql).bind(mapping).bind(key.as_str()).fetch_all(connection).await?;
-    rows.iter()
+    let rows = sqlx::query(sql).bind(mapping).bind(key.as_str()).fetch_all(&mut *connection).await?;
+    let mut events = rows
+        .iter()
         .map(|row| {
             let keys: Both<Option<&str>> = Both::new(row.try_get(2)?, row.try_get(3)?);
             Ok(EventRecord {
@@ -194,7 +211,65 @@ pub(super) async fn events(
                 detail: serde_json::from_str(row.try_get(5)?).map_err(|_| damaged("an event"))?,
             })
         })
-        .collect()
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let sql = match of {
+        Side::Source => MADE_OF_SOURCE_KEY,
+        Side::Target => MADE_OF_TARGET_KEY,
+    };
+    let made = sqlx::query(sql).bind(mapping).bind(key.as_str()).fetch_optional(connection).await?;
+    if let Some(row) = made {
+        let made = Made { side: side(row.try_get(0)?)?, run: row.try_get(1)?, at: parse_time(row.try_get(2)?)? };
+        let keys = Both::new(row.try_get(3)?, row.try_get(4)?).map(Key::from_canonical);
+        insert_event(&mut events, made.event(&keys));
+    }
+    Ok(events)
+}
+
+/// Notes who made the links of these numbers, each from the first to the last.
+pub(super) async fn store_made(
+    connection: &mut SqliteConnection,
+    by: &Made,
+    ranges: &[(LinkId, LinkId)],
+) -> Result<(), StoreError> {
+    for (first, last) in ranges.iter().filter(|(first, last)| first <= last) {
+        sqlx::query("INSERT OR REPLACE INTO made (first, last, side, run, at) VALUES (?, ?, ?, ?, ?)")
+            .bind(first)
+            .bind(last)
+            .bind(by.side.name())
+            .bind(&by.run)
+            .bind(time_text(by.at))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn padded_keys(
+    connection: &mut SqliteConnection,
+    mapping: i64,
+    of: Side,
+    key: &Key,
+) -> Result<Vec<Key>, StoreError> {
+    // Keys that begin with the same entry, but for blanks, lie side by side.
+    let Some(entry) = key.entries().into_iter().next() else { return Ok(Vec::new()) };
+    let begin = match &entry {
+        serde_json::Value::String(text) => format!("[{}", serde_json::Value::from(text.trim_end_matches(' '))),
+        other => format!("[{other}\""),
+    };
+    let begin = begin.strip_suffix('"').unwrap_or(&begin);
+    let (first, last) = if entry.is_string() { (' ', '#') } else { (',', '^') };
+    let sql = match of {
+        Side::Source => KEYS_OF_SOURCE,
+        Side::Target => KEYS_OF_TARGET,
+    };
+    let rows: Vec<String> = sqlx::query_scalar(sql)
+        .bind(mapping)
+        .bind(format!("{begin}{first}"))
+        .bind(format!("{begin}{last}"))
+        .fetch_all(connection)
+        .await?;
+    let known = rows.iter().map(|text| Key::from_canonical(text));
+    Ok(known.filter(|known| same_but_for_padding(known, key)).collect())
 }
 
 pub(super) async fn deleted_since(

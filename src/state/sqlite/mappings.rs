@@ -158,6 +158,7 @@ pub(super) async fn reset(connection: &mut SqliteConnection, mapping: &str, link
         "DELETE FROM links AS l WHERE link BETWEEN ?1 * ?2 AND (?1 + 1) * ?2 - 1 AND NOT EXISTS \
          (SELECT 1 FROM intents i WHERE l.link BETWEEN i.first_create AND i.last_create)",
         "DELETE FROM spooled WHERE link BETWEEN ?1 * ?2 AND (?1 + 1) * ?2 - 1",
+        "DELETE FROM made WHERE first BETWEEN ?1 * ?2 AND (?1 + 1) * ?2 - 1",
         "DELETE FROM conflicts WHERE mapping = ?1",
         "DELETE FROM parked WHERE mapping = ?1",
         "UPDATE mappings SET links = 0, source_fingerprint = '', target_fingerprint = '', source_swept = NULL, \

@@ -30,8 +30,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intent,
-    IntentField, Intents, IntentsId, MappingState, Parked, ParkedFilter, Reason, RunRecord, RunStatus, Spooled, Store,
-    StoreError,
+    IntentField, Intents, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunRecord, RunStatus, Spooled,
+    Store, StoreError, insert_event, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
@@ -318,6 +318,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn padded_keys<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<Key>> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await?;
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(Vec::new()) };
+            ledger::padded_keys(&mut reader, number, side, key).await
+        })
+    }
+
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut write = self.begin().await?;
@@ -351,11 +359,17 @@ async fn intend(
 
 /// In the order of the fields of [`Commit`].
 async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
+    let mut made = Vec::new();
     for answered in &commit.answered {
-        intents::answer(connection, mapping, answered).await?;
+        made.push(intents::answer(connection, mapping, answered).await?);
     }
     links::forget(connection, mapping, &commit.forget).await?;
+    let before = mapping.last_link();
     links::store(connection, mapping, &commit.links).await?;
+    made.push((before + 1, mapping.last_link()));
+    if let Some(by) = &commit.made {
+        ledger::store_made(connection, by, &made).await?;
+    }
     let number = mapping.mapping;
     parked::unpark(connection, number, &commit.unpark, &commit.park).await?;
     parked::park(connection, number, &commit.park).await?;

@@ -8,6 +8,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_stream::try_stream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::super::statement::{literal, safe};
 use super::fault;
 use crate::connector::Fault;
+use crate::record::Batch;
 
 /// Connections at once: readings, fetches and writes of several mappings.
 const CONNECTIONS: usize = 24;
@@ -35,19 +39,40 @@ impl Connections {
         // only lose time by being compiled. A client that vanished without a
         // word is noticed within a minute, so that what it left open ends.
         let greeting = format!(
-            "SET TIME ZONE {}; SET lock_timeout = {}; SET standard_conforming_strings = on; SET DateStyle = 'ISO, YMD'; \
+            "SET TIME ZONE {}; SET lock_timeout = {timeout}; SET statement_timeout = {statement}; SET standard_conforming_strings = on; SET DateStyle = 'ISO, YMD'; \
              SET bytea_output = 'hex'; SET jit = off; \
              SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
             literal(timezone.name()),
-            timeout.as_millis(),
+            timeout = timeout.as_millis(),
+            statement = limit(timeout),
         );
         let (idle, free) = (Mutex::default(), Arc::new(Semaphore::new(CONNECTIONS)));
         Arc::new(Connections { options, greeting, timeout, idle, free })
     }
 
+    /// A reading, with the time that each batch of it may take. The statement
+    /// itself has no limit ([`Lease::begin_reading`]): it lasts as long as the
+    /// reader takes for what it reads.
+    pub(super) fn in_time<'a>(
+        &'a self,
+        doing: String,
+        mut reading: BoxStream<'a, Result<Batch, Fault>>,
+    ) -> BoxStream<'a, Result<Batch, Fault>> {
+        Box::pin(try_stream! {
+            loop {
+                let late = |_| fault::late(&doing, self.timeout);
+                let next = tokio::time::timeout(self.timeout, reading.next()).await.map_err(late)?;
+                match next {
+                    Some(batch) => yield batch?,
+                    None => break,
+                }
+            }
+        })
+    }
+
     /// A connection, which comes back only by [`Lease::give_back`].
     pub(super) async fn acquire(self: &Arc<Connections>, doing: &str) -> Result<Lease, Fault> {
-        let late = |_| Fault::external(doing, "", format!("no connection within {} s", self.timeout.as_secs()));
+        let late = |_| fault::late(doing, self.timeout);
         tokio::time::timeout(self.timeout, self.take(doing)).await.map_err(late)?
     }
 
@@ -63,10 +88,20 @@ impl Connections {
             }
         }
         let failed = |error: sqlx::Error| fault::fault(doing, &error);
-        let mut connection = self.options.connect().await.map_err(failed)?;
+        // A server that hangs up while TLS is agreed on is told as one that talks nonsense.
+        let mut connection = self.options.connect().await.map_err(|error| match &error {
+            sqlx::Error::Protocol(_) => Fault::external(doing, "", error.to_string()),
+            _ => failed(error),
+        })?;
         sqlx::raw_sql(safe(self.greeting.clone())).execute(&mut connection).await.map_err(failed)?;
         Ok(lease(connection))
     }
+}
+
+/// What a statement may take, in milliseconds: the time of a request, and as
+/// much to wait for a lock, which has a limit of its own.
+fn limit(timeout: Duration) -> u128 {
+    2 * timeout.as_millis()
 }
 
 /// A connection on loan. Dropping it closes it.
@@ -77,6 +112,16 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// Lifts the limit of time from the statements that follow.
+    pub(super) async fn begin_reading(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("SET statement_timeout = 0").execute(&mut self.connection).await.map(drop)
+    }
+
+    pub(super) async fn end_reading(&mut self) -> Result<(), sqlx::Error> {
+        let limit = format!("SET statement_timeout = {}", limit(self.home.timeout));
+        sqlx::raw_sql(safe(limit)).execute(&mut self.connection).await.map(drop)
+    }
+
     /// Gives back a connection with nothing under way.
     pub(super) fn give_back(self) {
         self.home.idle.lock().expect("nothing panics while it holds the lock").push(self.connection);

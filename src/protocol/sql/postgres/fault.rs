@@ -11,6 +11,17 @@ use crate::connector::{Fault, Refusal, Retry};
 /// What a server that is full or starting needs at least.
 const RECOVERY_WAIT: Duration = Duration::from_secs(1);
 
+/// A statement that took longer than it may, or was canceled by somebody.
+const CANCELED: &str = "57014";
+/// A lock that another held for longer than we wait.
+const LOCKED: &str = "55P03";
+const LIMIT: &str = "; `timeout` of the connection says how long it may take";
+
+/// Nothing came in time.
+pub(super) fn late(doing: &str, timeout: Duration) -> Fault {
+    Fault::external(doing, "", format!("no answer within {} s{LIMIT}", timeout.as_secs_f64()))
+}
+
 /// Maps an error of the driver. `doing` says what we were about.
 pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
     if let Some(fault) = tls::fault(doing, error) {
@@ -19,7 +30,10 @@ pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Database(database) => {
             let native = database.code().unwrap_or_default().into_owned();
-            let message = words(error);
+            let mut message = words(error);
+            if native == CANCELED || native == LOCKED {
+                message.push_str(LIMIT);
+            }
             let class = native.get(..2).unwrap_or_default();
             let mut fault = match class {
                 // feature not supported, values, constraints, read-only, authorization, no such database or
@@ -30,7 +44,7 @@ pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
                 _ => Fault::external(doing, native.clone(), message),
             };
             // out of resources, operator intervention (shutdown, starting up)
-            if class == "53" || (class == "57" && native != "57014") {
+            if class == "53" || (class == "57" && native != CANCELED) {
                 fault.retry = Retry::Later(RECOVERY_WAIT);
             }
             fault

@@ -166,6 +166,7 @@ impl Opened {
                 Listing::Keys => ("SET row_security = off", "RESET row_security"),
                 _ => ("", ""),
             };
+            lease.begin_reading().await.map_err(failed)?;
             if !before.is_empty() {
                 sqlx::raw_sql(before).execute(&mut *lease).await.map_err(failed)?;
             }
@@ -190,6 +191,7 @@ impl Opened {
             if !after.is_empty() {
                 sqlx::raw_sql(after).execute(&mut *lease).await.map_err(failed)?;
             }
+            lease.end_reading().await.map_err(failed)?;
             lease.give_back();
         })
     }
@@ -403,7 +405,7 @@ impl Object for Arc<Opened> {
         Box::pin(stream! {
             let mut reader = JoinSet::new();
             reader.spawn(async move {
-                let mut listed = opened.listing(listing);
+                let mut listed = opened.connections.in_time(opened.doing("reading"), opened.listing(listing));
                 while let Some(batch) = listed.next().await {
                     if sender.send(batch).await.is_err() {
                         break;

@@ -67,7 +67,12 @@ pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Option<Fault> {
         sqlx::Error::Tls(error) => error.to_string(),
         sqlx::Error::Io(error) => match error.get_ref()?.downcast_ref::<rustls::Error>()? {
             rustls::Error::InvalidCertificate(why) => {
-                let help = "`sslrootcert=` in the `url` names the file with the certificate of its authority";
+                // Its type is of the verifier's crate, which we do not see.
+                let help = if format!("{why:?}").contains("CaUsedAsEndEntity") {
+                    "it is an authority's own; the server needs one that the authority has signed"
+                } else {
+                    "`sslrootcert=` in the `url` names the file with the certificate of its authority"
+                };
                 return Some(Fault::user(
                     doing,
                     "",

@@ -1,0 +1,149 @@
+//! What is refused before anything runs, and where it stands.
+
+use serde_json::{Value as Json, json};
+
+use super::project::{CONNECTIONS, ITEMS, Project};
+
+/// What `engine validate` says with these words behind it.
+#[track_caller]
+fn told(project: &Project, arguments: &str, code: i32) -> Vec<Json> {
+    let answer = project.engine(&format!("validate . {arguments} --format json")).ends(code).json();
+    answer["diagnostics"].as_array().unwrap().clone()
+}
+
+/// Code, line and column of each.
+fn places(diagnostics: &[Json]) -> Vec<(&str, u64, u64)> {
+    let place = |told: &'_ Json| (told["line"].as_u64().unwrap(), told["column"].as_u64().unwrap());
+    diagnostics.iter().map(|told| (told["code"].as_str().unwrap(), place(told).0, place(told).1)).collect()
+}
+
+#[track_caller]
+fn says(diagnostic: &Json, words: &str) {
+    assert!(diagnostic["message"].as_str().unwrap().contains(words), "{words}: {diagnostic}");
+}
+
+fn items(from: &str, to: &str) -> Project {
+    assert_eq!(ITEMS.matches(from).count(), 1, "{from}");
+    Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &ITEMS.replace(from, to))])
+}
+
+#[test]
+fn named_queries_are_refused_where_they_are_named() {
+    let connections = CONNECTIONS.replace(
+        "create_from: office.sql }",
+        "create_from: office.sql,\n    objects: { active: { query: 'SELECT * FROM items' },\n               old: { query: SELECT 1 } } }",
+    );
+    let project = Project::new(&[("connections.yaml", &connections), ("items.yaml", ITEMS)]);
+    let diagnostics = told(&project, "", 2);
+    assert_eq!(places(&diagnostics), [("E0107", 3, 24), ("E0107", 4, 21)]);
+    says(&diagnostics[0], "the query `active` as an object comes in a later version");
+    says(&diagnostics[1], "`old`");
+    assert!(diagnostics[0]["help"].as_str().unwrap().contains("make it a view"));
+    for command in ["run . --once", "plan .", "check ."] {
+        project.engine(command).ends(2);
+    }
+    assert!(!project.path("data").exists());
+}
+
+#[test]
+fn a_former_name_is_refused_where_it_stands() {
+    let project = items("mapping: items", "mapping: items\nwas: articles");
+    let diagnostics = told(&project, "", 2);
+    assert_eq!(places(&diagnostics), [("E0107", 2, 6)]);
+    says(&diagnostics[0], "former name");
+    assert!(diagnostics[0]["help"].as_str().unwrap().contains("keep the name"));
+    project.engine("run . --once").ends(2);
+    assert!(!project.path(".engine").exists());
+}
+
+/// Issue 2: a policy that never decides was a conflict for a person each time.
+#[test]
+fn a_policy_that_never_decides_is_refused() {
+    // Rules make the kind: known without asking anybody.
+    for (field, policy, words) in [
+        (
+            "rules: [boolean], reverse: [boolean]",
+            "sum_deltas",
+            "`sum_deltas` adds numbers, and `made_on` holds boolean",
+        ),
+        ("rules: [{ prefix: x }]", "union", "`union` joins lists, and `made_on` holds text"),
+    ] {
+        let entry = format!("{field}, conflict: {policy}");
+        let diagnostics = told(&items("rules: [{ date: '%Y%m%d' }]", &entry), "", 2);
+        let column = "  - { source: made, target: made_on, ".len() + entry.find(policy).unwrap() + 1;
+        assert_eq!(places(&diagnostics), [("E0503", 10, column as u64)], "{policy}");
+        says(&diagnostics[0], words);
+        for can in ["max", "min", "manual"] {
+            let entry = format!("{field}, conflict: {can}");
+            assert_eq!(told(&items("rules: [{ date: '%Y%m%d' }]", &entry), "", 0), Vec::<Json>::new(), "{can}");
+        }
+    }
+    // The other kinds only their systems know.
+    let project = items("{ source: price, target: price }", "{ source: price, target: price, conflict: union }");
+    assert_eq!(told(&project, "", 0), Vec::<Json>::new());
+    let diagnostics = told(&project, "--online", 2);
+    assert_eq!(places(&diagnostics), [("E0503", 9, 47)]);
+    says(&diagnostics[0], "and `price` holds decimal(10,2)");
+    for command in ["run . --once --format json", "plan . --format json"] {
+        let error = &project.engine(command).ends(2).json()["runs"][0]["errors"][0];
+        assert_eq!(
+            (&error["code"], &error["file"], &error["line"]),
+            (&json!("E0503"), &json!("items.yaml"), &json!(9))
+        );
+    }
+    // A default goes for every field; the ones it cannot decide about need one of their own.
+    let project = items("match: [sku]", "match: [sku]\nconflicts: { default: sum_deltas }");
+    let diagnostics = told(&project, "--online", 2);
+    assert_eq!(places(&diagnostics), [("E0503", 11, 5)]);
+    assert!(diagnostics[0]["help"].as_str().unwrap().contains("a `conflict` of its own"));
+    let project = items("match: [sku]", "match: [sku]\nconflicts: { first: union }");
+    let diagnostics = told(&project, "--online", 2);
+    assert_eq!(places(&diagnostics), [("E0503", 6, 21)]);
+    says(&diagnostics[0], "no field of the mapping can take it");
+}
+
+/// Issue 2: a text too short for a date was parked record by record.
+#[test]
+fn a_text_that_holds_no_date_is_refused() {
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, price DECIMAL(10,2), made VARCHAR(8));";
+    let plain = ITEMS.replace(", rules: [{ date: '%Y%m%d' }]", "");
+    for (rules, code) in [(plain.as_str(), 2), (ITEMS, 0)] {
+        let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", rules), ("office.sql", office)]);
+        let diagnostics = told(&project, "--online", code);
+        let expected: Vec<(&str, u64, u64)> =
+            if code == 2 { vec![("E0407", 10, 5), ("E0407", 10, 5)] } else { Vec::new() };
+        assert_eq!(places(&diagnostics), expected);
+        if code == 2 {
+            says(&diagnostics[0], "arrives at `made");
+            says(&diagnostics[1], "arrives at `made");
+        }
+    }
+    let longer = office.replace("(8)", "(10)");
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &plain), ("office.sql", &longer)]);
+    assert_eq!(told(&project, "--online", 0), Vec::<Json>::new());
+}
+
+/// Issue 2: that every create would be refused showed in the first run only.
+#[test]
+fn fields_that_new_records_would_lack_are_named() {
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE NOT NULL, title TEXT, price DECIMAL(10,2), \
+                made_on DATE, shelf TEXT NOT NULL, origin TEXT NOT NULL DEFAULT 'erp', note TEXT);";
+    let project =
+        |items: &str| Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", items), ("shop.sql", shop)]);
+    let diagnostics = told(&project(ITEMS), "--online", 0);
+    assert_eq!(places(&diagnostics), [("E0609", 3, 37)]);
+    says(&diagnostics[0], "nothing fills `shelf` of records created on the target");
+    assert_eq!(diagnostics[0]["severity"], "warning");
+    // Nothing is created there: by `allow`, or by the direction.
+    let only = ITEMS.replace("match:", "allow: { to_target: [update] }\nmatch:");
+    assert_eq!(told(&project(&only), "--online", 0), Vec::<Json>::new());
+    let back = ITEMS.replace("bidirectional", "target_to_source").replace("deletes: { to_target: propagate }\n", "");
+    assert_eq!(told(&project(&back), "--online", 0), Vec::<Json>::new());
+    // The source of a two-way mapping is created on as well.
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2), made TEXT, \
+                  depot TEXT NOT NULL);";
+    let both = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", ITEMS), ("office.sql", office)]);
+    let diagnostics = told(&both, "--online", 0);
+    assert_eq!(places(&diagnostics), [("E0609", 2, 39)]);
+    says(&diagnostics[0], "nothing fills `depot` of records created on the source");
+}
