@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::event::Fact;
 use super::execute::Work;
 use super::report::Trouble;
-use super::send::{Send, Sent};
+use super::send::{Flight, Send};
 use super::session::Session;
 use crate::connector::{Action, Change, Outcome, Refusal, unrecorded};
 use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
@@ -17,10 +17,9 @@ impl Session<'_> {
     /// Takes in what a side answered to a batch.
     pub(super) async fn answered(
         &mut self,
-        side: Side,
-        sends: Vec<Send>,
+        Flight { side, sends, changes, intents, .. }: Flight,
         work: &[Work],
-        (id, Sent { changes, intents }): (IntentsId, Sent),
+        id: IntentsId,
         outcomes: Vec<Outcome>,
         acknowledged: &mut BTreeMap<usize, Link>,
     ) -> Result<(), Trouble> {

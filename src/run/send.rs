@@ -8,10 +8,12 @@ use super::execute::Work;
 use super::fault::{SETTLING, is_harmless};
 use super::report::Trouble;
 use super::session::Session;
+use super::setup::Setup;
+use crate::compile::SideProgram;
 use crate::connector::{Action, Change, Fault, Outcome, Settled};
 use crate::plan::{FieldWrite, Link, RecordWrite};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, Intent, IntentField, Intents};
+use crate::state::{Answered, Fence, Intent, IntentField, Intents, IntentsId};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
@@ -27,11 +29,70 @@ pub(super) struct Send {
     pub expect: Vec<(usize, Value)>,
 }
 
-/// A batch on its way.
-pub(super) struct Sent {
+/// A batch that is ready to be sent, and holds everything that takes.
+pub(super) struct Flight {
+    pub side: Side,
+    fence: Fence,
+    pub sends: Vec<Send>,
     /// In the order of the writes, as are each kind of the intents.
     pub changes: Vec<Change>,
     pub intents: Intents,
+}
+
+/// A batch that was sent, and what the side answered.
+pub(super) struct Flown {
+    flight: Flight,
+    /// Its intents, if they were recorded.
+    recorded: Option<IntentsId>,
+    outcomes: Result<Vec<Outcome>, Fault>,
+}
+
+/// Sends a batch. Needs nothing of the session, which can go on meanwhile.
+pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
+    let side = flight.side;
+    let program = &setup.program.sides[side];
+    let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
+    let allot = if program.key_is_mapped() { 0 } else { creates };
+    let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
+    flight.assign(program, writing.keys());
+    flight.intents.token = writing.token();
+    let mut recorded = None;
+    let record = async {
+        recorded = Some(setup.store.intend(&flight.fence, &flight.intents).await);
+        matches!(recorded, Some(Ok(_)))
+    };
+    let outcomes = writing.write(&flight.changes, record.boxed()).await;
+    let recorded = recorded.transpose()?;
+    Ok(Flown { flight, recorded, outcomes })
+}
+
+impl Flight {
+    /// Gives the creates the keys that were allotted to them, where their
+    /// system gives keys.
+    fn assign(&mut self, program: &SideProgram, allotted: &[Vec<Value>]) {
+        let is_given = |position: &usize| program.key_fields.get(*position).is_none_or(Option::is_none);
+        let given: Vec<usize> = (0..program.access.key.len()).filter(is_given).collect();
+        let mut allotted = allotted.iter();
+        let mut made = self.intents.creates.iter_mut().map(|link| &mut link.keys);
+        let mut changed = self.intents.changes.iter_mut().map(|intent| &mut intent.keys);
+        for (send, change) in self.sends.iter().zip(&mut self.changes) {
+            let keys = if send.link.is_none() { made.next() } else { changed.next() };
+            if change.action != Action::Create {
+                continue;
+            }
+            let values = if given.is_empty() { None } else { allotted.next() };
+            for position in &given {
+                if let Some(value) = change.key.get_mut(*position) {
+                    *value = values.map_or(Value::Missing, |values| values[*position].clone());
+                }
+            }
+            keys.expect("each write is an intent")[self.side] =
+                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
+            if change.key.iter().any(Value::is_null) {
+                change.key.clear();
+            }
+        }
+    }
 }
 
 impl Session<'_> {
@@ -54,59 +115,48 @@ impl Session<'_> {
         Ok(acknowledged)
     }
 
-    pub(super) async fn send_batch(
+    async fn send_batch(
         &mut self,
         side: Side,
-        mut sends: Vec<Send>,
+        sends: Vec<Send>,
         work: &mut [Work],
         acknowledged: &mut BTreeMap<usize, Link>,
     ) -> Result<(), Trouble> {
-        let setup = self.setup;
-        let fence = self.fence.clone().expect("a run that writes has taken its mapping");
-        let allot = if self.program.sides[side].key_is_mapped() {
-            0
-        } else {
-            sends.iter().filter(|send| send.write.action == Action::Create).count()
-        };
-        let mut batch = self.prepare(side, &mut sends, work);
+        let flight = self.prepare(side, sends, work);
+        let flown = fly(self.setup, flight).await?;
+        self.land(flown, work, acknowledged).await
+    }
+
+    /// Takes in what became of a batch; sends it again where nothing did.
+    pub(super) async fn land(
+        &mut self,
+        mut flown: Flown,
+        work: &[Work],
+        acknowledged: &mut BTreeMap<usize, Link>,
+    ) -> Result<(), Trouble> {
         let mut attempt = 1;
         loop {
-            let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
-            self.assign(side, &sends, &mut batch, writing.keys());
-            batch.intents.token = writing.token();
-            let mut id = None;
-            let recorded = async {
-                id = Some(setup.store.intend(&fence, &batch.intents).await);
-                matches!(id, Some(Ok(_)))
-            };
-            let outcomes = writing.write(&batch.changes, recorded.boxed()).await;
-            let id = match id {
-                Some(recorded) => recorded?,
-                // The side failed before there was anything to record.
-                None => {
-                    let fault = outcomes.err().expect("nothing comes into effect that is not on record");
-                    setup.wait(side, &mut attempt, fault).await?;
-                    continue;
-                }
-            };
-            match outcomes {
-                Ok(outcomes) => return self.answered(side, sends, work, (id, batch), outcomes, acknowledged).await,
-                Err(fault) => {
-                    let token = batch.intents.token.as_deref();
-                    let applied = !is_harmless(&fault) && self.settle(side, token, &fault).await?;
-                    if applied {
+            let Flown { flight, recorded, outcomes } = flown;
+            let side = flight.side;
+            let fault = match (recorded, outcomes) {
+                (Some(id), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
+                (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
+                (Some(id), Err(fault)) => {
+                    let token = flight.intents.token.as_deref();
+                    if !is_harmless(&fault) && self.settle(side, token, &fault).await? {
                         let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
-                        let outcomes = batch.changes.iter().map(done).collect();
-                        return self.answered(side, sends, work, (id, batch), outcomes, acknowledged).await;
+                        let outcomes = flight.changes.iter().map(done).collect();
+                        return self.answered(flight, work, id, outcomes, acknowledged).await;
                     }
                     // Nothing of it is in effect: the intents are void.
-                    self.pending
-                        .answered
-                        .push(Answered { intents: id, not_made: (0..batch.intents.creates.len()).collect() });
+                    let not_made = (0..flight.intents.creates.len()).collect();
+                    self.pending.answered.push(Answered { intents: id, not_made });
                     self.flush().await?;
-                    setup.wait(side, &mut attempt, fault).await?;
+                    fault
                 }
-            }
+            };
+            self.setup.wait(side, &mut attempt, fault).await?;
+            flown = fly(self.setup, flight).await?;
         }
     }
 
@@ -132,12 +182,13 @@ impl Session<'_> {
 
     /// What is sent, and what is recorded before it is. The values of new
     /// records move there: they are the bulk of a first sync.
-    fn prepare(&self, side: Side, sends: &mut [Send], work: &mut [Work]) -> Sent {
+    pub(super) fn prepare(&self, side: Side, mut sends: Vec<Send>, work: &mut [Work]) -> Flight {
         let program = &self.program.sides[side];
+        let fence = self.fence.clone().expect("a run that writes has taken its mapping");
         let mut changes = Vec::with_capacity(sends.len());
         let mut intents =
             Intents { side, token: None, at: self.setup.world.now(), creates: Vec::new(), changes: Vec::new() };
-        for send in sends {
+        for send in &mut sends {
             let action = send.write.action;
             let mut change = Change { action, key: Vec::new(), set: Vec::new(), expect: Vec::new() };
             match &send.link {
@@ -151,12 +202,12 @@ impl Session<'_> {
                         |field: &FieldWrite| Some((self.slot(side, field), field.against.as_ref()?.expect.clone()));
                     change.expect.extend(send.write.fields.iter().filter_map(expected));
                     change.expect.extend(send.expect.iter().cloned());
-                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
+                    intents.changes.push(Self::intent(side, send, link, &work[send.work]));
                 }
                 Some(link) => {
                     // A record that is made anew for a link that stands.
                     self.fill(side, &mut change, send.write.fields.iter().cloned());
-                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
+                    intents.changes.push(Self::intent(side, send, link, &work[send.work]));
                 }
                 None => {
                     let item = &mut work[send.work];
@@ -178,7 +229,7 @@ impl Session<'_> {
             }
             changes.push(change);
         }
-        Sent { changes, intents }
+        Flight { side, fence, sends, changes, intents }
     }
 
     fn slot(&self, side: Side, write: &FieldWrite) -> usize {
@@ -199,34 +250,6 @@ impl Session<'_> {
         }
     }
 
-    /// Gives the creates the keys that were allotted to them, where their
-    /// system gives keys.
-    fn assign(&self, side: Side, sends: &[Send], batch: &mut Sent, allotted: &[Vec<Value>]) {
-        let program = &self.program.sides[side];
-        let is_given = |position: &usize| program.key_fields.get(*position).is_none_or(Option::is_none);
-        let given: Vec<usize> = (0..program.access.key.len()).filter(is_given).collect();
-        let mut allotted = allotted.iter();
-        let mut made = batch.intents.creates.iter_mut().map(|link| &mut link.keys);
-        let mut changed = batch.intents.changes.iter_mut().map(|intent| &mut intent.keys);
-        for (send, change) in sends.iter().zip(&mut batch.changes) {
-            let keys = if send.link.is_none() { made.next() } else { changed.next() };
-            if change.action != Action::Create {
-                continue;
-            }
-            let values = if given.is_empty() { None } else { allotted.next() };
-            for position in &given {
-                if let Some(value) = change.key.get_mut(*position) {
-                    *value = values.map_or(Value::Missing, |values| values[*position].clone());
-                }
-            }
-            keys.expect("each write is an intent")[side] =
-                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
-            if change.key.iter().any(Value::is_null) {
-                change.key.clear();
-            }
-        }
-    }
-
     /// A field's bases once a write of it is acknowledged.
     pub(super) fn bases_of(side: Side, write: &FieldWrite, item: &Work) -> Both<Value> {
         match &write.against {
@@ -238,7 +261,7 @@ impl Session<'_> {
         }
     }
 
-    fn intent(&self, side: Side, send: &Send, link: &Link, item: &Work) -> Intent {
+    fn intent(side: Side, send: &Send, link: &Link, item: &Work) -> Intent {
         let field = |write: &FieldWrite| IntentField {
             field: write.field,
             value: write.value.clone(),

@@ -15,7 +15,8 @@ mod tls;
 mod types;
 mod write;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use sqlx::ConnectOptions;
@@ -65,12 +66,21 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
     options = options.application_name("engine").disable_statement_logging();
     let timezone = settings.timezone;
     let connections = Connections::new(options, timezone, settings.timeout);
-    Ok(Arc::new(Server { connections, timezone }))
+    Ok(Arc::new(Server { connections, timezone, described: Mutex::default() }))
 }
 
 struct Server {
     connections: Arc<Connections>,
     timezone: chrono_tz::Tz,
+    /// Tables as they were last described, each for the next opening: asking
+    /// a catalog takes longer than a run with nothing to do.
+    described: Mutex<HashMap<String, describe::Table>>,
+}
+
+impl Server {
+    fn take_described(&self, object: &str) -> Option<describe::Table> {
+        self.described.lock().expect("nothing panics while it holds the lock").remove(object)
+    }
 }
 
 impl Connector for Server {
@@ -103,17 +113,27 @@ impl Connector for Server {
             let mut lease = self.connections.acquire(&doing).await?;
             let table = describe::find(&mut lease, object).await.map_err(|error| fault::fault(&doing, &error))?;
             lease.give_back();
-            Ok(table.ok().map(|table| table.description()))
+            let description = table.as_ref().ok().map(describe::Table::description);
+            if let Ok(table) = table {
+                self.described.lock().expect("nothing panics while it holds the lock").insert(object.to_owned(), table);
+            }
+            Ok(description)
         })
     }
 
     fn open(&self, access: Access) -> BoxFuture<'_, Result<Arc<dyn Object>, Fault>> {
         Box::pin(async move {
             let doing = format!("opening `{}`", access.object);
-            let mut lease = self.connections.acquire(&doing).await?;
-            let table =
-                describe::find(&mut lease, &access.object).await.map_err(|error| fault::fault(&doing, &error))?;
-            lease.give_back();
+            let table = match self.take_described(&access.object) {
+                Some(table) => Ok(table),
+                None => {
+                    let mut lease = self.connections.acquire(&doing).await?;
+                    let found = describe::find(&mut lease, &access.object).await;
+                    let found = found.map_err(|error| fault::fault(&doing, &error))?;
+                    lease.give_back();
+                    found
+                }
+            };
             let table = table.map_err(|alike| {
                 let message = match alike.as_slice() {
                     [] => "there is no such table or view".to_owned(),

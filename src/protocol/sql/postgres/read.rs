@@ -170,9 +170,10 @@ impl Opened {
             if !before.is_empty() {
                 sqlx::raw_sql(before).execute(&mut *lease).await.map_err(failed)?;
             }
+            // Most listings are short: room for a whole batch is made after the first.
             let new_batch = || Batch::with_capacity(self.access.shape.clone(), self.access.batch);
             for statement in self.selection.listing(&listing, from.as_deref()) {
-                let mut batch = new_batch();
+                let mut batch = Batch::new(self.access.shape.clone());
                 {
                     let mut rows = sqlx::query(safe(statement.sql)).persistent(false).fetch(&mut *lease);
                     while let Some(row) = rows.next().await {

@@ -102,7 +102,9 @@ impl Writing for Batch<'_> {
                 if fault::was_rolled_back(&error) { failed(error) } else { failed(error).maybe_applied() }
             })?;
             lease.give_back();
-            created.into_iter().for_each(|xmin| object.created(xmin));
+            for xmin in created {
+                object.created(xmin);
+            }
             Ok(outcomes.into_iter().map(|outcome| outcome.expect("each change has been dealt with")).collect())
         })
     }
