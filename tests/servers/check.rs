@@ -24,6 +24,8 @@ struct Version {
     n: i64,
     value: Option<String>,
     engine: bool,
+    /// How often the record had been deleted before.
+    life: usize,
 }
 
 struct End {
@@ -63,11 +65,17 @@ pub(super) async fn promises(project: &Project, terms: &Terms, last: &Json, doub
 
 fn versions(entries: &[Entry]) -> BTreeMap<(String, usize), Vec<Version>> {
     let mut versions: BTreeMap<(String, usize), Vec<Version>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.action != "DELETE") {
+    let mut lives: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in entries {
+        let life = lives.entry(&entry.code).or_default();
+        if entry.action == "DELETE" {
+            *life += 1;
+            continue;
+        }
         for (field, value) in [&entry.one, &entry.two].into_iter().enumerate() {
             let before = versions.entry((entry.code.clone(), field)).or_default();
-            if before.last().is_none_or(|last| last.value != *value) {
-                before.push(Version { n: entry.n, value: value.clone(), engine: entry.engine });
+            if before.last().is_none_or(|last| last.value != *value || last.life != *life) {
+                before.push(Version { n: entry.n, value: value.clone(), engine: entry.engine, life: *life });
             }
         }
     }
@@ -106,6 +114,10 @@ impl End {
 
     fn deleted_by_people(&self, side: Side, code: &str) -> bool {
         self.deletes(side, code).any(|entry| !entry.engine)
+    }
+
+    fn made_by_people(&self, side: Side, code: &str) -> bool {
+        self.entries[side].iter().any(|entry| entry.action == "INSERT" && entry.code == code && !entry.engine)
     }
 
     fn is_doubted(&self, side: Side, n: i64) -> bool {
@@ -209,7 +221,7 @@ impl End {
                 let other = self.of(side.other(), code, *field);
                 for pair in versions.windows(2) {
                     let (before, after) = (&pair[0], &pair[1]);
-                    if before.engine || !after.engine {
+                    if before.engine || !after.engine || before.life != after.life {
                         continue;
                     }
                     let Some(made) = self.entered(side.other(), code, *field, &after.value) else {
@@ -303,7 +315,9 @@ impl End {
                 // One that was deleted before its run could learn that it had made it looks like one that was never made.
                 let first = self.entries[side].iter().find(|entry| entry.code == *code && entry.engine);
                 let in_doubt = first.is_some_and(|first| first.n < before.n && self.is_doubted(side, first.n));
-                if !decided && !in_doubt {
+                // One that both sides made on their own may go from one side before they ever met.
+                let made_twice = self.made_by_people(Side::Source, code) && self.made_by_people(Side::Target, code);
+                if !decided && !in_doubt && !made_twice {
                     broken.push(format!("people deleted {code} in the {}, and the engine made it anew", name(side)));
                 }
             }

@@ -1,7 +1,6 @@
 //! Random histories: people edit both sides, runs come between, some are
 //! killed; then all is quiet, and every promise is held against what happened.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use engine::record::{Both, Side};
@@ -25,12 +24,13 @@ pub(super) struct People {
     name: String,
     entered: u64,
     codes: Both<Vec<String>>,
-    twice: BTreeSet<String>,
+    /// Made since the last run.
+    fresh: Both<Vec<String>>,
 }
 
 impl People {
     pub(super) fn new(name: &str, seed: Seed) -> People {
-        People { seed, name: name.to_owned(), entered: 0, codes: Both::default(), twice: BTreeSet::new() }
+        People { seed, name: name.to_owned(), entered: 0, codes: Both::default(), fresh: Both::default() }
     }
 
     fn value(&mut self) -> String {
@@ -38,8 +38,7 @@ impl People {
         format!("{}{}", self.name, self.entered)
     }
 
-    /// An edit on a side. A code that one side has made may be made on the
-    /// other as well, as happens before the engine has carried it over.
+    /// An edit on a side, of a record that may never have come there.
     pub(super) fn draw(&mut self, side: Side, deletes: bool) -> Edit {
         let known = self.codes.source.len() + self.codes.target.len();
         let code = |people: &mut People| {
@@ -50,6 +49,7 @@ impl People {
             chance if chance < 25 || known == 0 => {
                 let code = format!("{}-{known}", self.name);
                 self.codes[side].push(code.clone());
+                self.fresh[side].push(code.clone());
                 Edit::Create { code, values: [self.value(), self.value()] }
             }
             chance if chance < 35 && deletes => Edit::Delete { code: code(self) },
@@ -60,13 +60,15 @@ impl People {
         }
     }
 
-    /// A record made on one side that the other side makes by itself, too.
+    /// A record that one side has just made, made by the other as well.
     fn twin(&mut self, side: Side) -> Option<Edit> {
-        let new: Vec<String> =
-            self.codes[side.other()].iter().filter(|code| !self.twice.contains(*code)).cloned().collect();
-        let code = new.last()?.clone();
-        self.twice.insert(code.clone());
-        Some(Edit::Create { code, values: [self.value(), self.value()] })
+        let code = self.fresh[side.other()].pop()?;
+        Some(Edit::Twin { code, values: [self.value(), self.value()] })
+    }
+
+    /// A run comes between: from now on it may have carried over what is there.
+    fn step(&mut self) {
+        self.fresh = Both::default();
     }
 }
 
@@ -191,6 +193,7 @@ async fn play(pair: Pair, number: u64) -> Watch {
             watch.trace.push(format!("{side}: {edit:?}"));
             hands[side].edit(&edit).await;
         }
+        people.step();
         let began = Watch::now(&project).await;
         // Runs take a tenth of a second; most of that reads and compares.
         let ran = if seed.percent(50) {

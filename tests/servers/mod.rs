@@ -16,6 +16,7 @@
 
 mod check;
 mod histories;
+mod points;
 mod project;
 mod system;
 

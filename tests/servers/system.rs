@@ -27,9 +27,23 @@ pub(super) type Row = [Option<String>; 2];
 /// What people do to one record.
 #[derive(Debug, Clone)]
 pub(super) enum Edit {
-    Create { code: String, values: [String; 2] },
-    Set { code: String, field: usize, value: String },
-    Delete { code: String },
+    Create {
+        code: String,
+        values: [String; 2],
+    },
+    /// The same, unless the other side's has arrived.
+    Twin {
+        code: String,
+        values: [String; 2],
+    },
+    Set {
+        code: String,
+        field: usize,
+        value: String,
+    },
+    Delete {
+        code: String,
+    },
 }
 
 /// One change of one record, in the order in which that record changed.
@@ -217,6 +231,12 @@ impl Hand {
                 literal(code),
                 literal(one),
                 literal(two)
+            ),
+            Edit::Twin { code, values: [one, two] } => format!(
+                "INSERT INTO items (code, one, two) SELECT {code}, {}, {} WHERE NOT EXISTS (SELECT 1 FROM items WHERE code = {code})",
+                literal(one),
+                literal(two),
+                code = literal(code),
             ),
             Edit::Set { code, field, value } => format!(
                 "UPDATE items SET {} = {}, changed = {now} WHERE code = {}",
