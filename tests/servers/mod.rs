@@ -16,8 +16,11 @@
 
 mod check;
 mod histories;
+mod late;
 mod points;
 mod project;
+mod starts;
+mod storm;
 mod system;
 
 #[expect(clippy::disallowed_methods, reason = "what a long run of the tests is asked for by")]

@@ -85,6 +85,20 @@ const SQLITE: &str = "PRAGMA journal_mode = DELETE;
      CREATE INDEX items_code ON items (code);
      CREATE INDEX items_changed ON items (changed);";
 
+/// At its COMMIT, and not before, a transaction of the engine's waits for a
+/// lock that the test may hold: the engine has its constraints checked at once,
+/// so the check is put off again while a statement begins.
+const POSTGRES_BRAKE: &str = "CREATE FUNCTION brake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       IF current_setting('application_name') = 'engine' THEN PERFORM pg_advisory_xact_lock_shared(1); END IF;
+       RETURN NULL;
+     END $$;
+     CREATE FUNCTION put_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       SET CONSTRAINTS brake DEFERRED; RETURN NULL;
+     END $$;
+     CREATE CONSTRAINT TRIGGER brake AFTER INSERT OR UPDATE OR DELETE ON items DEFERRABLE INITIALLY DEFERRED
+       FOR EACH ROW EXECUTE FUNCTION brake();
+     CREATE TRIGGER put_off BEFORE INSERT OR UPDATE OR DELETE ON items EXECUTE FUNCTION put_off();";
+
 /// Stamps every change and writes it down. The engine is known by the name its
 /// connections carry.
 const POSTGRES_HISTORY: &str = "CREATE TABLE history (n bigint GENERATED ALWAYS AS IDENTITY, action text, code text, one text, two text, engine bigint);
@@ -143,13 +157,6 @@ impl System {
         match &self.place {
             Place::Sqlite(file) => format!("{{ connector: sqlite, url: 'sqlite://{}', {settings} }}", file.display()),
             Place::Postgres(database) => format!("{{ connector: postgres, url: '{}', {settings} }}", database.url),
-        }
-    }
-
-    pub(super) fn kind(&self) -> Kind {
-        match &self.place {
-            Place::Sqlite(_) => Kind::Sqlite,
-            Place::Postgres(_) => Kind::Postgres,
         }
     }
 
@@ -265,5 +272,15 @@ impl Hand {
             }
             None => self.run(sql).await,
         }
+    }
+}
+
+/// Keeps the engine's transactions on this database from ending, or lets them.
+pub(super) async fn brake(hand: &mut Hand, on: bool) {
+    if on {
+        hand.run(POSTGRES_BRAKE).await;
+        hand.run("SELECT pg_advisory_lock(1)").await;
+    } else {
+        hand.run("SELECT pg_advisory_unlock(1)").await;
     }
 }
