@@ -205,7 +205,10 @@ impl End {
             let field = usize::from(conflict["field"] == FIELDS[1]);
             let stands =
                 |side: Side| self.rows[side].values().flatten().any(|row| row[field] == text(&conflict[name(side)]));
-            if !stands(Side::Source) || !stands(Side::Target) {
+            // Where one side's record is gone, that is to be decided first.
+            let code = Side::BOTH.iter().find_map(|side| self.find(*side, &text(&conflict[name(*side)])));
+            let gone = code.is_some_and(|(code, ..)| self.about_whole(code).any(|whole| whole["status"] == "open"));
+            if !gone && (!stands(Side::Source) || !stands(Side::Target)) {
                 broken.push(format!("an open conflict is of values that do not stand: {conflict}"));
             }
         }
