@@ -11,7 +11,7 @@
 //! engine died; `starts` starts ten at once.
 //!
 //! `ENGINE_SERVERS_SEED=123` plays one seed of the histories and prints what
-//! happened, `ENGINE_SERVERS_SEEDS=500` plays more; `ENGINE_SERVERS_POINTS=all`
+//! happened, `ENGINE_SERVERS_SEEDS=500` plays more; `ENGINE_SERVERS_POINTS=1`
 //! leaves out no point; `ENGINE_SERVERS_KILLS=500` makes longer storms.
 
 mod check;

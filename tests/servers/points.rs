@@ -15,9 +15,12 @@ use std::sync::OnceLock;
 use engine::record::{Both, Side};
 use serde_json::json;
 
-use super::asked;
+use super::asked_number;
 use super::project::{POSTGRES_POSTGRES, Pair, Project, Ran, SQLITE_POSTGRES, SQLITE_SQLITE, Terms, end, written};
 use super::system::{Edit, Hand, Row};
+
+/// Of a run's points every so many is taken.
+const STEP: usize = 5;
 
 /// What happens at the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +84,11 @@ fn run_to(project: &Project, point: usize, how: How) -> (Vec<String>, Ran) {
 /// The points worth a run of their own. Of many writes in a row to one file
 /// only the last is: before it the others are part of no transaction, and what
 /// the first finds is what the call before it has left.
-fn chosen(calls: &[String]) -> Vec<usize> {
-    let all = asked("ENGINE_SERVERS_POINTS").is_some_and(|points| points == "all");
+fn worth_a_run(calls: &[String]) -> Vec<usize> {
     let is_inner = |index: usize| !calls[index].starts_with("send") && calls.get(index + 1) == Some(&calls[index]);
     // The index of shared memory is nobody's but its process's.
     let own = |index: usize| calls[index].ends_with("-shm") || calls[index].ends_with(".lock");
-    (0..calls.len()).filter(|index| all || !is_inner(*index) && !own(*index)).map(|index| index + 1).collect()
+    (0..calls.len()).filter(|index| !is_inner(*index) && !own(*index)).map(|index| index + 1).collect()
 }
 
 /// Two systems whose people do the same every round, so that what must stand
@@ -189,8 +191,10 @@ impl World {
     }
 }
 
-/// Runs end at every point, in all the ways asked for.
-async fn every_point(pair: Pair, ways: &[How]) {
+/// Runs end at their points, in one way after the other: at each STEP-th, or as
+/// asked for; `first` keeps several tests from choosing the same.
+async fn every_point(pair: Pair, ways: &[How], first: usize) {
+    let step = asked_number("ENGINE_SERVERS_POINTS").map_or(STEP, |step| usize::try_from(step).expect("a step"));
     let mut world = World::new(pair).await;
     for _ in 0..4 {
         world.people().await;
@@ -201,10 +205,10 @@ async fn every_point(pair: Pair, ways: &[How]) {
         let (calls, whole) = run_to(&world.project, 0, *how);
         whole.ends(1);
         world.heals("after a whole run").await;
-        let points = chosen(&calls);
-        eprintln!("{how:?} {} points of {}", points.len(), calls.len());
+        let points = worth_a_run(&calls);
         assert!(points.len() > 10, "a run does much outside itself: {calls:?}");
-        for (index, point) in points.into_iter().enumerate() {
+        let points = points.into_iter().skip(first % step).step_by(step);
+        for (index, point) in points.enumerate() {
             world.people().await;
             let (calls, ran) = run_to(&world.project, point, *how);
             // The order of two connections' calls is not always the same, their number nearly.
@@ -217,7 +221,7 @@ async fn every_point(pair: Pair, ways: &[How]) {
                 tells_of_the_cut(&ran, &after);
             }
             world.heals(&after).await;
-            if index % 10 == 0 {
+            if index % 4 == 0 {
                 world.is_at_rest();
             }
         }
@@ -243,22 +247,22 @@ fn tells_of_the_cut(ran: &Ran, after: &str) {
 
 #[tokio::test]
 async fn a_crash_at_every_point_heals_between_sqlite_and_sqlite() {
-    every_point(SQLITE_SQLITE, &[How::Before]).await;
+    every_point(SQLITE_SQLITE, &[How::Before], 0).await;
 }
 
 #[tokio::test]
 async fn a_crash_at_every_point_heals_between_sqlite_and_postgres() {
-    every_point(SQLITE_POSTGRES, &[How::Before]).await;
+    every_point(SQLITE_POSTGRES, &[How::Before], 1).await;
 }
 
 #[tokio::test]
 async fn a_crash_at_every_point_heals_between_postgres_and_postgres() {
-    every_point(POSTGRES_POSTGRES, &[How::After]).await;
+    every_point(POSTGRES_POSTGRES, &[How::After], 2).await;
 }
 
 #[tokio::test]
 async fn a_connection_cut_at_any_point_heals() {
-    every_point(SQLITE_POSTGRES, &[How::Cut, How::Lost]).await;
+    every_point(SQLITE_POSTGRES, &[How::Cut, How::Lost], 3).await;
 }
 
 /// Row numbers that a crash has taken back are given again: the record that
