@@ -111,10 +111,11 @@ impl Session<'_> {
                 Bases::Digests(_) => link.bases.holds(index, shown),
             }
         };
-        let matches = |fields: &Vec<usize>| {
-            !fields.is_empty() && fields.iter().all(|index| !record.fields[*index].is_blank() && shows(*index))
-        };
         let written = |index: &usize| self.program.fields[*index].writes(side);
+        let matches = |fields: &Vec<usize>| {
+            let agrees = |index: &usize| written(index) && !record.fields[*index].is_blank() && shows(*index);
+            !fields.is_empty() && fields.iter().all(agrees)
+        };
         is_given && (in_effect || self.program.matching.iter().any(matches))
             || (0..self.program.fields.len()).filter(written).all(shows)
     }
