@@ -12,6 +12,7 @@ mod programs;
 mod properties;
 mod readme;
 mod seed;
+mod servers;
 mod simulation;
 mod state;
 mod support;

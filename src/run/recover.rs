@@ -96,27 +96,33 @@ impl Session<'_> {
         self.pending.links.push(link);
     }
 
-    /// The links that changes of `side` belong to, found by the other side's
-    /// key: a record that is made anew has another one than its link knows.
-    /// A record under the key of an unanswered create is the one we made: a
-    /// key that its system gave to us is nobody else's, and under another one
-    /// it shows what was sent.
-    fn is_ours(&self, side: Side, link: &Link, seen: &Result<Seen, Rejection>) -> bool {
-        if !self.program.sides[side].key_is_mapped() {
-            return true;
-        }
-        let Ok(Seen::Live(record)) = seen else { return false };
-        self.program.fields.iter().enumerate().filter(|(_, field)| field.writes(side)).all(|(index, field)| {
-            let shown = &record.fields[index];
+    /// A record under the key of an unanswered create is the one we made. Where
+    /// the batch is known to have come into effect, a key that its system gave
+    /// to us is nobody else's. Otherwise the key may have been given again
+    /// since, and the record has to match what was sent, or to show all of it.
+    fn is_ours(&self, side: Side, in_effect: bool, link: &Link, seen: &Result<Seen, Rejection>) -> bool {
+        let is_given = !self.program.sides[side].key_is_mapped();
+        let Ok(Seen::Live(record)) = seen else { return is_given };
+        let shows = |index: usize| {
+            let (field, shown) = (&self.program.fields[index], &record.fields[index]);
             match &link.bases {
                 Bases::Values(values) => {
                     values.get(index).and_then(Option::as_ref).is_none_or(|base| field.same(side, &base[side], shown))
                 }
                 Bases::Digests(_) => link.bases.holds(index, shown),
             }
-        })
+        };
+        let written = |index: &usize| self.program.fields[*index].writes(side);
+        let matches = |fields: &Vec<usize>| {
+            let agrees = |index: &usize| written(index) && !record.fields[*index].is_blank() && shows(*index);
+            !fields.is_empty() && fields.iter().all(agrees)
+        };
+        is_given && (in_effect || self.program.matching.iter().any(matches))
+            || (0..self.program.fields.len()).filter(written).all(shows)
     }
 
+    /// The links that changes of `side` belong to, found by the other side's
+    /// key: a record that is made anew has another one than its link knows.
     async fn links_of(&self, side: Side, changes: &[Intent]) -> Result<Vec<Option<Link>>, Trouble> {
         let other = side.other();
         let keys: Vec<Key> = changes.iter().map(|intent| intent.keys[other].clone()).collect();
@@ -126,6 +132,8 @@ impl Session<'_> {
     /// The writer is at its end; the records tell what it did.
     async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
+        // A side that is asked by token says so where nothing came into effect.
+        let in_effect = intents.token.is_some();
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
         let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();
         let there = self.look(side, &known).await?;
@@ -138,7 +146,7 @@ impl Session<'_> {
                 pair[side] = None;
                 let message = "sent, without an answer, and there is no way to look whether it is in effect";
                 self.park(side, pair, Reason::InDoubt, None, Some("E0801"), message);
-            } else if there.get(key).is_some_and(|seen| self.is_ours(side, link, seen)) {
+            } else if there.get(key).is_some_and(|seen| self.is_ours(side, in_effect, link, seen)) {
                 self.counts.toward(side).created += 1;
                 self.tell(pair, Fact::Recovered { side, applied: true });
             } else {
