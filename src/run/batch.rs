@@ -51,12 +51,6 @@ impl Session<'_> {
                 },
             };
             let candidate = Candidate { key: key.clone(), seen, counted: true };
-            if self.flying.contains(&candidate.key) {
-                // It is about to be created: looked at again once that is done.
-                self.again[side].entry(key).or_insert(0);
-                self.counts.toward(toward).unchanged += 1;
-                continue;
-            }
             // A row may be read twice; and a code marked as deleted may live on in another row.
             match position.get(&key) {
                 Some(&earlier) => {

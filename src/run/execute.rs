@@ -46,10 +46,6 @@ impl Session<'_> {
         // Links that are new or moved without a write, by their work.
         let mut moved: Vec<(usize, Link)> = Vec::new();
         for (index, item) in work.iter_mut().enumerate() {
-            if index % 128 == 127 {
-                // Deciding takes time and waits for nothing; what is under way beside it does.
-                tokio::task::yield_now().await;
-            }
             let waiting: Vec<OpenConflict> =
                 item.link.as_ref().map(|link| self.waiting(link, &open)).unwrap_or_default();
             let stale = item.link.as_ref().map_or(&[][..], |link| self.layouts.stale(link));
@@ -88,13 +84,6 @@ impl Session<'_> {
             self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
         }
         self.pending.conflicts.extend(resolved);
-        if self.may_fly(&sends, adopted.is_empty()) {
-            let side = self.reading.expect("only a reading goes on while it writes").other();
-            let flight = self.prepare(side, std::mem::take(&mut sends[side]), &mut work);
-            self.flying = work.iter().filter_map(|item| item.keys[side.other()].clone()).collect();
-            self.ready = Some((flight, work));
-            return Ok(());
-        }
         let Both { source, target } = sends;
         let mut written = self.send(Side::Target, target, &mut work).await?;
         let source = source
@@ -108,20 +97,6 @@ impl Session<'_> {
             .collect();
         self.send(Side::Source, source, &mut work).await?;
         self.flush().await
-    }
-
-    /// True where the next batch may be dealt with while this one is written:
-    /// new records that go to a side which was empty, and which itself tells
-    /// where their key is taken.
-    fn may_fly(&self, sends: &Both<Vec<Send>>, nothing_adopted: bool) -> bool {
-        let Some(to) = self.reading.map(Side::other) else { return false };
-        let size = self.program.sides[to].access.batch;
-        nothing_adopted
-            && self.empty[to]
-            && self.matches_by_key(to)
-            && sends[to.other()].is_empty()
-            && (1..=size).contains(&sends[to].len())
-            && sends[to].iter().all(|send| send.link.is_none())
     }
 
     /// Puts one decision where it belongs.

@@ -13,7 +13,7 @@ use crate::compile::SideProgram;
 use crate::connector::{Action, Change, Fault, Outcome, Settled};
 use crate::plan::{FieldWrite, Link, RecordWrite};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, Fence, Intent, IntentField, Intents, IntentsId};
+use crate::state::{Answered, Fence, Intent, IntentField, Intents, IntentsId, StoreError};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
@@ -40,15 +40,16 @@ pub(super) struct Flight {
 }
 
 /// A batch that was sent, and what the side answered.
-pub(super) struct Flown {
+struct Flown {
     flight: Flight,
-    /// Its intents, if they were recorded.
-    recorded: Option<IntentsId>,
+    /// What became of the intents; `None` where the side failed before there
+    /// was anything to record.
+    recorded: Option<Result<IntentsId, StoreError>>,
     outcomes: Result<Vec<Outcome>, Fault>,
 }
 
-/// Sends a batch. Needs nothing of the session, which can go on meanwhile.
-pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
+/// Sends a batch.
+async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
     let side = flight.side;
     let program = &setup.program.sides[side];
     let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
@@ -62,7 +63,6 @@ pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trou
         matches!(recorded, Some(Ok(_)))
     };
     let outcomes = writing.write(&flight.changes, record.boxed()).await;
-    let recorded = recorded.transpose()?;
     Ok(Flown { flight, recorded, outcomes })
 }
 
@@ -128,7 +128,7 @@ impl Session<'_> {
     }
 
     /// Takes in what became of a batch; sends it again where nothing did.
-    pub(super) async fn land(
+    async fn land(
         &mut self,
         mut flown: Flown,
         work: &[Work],
@@ -139,9 +139,14 @@ impl Session<'_> {
             let Flown { flight, recorded, outcomes } = flown;
             let side = flight.side;
             let fault = match (recorded, outcomes) {
-                (Some(id), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
+                (Some(Err(StoreError::LinkedTwice { .. })), _) if self.empty[side] => {
+                    self.not_so_empty(&flight, work);
+                    return Ok(());
+                }
+                (Some(Err(error)), _) => return Err(error.into()),
+                (Some(Ok(id)), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
                 (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
-                (Some(id), Err(fault)) => {
+                (Some(Ok(id)), Err(fault)) => {
                     let token = flight.intents.token.as_deref();
                     if !is_harmless(&fault) && self.settle(side, token, &fault).await? {
                         let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
@@ -157,6 +162,15 @@ impl Session<'_> {
             };
             self.setup.wait(side, &mut attempt, fault).await?;
             flown = fly(self.setup, flight).await?;
+        }
+    }
+
+    /// Two records were to be created under one key, in a side that was empty
+    /// when the run began, so that nothing was looked for: now it has to be.
+    fn not_so_empty(&mut self, flight: &Flight, work: &[Work]) {
+        self.empty[flight.side] = false;
+        for item in flight.sends.iter().map(|send| &work[send.work]) {
+            self.queue(item.from, &item.all_keys(), 0);
         }
     }
 
@@ -182,7 +196,7 @@ impl Session<'_> {
 
     /// What is sent, and what is recorded before it is. The values of new
     /// records move there: they are the bulk of a first sync.
-    pub(super) fn prepare(&self, side: Side, mut sends: Vec<Send>, work: &mut [Work]) -> Flight {
+    fn prepare(&self, side: Side, mut sends: Vec<Send>, work: &mut [Work]) -> Flight {
         let program = &self.program.sides[side];
         let fence = self.fence.clone().expect("a run that writes has taken its mapping");
         let mut changes = Vec::with_capacity(sends.len());

@@ -3,14 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
-use futures::future::{BoxFuture, OptionFuture};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 
 use super::event::{Event, Fact};
-use super::execute::Work;
 use super::layout::Layouts;
 use super::report::{Planned, RunReport, Trouble, Undecided};
-use super::send::{Flight, Flown, fly};
 use super::setup::{Options, Setup};
 use crate::compile::Program;
 use crate::connector::{Horizon, Listing};
@@ -30,9 +27,6 @@ pub async fn run_mapping(setup: &Setup, options: &Options) -> RunReport {
     }
     session.finish().await
 }
-
-/// A batch that was written while the next one was dealt with.
-type Landed = Result<(Flown, Vec<Work>), Trouble>;
 
 /// One run while it lasts.
 pub(super) struct Session<'a> {
@@ -78,13 +72,6 @@ pub(super) struct Session<'a> {
     pub swept_any: bool,
     /// Spooled deletes are being carried out.
     pub deleting: bool,
-    /// The side whose pages are being read.
-    pub reading: Option<Side>,
-    /// A batch to be written while the next one is dealt with.
-    pub ready: Option<(Flight, Vec<Work>)>,
-    /// The keys of the records in the batch under way, on the side they were
-    /// read from.
-    pub flying: HashSet<Key>,
 }
 
 impl<'a> Session<'a> {
@@ -116,9 +103,6 @@ impl<'a> Session<'a> {
             dry_sweep: BTreeSet::new(),
             swept_any: false,
             deleting: false,
-            reading: None,
-            ready: None,
-            flying: HashSet::new(),
         }
     }
 
@@ -205,8 +189,6 @@ impl<'a> Session<'a> {
             self.sweep_begin(side).await?;
         }
         let mut attempt = 1;
-        self.reading = Some(side);
-        let mut flight: Option<BoxFuture<'a, Landed>> = None;
         'reading: loop {
             let mut stream = setup.objects[side].read(listing.clone());
             let mut next = stream.next().await;
@@ -220,17 +202,9 @@ impl<'a> Session<'a> {
                     }
                     Some(Ok(batch)) => {
                         attempt = 1;
-                        // While this batch is dealt with, the next one is fetched and the last one may still be
-                        // written.
-                        let landing = OptionFuture::from(flight.take());
-                        let (landed, following, done) =
-                            futures::join!(landing, stream.next(), self.batch(side, &batch, sweeping));
-                        self.landed(landed).await?;
+                        // The next batch is fetched while this one is dealt with.
+                        let (following, done) = futures::join!(stream.next(), self.batch(side, &batch, sweeping));
                         done?;
-                        flight = self
-                            .ready
-                            .take()
-                            .map(|(flight, work)| async move { Ok((fly(setup, flight).await?, work)) }.boxed());
                         if let (Listing::Changes { from, .. }, Some(reached)) = (&mut listing, batch.reached) {
                             *from = Some(reached);
                         }
@@ -240,9 +214,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let last = OptionFuture::from(flight).await;
-        self.landed(last).await?;
-        self.reading = None;
         if let Some(horizon) = &horizon {
             self.move_cursor(side, horizon);
         }
@@ -251,21 +222,6 @@ impl<'a> Session<'a> {
         }
         self.pending.mapping = Some(self.state.clone());
         self.flush().await
-    }
-
-    /// Takes in the batch that was written meanwhile.
-    async fn landed(&mut self, landed: Option<Landed>) -> Result<(), Trouble> {
-        if let Some(landed) = landed {
-            let (flown, work) = landed?;
-            // What is ready by now knows the keys that are on their way from here on.
-            let next = std::mem::take(&mut self.flying);
-            self.land(flown, &work, &mut BTreeMap::new()).await?;
-            self.flying = next;
-        }
-        if self.ready.is_none() {
-            self.flying.clear();
-        }
-        Ok(())
     }
 
     /// This run has changed records of a side.

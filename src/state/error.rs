@@ -15,6 +15,8 @@ pub enum StoreError {
     Full(String),
     /// The state was written by a newer engine.
     Newer { found: i64, known: i64 },
+    /// A key has a link already, and links are one to one. Nothing was changed.
+    LinkedTwice { side: Side, key: String },
     /// It cannot be opened, or is damaged.
     Broken(String),
 }
@@ -28,6 +30,12 @@ impl std::fmt::Display for StoreError {
             StoreError::Newer { found, known } => {
                 write!(f, "the state has layout {found}, and this engine knows {known}: use a newer engine")
             }
+            StoreError::LinkedTwice { side, key } => {
+                write!(
+                    f,
+                    "the state cannot be used: a second link was to be stored for the {side} key {key}: links are one to one"
+                )
+            }
             StoreError::Broken(detail) => write!(f, "the state cannot be used: {detail}"),
         }
     }
@@ -38,7 +46,7 @@ impl std::error::Error for StoreError {}
 /// What a run must never ask for. The words are the same in every store.
 impl StoreError {
     pub(super) fn linked_twice(side: Side, key: &str) -> StoreError {
-        StoreError::Broken(format!("a second link was to be stored for the {side} key {key}: links are one to one"))
+        StoreError::LinkedTwice { side, key: key.to_owned() }
     }
 
     pub(super) fn no_link(id: LinkId) -> StoreError {

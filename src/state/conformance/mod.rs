@@ -179,6 +179,7 @@ fn run(id: &str, mapping: &str) -> RunRecord {
 fn assert_broken<T: std::fmt::Debug>(result: Result<T, StoreError>, says: &str, promise: &str) {
     match result {
         Err(StoreError::Broken(text)) if text.contains(says) => {}
+        Err(error @ StoreError::LinkedTwice { .. }) if error.to_string().contains(says) => {}
         other => panic!("{promise}, but the store answered {other:?}"),
     }
 }
