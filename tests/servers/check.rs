@@ -96,16 +96,16 @@ impl End {
     }
 
     /// A value of a side's history, with the code and field it is of.
-    fn find(&self, side: Side, value: &Option<String>) -> Option<(&str, usize, &Version)> {
+    fn find(&self, side: Side, value: Option<&String>) -> Option<(&str, usize, &Version)> {
         self.versions[side].iter().find_map(|((code, field), versions)| {
-            let version = versions.iter().find(|version| version.value == *value)?;
+            let version = versions.iter().find(|version| version.value.as_ref() == value)?;
             Some((code.as_str(), *field, version))
         })
     }
 
     /// Where people entered this value on a side.
-    fn entered(&self, side: Side, code: &str, field: usize, value: &Option<String>) -> Option<&Version> {
-        self.of(side, code, field).iter().find(|version| version.value == *value && !version.engine)
+    fn entered(&self, side: Side, code: &str, field: usize, value: Option<&String>) -> Option<&Version> {
+        self.of(side, code, field).iter().find(|version| version.value.as_ref() == value && !version.engine)
     }
 
     fn deletes<'a>(&'a self, side: Side, code: &'a str) -> impl Iterator<Item = &'a Entry> {
@@ -125,11 +125,11 @@ impl End {
     }
 
     /// The conflict that told of this value before it was overwritten.
-    fn told(&self, side: Side, field: usize, value: &Option<String>) -> bool {
+    fn told(&self, side: Side, field: usize, value: Option<&String>) -> bool {
         self.conflicts.iter().any(|conflict| {
             conflict["status"] != "closed"
                 && conflict["field"] == FIELDS[field]
-                && text(&conflict[name(side)]) == *value
+                && text(&conflict[name(side)]).as_ref() == value
         })
     }
 
@@ -206,7 +206,7 @@ impl End {
             let stands =
                 |side: Side| self.rows[side].values().flatten().any(|row| row[field] == text(&conflict[name(side)]));
             // Where one side's record is gone, that is to be decided first.
-            let code = Side::BOTH.iter().find_map(|side| self.find(*side, &text(&conflict[name(*side)])));
+            let code = Side::BOTH.iter().find_map(|side| self.find(*side, text(&conflict[name(*side)]).as_ref()));
             let gone = code.is_some_and(|(code, ..)| self.about_whole(code).any(|whole| whole["status"] == "open"));
             if !gone && (!stands(Side::Source) || !stands(Side::Target)) {
                 broken.push(format!("an open conflict is of values that do not stand: {conflict}"));
@@ -227,7 +227,7 @@ impl End {
                     if before.engine || !after.engine || before.life != after.life {
                         continue;
                     }
-                    let Some(made) = self.entered(side.other(), code, *field, &after.value) else {
+                    let Some(made) = self.entered(side.other(), code, *field, after.value.as_ref()) else {
                         broken.push(format!(
                             "{code}.{field}: in the {} the edit {:?} was overwritten with its own old {:?}",
                             name(side),
@@ -237,7 +237,10 @@ impl End {
                         continue;
                     };
                     let seen = other.iter().any(|reached| reached.value == before.value && reached.n < made.n);
-                    if !seen && !self.told(side, *field, &before.value) && self.about_whole(code).next().is_none() {
+                    if !seen
+                        && !self.told(side, *field, before.value.as_ref())
+                        && self.about_whole(code).next().is_none()
+                    {
                         broken.push(format!(
                             "{code}.{field}: in the {} the edit {:?} is lost under {:?}",
                             name(side),
@@ -258,13 +261,13 @@ impl End {
         let mut broken = Vec::new();
         for conflict in self.conflicts.iter().filter(|one| one["field"] != "*" && one["status"] != "closed") {
             let values = Both::new(text(&conflict["source"]), text(&conflict["target"]));
-            let Some((code, field, _)) = self.find(Side::Source, &values.source) else {
+            let Some((code, field, _)) = self.find(Side::Source, values.source.as_ref()) else {
                 broken.push(format!("a conflict of a value that never stood in the source: {conflict}"));
                 continue;
             };
             for side in Side::BOTH {
-                let own = self.entered(side, code, field, &values[side]);
-                let theirs = self.entered(side.other(), code, field, &values[side.other()]);
+                let own = self.entered(side, code, field, values[side].as_ref());
+                let theirs = self.entered(side.other(), code, field, values[side.other()].as_ref());
                 let (Some(own), Some(theirs)) = (own, theirs) else {
                     broken
                         .push(format!("{code}.{field}: a conflict with a value that nobody entered there: {conflict}"));
@@ -300,7 +303,7 @@ impl End {
                     let last = self.of(side, code, field).iter().rev().find(|version| version.n < delete.n);
                     let Some(last) = last.filter(|last| !last.engine) else { continue };
                     let seen = self.of(side.other(), code, field).iter().any(|one| one.value == last.value);
-                    if !seen && !decided && !self.told(side, field, &last.value) {
+                    if !seen && !decided && !self.told(side, field, last.value.as_ref()) {
                         broken.push(format!(
                             "{code}.{field}: the edit {:?} was deleted in the {}",
                             last.value,

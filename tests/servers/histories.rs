@@ -75,7 +75,7 @@ impl People {
 fn draw_terms(seed: &mut Seed) -> Terms {
     Terms {
         cursor: Both::from_fn(|_| seed.percent(60)),
-        policy: *seed.pick(&["manual", "manual", "manual", "source", "target", "newest"]),
+        policy: seed.pick::<&str>(&["manual", "manual", "manual", "source", "target", "newest"]),
         deletes: seed.percent(70),
     }
 }

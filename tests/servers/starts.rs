@@ -54,7 +54,9 @@ async fn whoever_comes_first_works(pair: Pair) {
     fill(&project).await;
     let (ran, others): (Vec<Ran>, Vec<Ran>) = ten(&project).into_iter().partition(|ran| ran.code == Some(0));
     assert!(!ran.is_empty(), "{others:?}");
-    others.iter().for_each(|ran| refused(ran, None));
+    for ran in &others {
+        refused(ran, None);
+    }
     for side in Side::BOTH {
         let created: u64 = ran.iter().map(|ran| count(&ran.report(), side, "created")).sum();
         assert_eq!(created, RECORDS, "those that worked did it once between them");
@@ -91,7 +93,9 @@ async fn while_one_works_ten_are_refused_and_after_its_death_one_takes_over() {
     brake(&mut holder, false).await;
     let (ran, others): (Vec<Ran>, Vec<Ran>) = started.into_iter().map(end).partition(|ran| ran.code == Some(0));
     assert_eq!(ran.len(), 1, "{others:?}");
-    others.iter().for_each(|ran| refused(ran, None));
+    for ran in &others {
+        refused(ran, None);
+    }
     for side in Side::BOTH {
         assert_eq!(count(&ran[0].report(), side, "created"), RECORDS);
     }
