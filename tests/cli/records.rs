@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::project::{ITEMS, Project};
+use super::project::{CONNECTIONS, ITEMS, Project};
 
 #[tokio::test]
 async fn a_first_run_pairs_and_creates_and_a_second_has_nothing_to_do() {
@@ -277,4 +277,31 @@ async fn links_go_out_and_come_back() {
     project.write("links.csv", "source.code,target.id\nX,seventy\n");
     let wrong = project.engine("links import . items links.csv").ends(2);
     assert!(wrong.err.contains("links.csv:2: "), "{}", wrong.err);
+}
+
+/// Issue 2: the state refused the second link, and with it the whole mapping.
+#[tokio::test]
+async fn two_records_that_come_to_one_key_do_not_stop_the_others() {
+    let office = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT, name TEXT);
+INSERT INTO items VALUES (1, 'A', 'Lamp'), (2, 'A ', 'Chair'), (3, 'B', 'Table');";
+    let shop = "CREATE TABLE goods (sku TEXT PRIMARY KEY, title TEXT);";
+    let items = "mapping: items
+source: { connection: office, object: items, key: [id] }
+target: { connection: shop, object: goods, key: [sku] }
+direction: source_to_target
+fields: [{ source: code, target: sku, rules: [trim] }, { source: name, target: title }]
+";
+    let project = Project::new(&[
+        ("connections.yaml", CONNECTIONS),
+        ("items.yaml", items),
+        ("office.sql", office),
+        ("shop.sql", shop),
+    ]);
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["to_target"]["parked"]), (&json!(2), &json!(1)));
+    assert_eq!((&run["errors"][0]["code"], &run["errors"][0]["source_key"]), (&json!("E0705"), &json!({ "id": 2 })));
+    // The other one is renamed, and both stand.
+    project.edit("office", "UPDATE items SET code = 'C' WHERE id = 2").await;
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(0)));
 }

@@ -78,7 +78,9 @@ async fn while_one_works_ten_are_refused_and_after_its_death_one_takes_over() {
     brake(&mut holder, true).await;
     let mut first = project.start(&[]);
     until(&mut watcher, AT_COMMIT).await;
-    ten(&project).iter().for_each(|ran| refused(ran, Some(first.id())));
+    for ran in ten(&project) {
+        refused(&ran, Some(first.id()));
+    }
     first.kill().unwrap();
     assert_eq!(end(first).code, None);
 
