@@ -237,19 +237,23 @@ impl<'a> Systems<'a> {
         world: Option<&dyn World>,
         diagnostics: &mut Diagnostics,
     ) -> Result<Both<(Arc<dyn Connector>, Description)>, Unready> {
-        let mut both = Vec::with_capacity(2);
+        let mut systems = Vec::with_capacity(2);
         for side in Side::BOTH {
-            let spec = spec(mapping, side);
             let Some(connection) = self.loaded.connection(mapping, side) else { return Err(Unready::Wrong) };
             let connector = self
                 .connect(connection, diagnostics)
                 .map_err(|fault| Unready::Fault(side, fault))?
                 .ok_or(Unready::Wrong)?;
-            let describe = || connector.describe(&spec.object);
-            let described = match world {
-                Some(world) => retry_policy(connection).call(world, describe).await,
-                None => describe().await,
-            };
+            systems.push((side, spec(mapping, side), retry_policy(connection), connector));
+        }
+        let ask = async |object: &str, retry: &RetryPolicy, connector: &dyn Connector| match world {
+            Some(world) => retry.call(world, || connector.describe(object)).await,
+            None => connector.describe(object).await,
+        };
+        let described = systems.iter().map(|(_, spec, retry, connector)| ask(&spec.object, retry, &**connector));
+        let described = futures::future::join_all(described).await;
+        let mut both = Vec::with_capacity(2);
+        for ((side, spec, _, connector), described) in systems.into_iter().zip(described) {
             let described = described.map_err(|fault| Unready::Fault(side, fault))?;
             let Some(description) = described else {
                 let message = format!("`{}` has no object `{}`", spec.connection.value, spec.object.value);

@@ -187,8 +187,8 @@ impl System {
     }
 
     pub(super) async fn history(&self) -> Vec<Entry> {
-        let sql = "SELECT n, action, code, one, two, engine FROM history ORDER BY n";
         type Found = Vec<(i64, String, String, Option<String>, Option<String>, i64)>;
+        let sql = "SELECT n, action, code, one, two, engine FROM history ORDER BY n";
         let found: Found = match self.hand().await {
             Hand::Sqlite(mut connection) => sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap(),
             Hand::Postgres(mut connection) => sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap(),
