@@ -14,6 +14,7 @@ mod execute;
 mod fault;
 mod layout;
 mod matching;
+mod neighbours;
 mod owed;
 mod recover;
 mod report;
@@ -24,6 +25,7 @@ mod takeover;
 mod world;
 
 pub use event::{Event, Fact, FieldChange, Observer, Silent};
+pub use neighbours::{Flow, Neighbours};
 pub use report::{Planned, RunReport, Trouble, Undecided};
 pub use session::run_mapping;
 pub use setup::{Options, RetryPolicy, Setup};

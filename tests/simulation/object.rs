@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use engine::connector::{Action, Change, Fault, Found, Horizon, Listing, Object, Outcome, Recorded, Scope, Settled, Writing};
+use engine::connector::{
+    Action, Change, Fault, Found, Horizon, Listing, Object, Outcome, Recorded, Scope, Settled, Writing,
+};
 use engine::record::{Batch, Mark, Shape, Side, Value, same};
 use engine::run::World;
 use futures::future::BoxFuture;
