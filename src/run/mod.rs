@@ -18,6 +18,7 @@ mod neighbours;
 mod owed;
 mod recover;
 mod report;
+mod rings;
 mod send;
 mod session;
 mod setup;
