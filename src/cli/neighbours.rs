@@ -70,7 +70,19 @@ impl Systems<'_> {
 }
 
 fn flow(program: &Program, fingerprints: Both<String>) -> Flow {
-    Flow { mapping: program.name.to_string(), fingerprints, fills: Both::from_fn(|side| fills(program, side)) }
+    let target = &program.sides.target;
+    let of_key = target.access.key.iter().copied();
+    let of_match = program
+        .matching
+        .iter()
+        .flatten()
+        .filter_map(|field| program.fields[*field].toward.target.as_ref().map(|way| way.slot));
+    Flow {
+        mapping: program.name.to_string(),
+        fingerprints,
+        fills: Both::from_fn(|side| fills(program, side)),
+        identifying: of_key.chain(of_match).map(|slot| target.access.shape.fields[slot].name.to_string()).collect(),
+    }
 }
 
 /// The fields that a mapping writes on a side.

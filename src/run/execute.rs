@@ -171,18 +171,18 @@ impl Session<'_> {
                     }
                     moved.push((index, link.clone()));
                 }
+                if let Some((side, returning)) = self.rings.returning(index) {
+                    let field = &self.program.fields[returning.field].name;
+                    let message = format!(
+                        "the value of `{field}` came from here (key {}) and comes back changed through other mappings",
+                        returning.began
+                    );
+                    self.park(side, keys, Reason::Loop, Some(returning.field), Some("E0706"), &message);
+                    return;
+                }
                 let Both { source, target } = decision.writes;
                 for (side, write) in [(Side::Source, source), (Side::Target, target)] {
                     let Some(write) = write else { continue };
-                    if let Some(returning) = self.rings.returning(index, side).cloned() {
-                        let field = &self.program.fields[returning.field].name;
-                        let message = format!(
-                            "the value of `{field}` came from here (key {}) and comes back changed through other mappings",
-                            returning.began
-                        );
-                        self.park(side, keys, Reason::Loop, Some(returning.field), Some("E0706"), &message);
-                        return;
-                    }
                     if let Some(looping) = item.link.as_ref().and_then(|link| self.looping(link, &write)) {
                         let field = self.program.fields[looping].name.clone();
                         let message =

@@ -16,6 +16,9 @@ pub struct Flow {
     pub fingerprints: Both<String>,
     /// The fields it writes on each side.
     pub fills: Both<BTreeSet<String>>,
+    /// The fields of the target by which its records are told apart: of its key
+    /// and of `match`.
+    pub identifying: BTreeSet<String>,
 }
 
 impl Flow {
@@ -26,6 +29,14 @@ impl Flow {
 
     fn writes(&self, side: Side) -> bool {
         !self.fills[side].is_empty()
+    }
+
+    /// Both write a field of the same target, other than those by which both
+    /// find its records: these hold the same either way.
+    fn contests(&self, other: &Flow) -> bool {
+        let identify = |field: &String| self.identifying.contains(field) && other.identifying.contains(field);
+        self.fingerprints.target == other.fingerprints.target
+            && self.fills.target.intersection(&other.fills.target).any(|field| !identify(field))
     }
 }
 
@@ -49,10 +60,7 @@ impl Neighbours {
             let (from, to) = (own.object(to.other()), if own.writes(to) { own.object(to) } else { return false });
             from != to && reaches(&others, to, from)
         });
-        let is_rival = |flow: &&&Flow| {
-            flow.fingerprints.target == own.fingerprints.target && !flow.fills.target.is_disjoint(&own.fills.target)
-        };
-        let rivals = others.iter().filter(is_rival).map(|flow| flow.mapping.clone()).collect();
+        let rivals = others.iter().filter(|flow| own.contests(flow)).map(|flow| flow.mapping.clone()).collect();
         Neighbours { in_ring, rivals }
     }
 
@@ -95,6 +103,7 @@ mod tests {
             mapping: mapping.to_owned(),
             fingerprints: Both::new(object(way.0), object(way.1)),
             fills: Both::new(back, fields),
+            identifying: ["sku".to_owned()].into(),
         }
     }
 
@@ -121,9 +130,9 @@ mod tests {
     #[test]
     fn rivals_write_the_same_field_of_one_target() {
         let flows = [
-            flow("m: a -> b", &["name", "price"]),
-            flow("n: c -> b", &["price"]),
-            flow("o: d -> b", &["stock"]),
+            flow("m: a -> b", &["sku", "name", "price"]),
+            flow("n: c -> b", &["sku", "price"]),
+            flow("o: d -> b", &["sku", "stock"]),
             flow("p: b -> e", &["name"]),
         ];
         let rivals: Vec<Vec<String>> = flows.iter().map(|own| Neighbours::of(own, &flows).rivals).collect();

@@ -13,9 +13,9 @@ use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
 use super::setup::Setup;
-use crate::compile::Reading;
+use crate::compile::{FieldProgram, Reading};
 use crate::connector::{Action, Change};
-use crate::plan::{Bases, Decision, Link, Seen};
+use crate::plan::{Bases, Decision, Link, Record, Seen};
 use crate::record::{Both, Key, Side, Value, short_digest};
 use crate::state::{Cell, Intents, Written};
 
@@ -44,7 +44,7 @@ pub(super) struct Returning {
 /// A field that is read, and the digest of what it shows.
 struct Read {
     cell: Cell,
-    /// `None` where the field is shown otherwise than it is stored.
+    /// `None` where no field of the mapping shows it as it is stored.
     digest: Option<u64>,
 }
 
@@ -53,8 +53,9 @@ impl Rings {
         Rings { objects: setup.fingerprints.as_ref().map(|text| Arc::from(text.as_str())), ..Rings::default() }
     }
 
-    pub(super) fn returning(&self, work: usize, side: Side) -> Option<&Returning> {
-        self.returning.get(&(work, side))
+    /// The first value of a pair that is on its way back, and where to.
+    pub(super) fn returning(&self, work: usize) -> Option<(Side, Returning)> {
+        Side::BOTH.into_iter().find_map(|side| Some((side, self.returning.get(&(work, side))?.clone())))
     }
 }
 
@@ -72,13 +73,16 @@ impl Session<'_> {
         Cell { object: self.rings.objects[side].clone(), key: key.clone(), field: field.to_string() }
     }
 
-    /// What a field is read from on a side; `value` is what it shows there.
-    fn reads(&self, side: Side, key: &Key, field: usize, value: Option<&Value>) -> Vec<Read> {
-        let read = |slot: usize, digest| Read { cell: self.cell(side, key, slot), digest };
+    /// What a field is read from on a side, where `record` stands.
+    fn reads(&self, side: Side, key: &Key, field: usize, record: Option<&Record>) -> Vec<Read> {
+        let shows = |slot: usize| {
+            let of_slot = |field: &FieldProgram| matches!(field.read[side], Reading::Slot(read) if read == slot);
+            Some(mark(&record?.fields[self.program.fields.iter().position(of_slot)?]))
+        };
+        let read = |slot: usize| Read { cell: self.cell(side, key, slot), digest: shows(slot) };
         match &self.program.fields[field].read[side] {
-            Reading::Slot(slot) => vec![read(*slot, value.map(mark))],
-            Reading::Computed { slot: Some(slot), .. } => vec![read(*slot, None)],
-            Reading::Template(template) => template.slots().iter().map(|slot| read(*slot, None)).collect(),
+            Reading::Slot(slot) | Reading::Computed { slot: Some(slot), .. } => vec![read(*slot)],
+            Reading::Template(template) => template.slots().iter().map(|slot| read(*slot)).collect(),
             Reading::Computed { slot: None, .. } | Reading::Constant(_) | Reading::Nothing => Vec::new(),
         }
     }
@@ -116,8 +120,7 @@ impl Session<'_> {
                 let from = to.other();
                 let (Some(write), Some(key)) = (&decision.writes[to], &keys[from]) else { continue };
                 for field in write.fields.iter().map(|write| write.field) {
-                    let value = item.seen[from].live().map(|record| &record.fields[field]);
-                    let found = self.reads(from, key, field, value);
+                    let found = self.reads(from, key, field, item.seen[from].live());
                     of.extend(found.iter().map(|_| (index, to, field)));
                     reads.extend(found);
                 }
@@ -225,11 +228,8 @@ impl Session<'_> {
         let mut reads = Vec::new();
         let mut of = Vec::new();
         for (index, (keys, field, _)) in recovered.iter().enumerate() {
-            let value = match seen.get(&keys[from]) {
-                Some(Ok(Seen::Live(record))) => Some(&record.fields[*field]),
-                _ => None,
-            };
-            let found = self.reads(from, &keys[from], *field, value);
+            let record = seen.get(&keys[from]).and_then(|seen| seen.as_ref().ok()).and_then(Seen::live);
+            let found = self.reads(from, &keys[from], *field, record);
             of.extend(found.iter().map(|_| index));
             reads.extend(found);
         }
