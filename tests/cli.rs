@@ -7,5 +7,6 @@ mod faults;
 mod mistakes;
 mod project;
 mod records;
+mod rings;
 mod story;
 mod systems;

@@ -17,6 +17,7 @@ mod home;
 mod keys;
 mod links;
 mod log;
+mod neighbours;
 mod parked;
 mod plan;
 mod render;

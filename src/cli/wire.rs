@@ -21,7 +21,7 @@ use crate::connector::{Connector, Description, Fault, Object};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
-use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
+use crate::run::{Flow, Observer, RetryPolicy, Setup, Trouble, World};
 use crate::state::{Layout, LayoutField, Store, StoreError};
 
 /// A project that was read and checked, with its environment.
@@ -116,7 +116,7 @@ pub(super) enum Unready {
 
 /// The systems of a project, each connected once.
 pub(super) struct Systems<'a> {
-    loaded: &'a Loaded,
+    pub(super) loaded: &'a Loaded,
     open: BTreeMap<String, Arc<dyn Connector>>,
     /// Where only looking is allowed: the copies that stand in for databases
     /// that a run would make.
@@ -124,11 +124,13 @@ pub(super) struct Systems<'a> {
     /// The connections whose records the state knows: a database of theirs
     /// that is not there is missing, and not yet to be made.
     remembered: BTreeSet<String>,
+    /// What all mappings flow between, once a run has asked.
+    pub(super) flows: Option<Vec<Flow>>,
 }
 
 impl<'a> Systems<'a> {
     pub(super) fn new(loaded: &'a Loaded) -> Systems<'a> {
-        Systems { loaded, open: BTreeMap::new(), drafts: None, remembered: BTreeSet::new() }
+        Systems { loaded, open: BTreeMap::new(), drafts: None, remembered: BTreeSet::new(), flows: None }
     }
 
     /// The same systems, where those that the state has links with are not
@@ -304,6 +306,7 @@ impl<'a> Systems<'a> {
             let description = &systems[side].1;
             fingerprint(&program, side, &description.identity, &description.name)
         });
+        let neighbours = self.neighbours(mapping, &program, &fingerprints, &*surroundings.store).await;
         let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
         Ok(Setup {
             program: Arc::new(program),
@@ -311,6 +314,7 @@ impl<'a> Systems<'a> {
             fingerprints,
             layout: Layout { id: 0, fields },
             filters,
+            neighbours,
             retry,
             store: surroundings.store.clone(),
             world: surroundings.world.clone(),

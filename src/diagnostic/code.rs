@@ -87,9 +87,9 @@ codes! {
     MALFORMED = "E0704", "a record cannot be read",
         "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes.";
     AMBIGUOUS = "E0705", "several records match, or the one that matches is taken",
-        "Links are one to one. Where `match` finds several records, or one that is linked already, nothing is guessed: the record is parked until the double is gone or `match` says more.";
+        "Links are one to one. Where `match` finds several records, or one that is linked already (by this mapping, or by another that writes the same fields of the target), nothing is guessed: the record is parked until the double is gone, the other link is, or `match` says more.";
     LOOPING = "E0706", "a field is written to and fro",
-        "The engine has written this field four times in ten runs, each time against a change of the side it was written to. Two systems or two mappings disagree about it. It is parked until somebody decides.";
+        "The engine has written this field four times in ten runs, each time against a change of the side it was written to: two systems or two mappings disagree about it. Or a value that came from this field comes back changed, through a ring of mappings whose rules do not undo each other; it would change once more with every round. The record is parked until somebody decides: make the rules agree, or take the field out of one of the mappings.";
     KEY_TAKEN = "E0707", "a record with this key is there already",
         "The record would be created under a key that another record has, and `match` does not say that they are the same.";
     REFUSED = "E0708", "the system refused the record",

@@ -47,6 +47,7 @@ impl Session<'_> {
                         // Written before the other side's page shows the record.
                         self.early[side].insert(link.keys[side.other()].clone());
                     }
+                    self.remember(side, send.work, &link.keys[side], change, stored.as_deref());
                     if as_recorded {
                         // The link stands as it was recorded.
                         self.counts.toward(side).created += 1;
@@ -55,7 +56,7 @@ impl Session<'_> {
                     let keys = link.keys.clone().map(Some);
                     let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored.as_deref());
                     if send.write.action == Action::Delete {
-                        self.pending.forget.push(link.id);
+                        self.forget(&link, &Side::BOTH);
                         self.counts.toward(side).deleted += 1;
                         self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
                         continue;
@@ -140,7 +141,7 @@ impl Session<'_> {
         for (((change, mut link), outcome), stored) in changes.iter().zip(links).zip(outcomes).zip(stored) {
             let (Outcome::Done { .. }, Some(stored)) = (outcome, stored) else { continue };
             if change.action == Action::Delete {
-                self.pending.forget.push(stored.id);
+                self.forget(&stored, &[side]);
             } else {
                 link.id = stored.id;
                 self.pending.links.push(link);

@@ -45,12 +45,16 @@ impl Session<'_> {
         let mut sends: Both<Vec<Send>> = Both::default();
         // Links that are new or moved without a write, by their work.
         let mut moved: Vec<(usize, Link)> = Vec::new();
-        for (index, item) in work.iter_mut().enumerate() {
+        let mut decisions = Vec::with_capacity(work.len());
+        for item in &work {
             let waiting: Vec<OpenConflict> =
                 item.link.as_ref().map(|link| self.waiting(link, &open)).unwrap_or_default();
             let stale = item.link.as_ref().map_or(&[][..], |link| self.layouts.stale(link));
             let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
-            let decision = decide(self.program, &pair);
+            decisions.push(decide(self.program, &pair));
+        }
+        self.trace_origins(&work, &decisions).await?;
+        for (index, (item, decision)) in work.iter_mut().zip(decisions).enumerate() {
             self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
         self.limit_writes(&sends)?;
@@ -127,7 +131,7 @@ impl Session<'_> {
             }
             Verdict::Forget => {
                 let link = item.link.as_ref().expect("only a link is forgotten");
-                self.pending.forget.push(link.id);
+                self.forget(link, &Side::BOTH);
                 self.tell(keys.clone(), Fact::Forgotten);
             }
             Verdict::Sever { gone } => {
@@ -166,6 +170,15 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Adopted);
                     }
                     moved.push((index, link.clone()));
+                }
+                if let Some((side, returning)) = self.rings.returning(index) {
+                    let field = &self.program.fields[returning.field].name;
+                    let message = format!(
+                        "the value of `{field}` came from here (key {}) and comes back changed through other mappings",
+                        returning.began
+                    );
+                    self.park(side, keys, Reason::Loop, Some(returning.field), Some("E0706"), &message);
+                    return;
                 }
                 let Both { source, target } = decision.writes;
                 for (side, write) in [(Side::Source, source), (Side::Target, target)] {

@@ -135,6 +135,7 @@ impl Session<'_> {
             let linked = self.setup.store.links(&program.name, other, &all).await?;
             let linked: BTreeSet<&Key> =
                 all.iter().zip(&linked).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
+            let owners = self.owners(other, &all).await?;
             let names =
                 || fields.iter().map(|field| program.fields[*field].name.as_str()).collect::<Vec<_>>().join(", ");
             for ((probe, mut keys), twins) in probes.iter().zip(hits).zip(twins) {
@@ -161,6 +162,11 @@ impl Session<'_> {
                             names()
                         )))
                     }
+                    [key] if owners.contains_key(key) => Some(Match::Ambiguous(format!(
+                        "the {other} record with the same {} (key {key}) belongs to `{}`, which has linked it",
+                        names(),
+                        owners[key]
+                    ))),
                     [key] if twins > 1 => Some(Match::Ambiguous(format!(
                         "{twins} {side} records have the same {} as the {other} record with key {key}",
                         names()
@@ -181,7 +187,42 @@ impl Session<'_> {
                 }
             }
         }
-        Ok(found.into_iter().map(|found| found.unwrap_or(Match::New)).collect())
+        let mut found: Vec<Match> = found.into_iter().map(|found| found.unwrap_or(Match::New)).collect();
+        self.leave_to_owners(side, new, &mut found).await?;
+        Ok(found)
+    }
+
+    /// New records of a side that another mapping has linked are not linked
+    /// from here as well.
+    async fn leave_to_owners(&self, side: Side, new: &[Candidate], found: &mut [Match]) -> Result<(), Trouble> {
+        if side != Side::Target || self.setup.neighbours.rivals.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Key> = new.iter().map(|candidate| candidate.key.clone()).collect();
+        let owners = self.owners(side, &keys).await?;
+        let may_create = self.program.sides[side.other()].may_create;
+        for (key, found) in keys.iter().zip(found) {
+            let claims = matches!(found, Match::One(_)) || matches!(found, Match::New) && may_create;
+            if let (true, Some(owner)) = (claims, owners.get(key)) {
+                let why = format!("the {side} record with key {key} belongs to `{owner}`, which has linked it");
+                *found = Match::Ambiguous(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of these records of a side, those that another mapping which writes the
+    /// same fields has linked, each with that mapping's name.
+    async fn owners(&self, side: Side, keys: &[Key]) -> Result<BTreeMap<Key, &str>, Trouble> {
+        let mut owners = BTreeMap::new();
+        if side == Side::Target && !keys.is_empty() {
+            for rival in &self.setup.neighbours.rivals {
+                let links = self.setup.store.links(rival, side, keys).await?;
+                let owned = keys.iter().zip(&links).filter(|(_, link)| link.is_some());
+                owners.extend(owned.map(|(key, _)| (key.clone(), rival.as_str())));
+            }
+        }
+        Ok(owners)
     }
 
     /// True where the other side's records are found by their key alone.

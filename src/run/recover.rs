@@ -28,6 +28,7 @@ impl Session<'_> {
                 Settled::Applied => self.as_intended(id, intents).await?,
                 Settled::Look | Settled::Running => self.look_at(id, intents).await?,
             }
+            self.remember_recovered(side).await?;
             self.flush().await?;
         }
         Ok(())
@@ -66,6 +67,7 @@ impl Session<'_> {
                 self.take_in(side, intent, link);
             }
         }
+        self.recovered_creates(&intents, &[]);
         self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
         self.pending.made = Some(self.made(side));
         Ok(())
@@ -80,7 +82,7 @@ impl Session<'_> {
             Action::Update => counts.updated += 1,
             Action::Delete => {
                 counts.deleted += 1;
-                self.pending.forget.push(link.id);
+                self.forget(&link, &Side::BOTH);
                 return;
             }
         }
@@ -93,6 +95,7 @@ impl Session<'_> {
                 link.bases.set(field.field, field.bases.clone(), self.written(field.field));
             }
         }
+        self.recovered(side, &link.keys, intent.fields.iter().map(|field| (field.field, &field.value)));
         self.pending.links.push(link);
     }
 
@@ -153,6 +156,7 @@ impl Session<'_> {
                 not_made.push(position);
             }
         }
+        self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         let keys: Vec<Key> = intents.changes.iter().map(|intent| intent.keys[side].clone()).collect();

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use super::event::{Event, Fact};
 use super::layout::Layouts;
 use super::report::{Planned, RunReport, Trouble, Undecided};
+use super::rings::Rings;
 use super::setup::{Options, Setup};
 use crate::compile::Program;
 use crate::connector::{Horizon, Listing};
@@ -72,6 +73,7 @@ pub(super) struct Session<'a> {
     pub swept_any: bool,
     /// Spooled deletes are being carried out.
     pub deleting: bool,
+    pub rings: Rings,
 }
 
 impl<'a> Session<'a> {
@@ -103,6 +105,7 @@ impl<'a> Session<'a> {
             dry_sweep: BTreeSet::new(),
             swept_any: false,
             deleting: false,
+            rings: Rings::new(setup),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Observer;
+use super::neighbours::Neighbours;
 use super::report::Trouble;
 use super::world::World;
 use crate::compile::Program;
@@ -21,6 +22,8 @@ pub struct Setup {
     pub layout: Layout,
     /// What readings depend on besides the cursor, as text.
     pub filters: Both<String>,
+    /// What the project's other mappings have to do with this one.
+    pub neighbours: Neighbours,
     pub retry: Both<RetryPolicy>,
     pub store: Arc<dyn Store>,
     pub world: Arc<dyn World>,

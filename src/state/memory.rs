@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId, Made,
-    MappingState, Parked, ParkedFilter, RunRecord, Spooled, Store, StoreError, insert_event, same_but_for_padding,
+    Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId,
+    Made, MappingState, Parked, ParkedFilter, RunRecord, Spooled, Store, StoreError, Written, insert_event,
+    same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, LinkStatus, Resolution};
 use crate::record::{Both, Key, Side};
@@ -28,6 +29,8 @@ pub struct MemoryStore {
 struct Everything {
     mappings: BTreeMap<String, Mapping>,
     runs: BTreeMap<String, RunRecord>,
+    /// What was written, and by which mapping.
+    written: BTreeMap<Cell, (String, Written)>,
     given: Given,
 }
 
@@ -184,6 +187,11 @@ impl Store for MemoryStore {
                 mapping.made.extend(made.into_iter().map(|id| (id, by.clone())));
             }
             mapping.events.extend(commit.events.iter().cloned());
+            for cell in &commit.overtaken {
+                all.written.remove(cell);
+            }
+            let by = |written: &Written| (written.cell.clone(), (fence.mapping.clone(), written.clone()));
+            all.written.extend(commit.written.iter().map(by));
             all.runs.extend(commit.run.iter().map(|run| (run.run.clone(), run.clone())));
             Ok(())
         })
@@ -287,6 +295,12 @@ impl Store for MemoryStore {
         })
     }
 
+    fn written<'a>(&'a self, cells: &'a [Cell]) -> Answer<'a, Vec<Option<Written>>> {
+        self.call(move |all| {
+            Ok(cells.iter().map(|cell| all.written.get(cell).map(|(_, written)| written.clone())).collect())
+        })
+    }
+
     fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>> {
         self.call(move |all| {
             let newest = all.runs.values().rev();
@@ -327,6 +341,9 @@ impl Store for MemoryStore {
 
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()> {
         self.call(move |all| {
+            if links {
+                all.written.retain(|_, (by, _)| by != mapping);
+            }
             let Some(mapping) = all.mappings.get_mut(mapping) else { return Ok(()) };
             mapping.fence += 1;
             let kept = &mut mapping.kept;

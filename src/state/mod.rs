@@ -13,6 +13,7 @@ mod ledger;
 mod mapping;
 mod memory;
 mod sqlite;
+mod written;
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -29,6 +30,7 @@ pub use ledger::{
 pub use mapping::{Cursor, Layout, LayoutField, MappingState};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
+pub use written::{Cell, Written};
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -110,6 +112,10 @@ pub trait Store: Send + Sync {
     /// an error, never a list of everything.
     fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;
 
+    /// What the engine wrote last to these fields, one answer for each, in
+    /// order, whichever mapping it was; `None` where that is not known.
+    fn written<'a>(&'a self, cells: &'a [Cell]) -> Answer<'a, Vec<Option<Written>>>;
+
     /// The newest runs, of one mapping or of all.
     fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>>;
 
@@ -127,8 +133,8 @@ pub trait Store: Send + Sync {
     fn events<'a>(&'a self, mapping: &'a str, side: Side, key: &'a Key) -> Answer<'a, Vec<EventRecord>>;
 
     /// Forgets cursors (so that everything is read again), with `links` also
-    /// links, conflicts, parked and spooled records of the mapping, and what
-    /// makes a first sync not the first. Open intents stay: what was sent may
+    /// links, conflicts, parked and spooled records of the mapping, what it has
+    /// written, and what makes a first sync not the first. Open intents stay: what was sent may
     /// still arrive. The mapping's fence is void, so that a run under way
     /// cannot bring back what was forgotten.
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
@@ -165,6 +171,10 @@ pub struct Commit {
     /// To open, move or close. Where the link is made by this very commit its
     /// number is 0 here, and the source key says which it is.
     pub conflicts: Vec<Conflict>,
+    /// Fields that do not hold what the engine wrote there any more.
+    pub overtaken: Vec<Cell>,
+    /// What was written, instead of what is known of the same field.
+    pub written: Vec<Written>,
     pub unspool: Vec<LinkId>,
     /// Deletes to spool; one that is spooled already keeps its `since`.
     pub spool: Vec<Spooled>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::plan::Resolution;
 use engine::record::{Both, Side};
-use engine::run::{Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping};
+use engine::run::{Neighbours, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping};
 use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, Store};
 
 use super::check;
@@ -82,6 +82,7 @@ fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &
         fingerprints: Both::default(),
         layout: Layout { id: 0, fields },
         filters: Both::default(),
+        neighbours: Neighbours::default(),
         retry: Both::from_fn(|_| RetryPolicy::default()),
         store: Arc::new(SimStore { inner: memory.clone(), stage: shared.clone(), mutant }),
         world: Arc::new(shared.clone()),

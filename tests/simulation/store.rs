@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use engine::plan::{Link, LinkId, Resolution};
 use engine::record::{Key, Side};
 use engine::state::{
-    Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, MappingState, MemoryStore, Parked,
-    ParkedFilter, RunRecord, Spooled, Store, StoreError,
+    Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, MappingState, MemoryStore, Parked,
+    ParkedFilter, RunRecord, Spooled, Store, StoreError, Written,
 };
 use futures::future::BoxFuture;
 
@@ -92,6 +92,7 @@ impl Store for SimStore {
         sweep_begin(fence: &'a Fence, side: Side) -> ();
         sweep_seen(fence: &'a Fence, side: Side, keys: &'a [Key]) -> ();
         sweep_absent(fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Vec<Link>;
+        written(cells: &'a [Cell]) -> Vec<Option<Written>>;
         runs(mapping: Option<&'a str>, limit: usize) -> Vec<RunRecord>;
         deleted_since(mapping: &'a str, since: DateTime<Utc>) -> u64;
         padded_keys(mapping: &'a str, side: Side, key: &'a Key) -> Vec<Key>;

@@ -15,6 +15,7 @@ pub struct Template {
     parts: Vec<Part>,
     text: Box<str>,
     place: Place,
+    slots: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,8 +30,17 @@ impl Template {
     /// `diagnostics`.
     pub fn compile(text: &At<String>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Template> {
         let source = Source { text: &text.value, place: &text.place };
-        let parts = parse::template(source, resolve, diagnostics)?;
-        Some(Template { parts, text: text.value.as_str().into(), place: text.place.clone() })
+        let mut noted = Noted { resolve, slots: Vec::new() };
+        let parts = parse::template(source, &mut noted, diagnostics)?;
+        let mut slots = noted.slots;
+        slots.sort_unstable();
+        slots.dedup();
+        Some(Template { parts, text: text.value.as_str().into(), place: text.place.clone(), slots })
+    }
+
+    /// The slots it looks at.
+    pub fn slots(&self) -> &[usize] {
+        &self.slots
     }
 
     /// The text over these slots.
@@ -51,6 +61,24 @@ impl Template {
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+}
+
+/// Notes which slots were asked for.
+struct Noted<'a> {
+    resolve: &'a mut dyn Resolve,
+    slots: Vec<usize>,
+}
+
+impl Resolve for Noted<'_> {
+    fn slot(&mut self, name: &str) -> Result<usize, Option<String>> {
+        let slot = self.resolve.slot(name)?;
+        self.slots.push(slot);
+        Ok(slot)
+    }
+
+    fn has_value(&self) -> bool {
+        self.resolve.has_value()
     }
 }
 

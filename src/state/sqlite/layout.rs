@@ -144,6 +144,15 @@ const ADDED: &str = "
         run TEXT NOT NULL,
         at TEXT NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS written (       -- what may come back through a ring of mappings
+        object TEXT NOT NULL,
+        key TEXT NOT NULL,
+        field TEXT NOT NULL,
+        mapping INTEGER NOT NULL,              -- the one that wrote it
+        digest INTEGER NOT NULL,
+        origins TEXT NOT NULL,                 -- fields it came from: [[object, key, field], ...]
+        PRIMARY KEY (object, key, field)
+    ) WITHOUT ROWID;
 ";
 
 /// What one engine keeps for itself while it runs.

@@ -161,6 +161,7 @@ pub(super) async fn reset(connection: &mut SqliteConnection, mapping: &str, link
         "DELETE FROM made WHERE first BETWEEN ?1 * ?2 AND (?1 + 1) * ?2 - 1",
         "DELETE FROM conflicts WHERE mapping = ?1",
         "DELETE FROM parked WHERE mapping = ?1",
+        "DELETE FROM written WHERE mapping = ?1",
         "UPDATE mappings SET links = 0, source_fingerprint = '', target_fingerprint = '', source_swept = NULL, \
          target_swept = NULL, first_sync_done = 0 WHERE mapping = ?1",
     ] {

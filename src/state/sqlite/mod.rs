@@ -18,6 +18,7 @@ mod mappings;
 mod parked;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -29,9 +30,9 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Answer, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intent,
+    Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intent,
     IntentField, Intents, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunRecord, RunStatus, Spooled,
-    Store, StoreError, insert_event, same_but_for_padding,
+    Store, StoreError, Written, insert_event, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
@@ -293,6 +294,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn written<'a>(&'a self, cells: &'a [Cell]) -> Answer<'a, Vec<Option<Written>>> {
+        Box::pin(async move { written::find(&mut *self.readers.acquire().await?, cells).await })
+    }
+
     fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>> {
         Box::pin(async move {
             let mut reader = self.readers.acquire().await?;
@@ -374,6 +379,7 @@ async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, comm
     parked::unpark(connection, number, &commit.unpark, &commit.park).await?;
     parked::park(connection, number, &commit.park).await?;
     conflicts::store(connection, number, &commit.conflicts).await?;
+    written::store(connection, number, &commit.overtaken, &commit.written).await?;
     ledger::unspool(connection, &commit.unspool).await?;
     ledger::spool(connection, mapping, &commit.spool).await?;
     ledger::store_events(connection, number, &commit.events).await?;

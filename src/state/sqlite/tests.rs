@@ -59,6 +59,8 @@ async fn no_statement_reads_a_whole_table() {
             (conflicts::BEFORE, "c USING INTEGER PRIMARY KEY (rowid=?)"),
             (parked::BY_SOURCE_KEYS, "p USING INDEX parked_place (mapping=? AND source_key=?)"),
             (parked::BY_TARGET_KEYS, "p USING INDEX parked_target (mapping=? AND target_key=?)"),
+            (written::BY_CELLS, "w USING PRIMARY KEY (object=? AND key=? AND field=?)"),
+            (written::FORGET, "written USING PRIMARY KEY (object=? AND key=? AND field=?)"),
             (links::FORGET_CONFLICTS, "conflicts USING INDEX conflicts_open (link=?)"),
             (links::FORGET_PARKED[0], "p USING INDEX parked_place (mapping=? AND source_key=?)"),
             (links::FORGET_PARKED[1], "p USING INDEX parked_target (mapping=? AND target_key=?)"),
