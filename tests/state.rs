@@ -47,11 +47,11 @@ async fn the_store_in_memory_keeps_its_promises() {
 async fn the_store_in_a_file_keeps_its_promises() {
     let folder = tempfile::tempdir().unwrap();
     let count = std::cell::Cell::new(0);
-    conform(async || {
+    let kept = conform(async || {
         count.set(count.get() + 1);
         SqliteStore::open(&folder.path().join(format!("{}.db", count.get()))).await.unwrap()
-    })
-    .await;
+    });
+    Box::pin(kept).await;
 }
 
 #[tokio::test]

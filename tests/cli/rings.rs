@@ -132,7 +132,8 @@ async fn a_ring_of_three_comes_to_rest_and_carries_an_edit_round() {
             project.run(0);
         }
         for everywhere in ["a", "b", "c"] {
-            assert_eq!(project.column(everywhere, "SELECT name FROM items").await, [name.clone()], "{everywhere}");
+            let there = project.column(everywhere, "SELECT name FROM items").await;
+            assert_eq!(there, std::slice::from_ref(&name), "{everywhere}");
         }
         assert_at_rest(&project.run(0));
     }
