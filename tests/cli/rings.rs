@@ -105,6 +105,7 @@ async fn a_record_does_not_come_back_as_another() {
         ("connections.yaml", CONNECTIONS),
         ("a.sql", &lamp),
         ("b.sql", table),
+        ("c.sql", table),
         ("there.yaml", &there),
         ("back.yaml", &back),
     ]);
