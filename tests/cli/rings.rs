@@ -133,7 +133,11 @@ async fn a_ring_of_three_comes_to_rest_and_carries_an_edit_round() {
             project.run(0);
         }
         for everywhere in ["a", "b", "c"] {
-            assert_eq!(project.column(everywhere, "SELECT name FROM items").await, [name.clone()], "{everywhere}");
+            assert_eq!(
+                project.column(everywhere, "SELECT name FROM items").await,
+                std::slice::from_ref(&name),
+                "{everywhere}"
+            );
         }
         assert_at_rest(&project.run(0));
     }
