@@ -174,7 +174,7 @@ impl Session<'_> {
                 if let Some((side, returning)) = self.rings.returning(index) {
                     let field = &self.program.fields[returning.field].name;
                     let message = format!(
-                        "the value of `{field}` came from here (key {}) and comes back changed through other mappings",
+                        "the value of `{field}` began in the {side} record with key {}, and comes back changed through other mappings",
                         returning.began
                     );
                     self.park(side, keys, Reason::Loop, Some(returning.field), Some("E0706"), &message);

@@ -28,13 +28,13 @@ pub(super) struct Rings {
     /// is about to go, by their work and side.
     returning: BTreeMap<(usize, Side), Returning>,
     /// Of the other writes: where the value of each field came from.
-    origins: HashMap<(usize, Side), Vec<Origins>>,
+    origins: HashMap<(usize, Side), Vec<FieldOrigins>>,
     /// What an earlier run has written, as it turned out: keys, field, digest.
     recovered: Vec<(Both<Key>, usize, u64)>,
 }
 
-/// A field, and the cells its value came from.
-type Origins = (usize, Vec<Cell>);
+/// A field of a write, and where its value came from.
+type FieldOrigins = (usize, Vec<Cell>);
 
 /// A value on its way back.
 #[derive(Debug, Clone)]

@@ -105,6 +105,7 @@ async fn a_record_does_not_come_back_as_another() {
         ("connections.yaml", CONNECTIONS),
         ("a.sql", &lamp),
         ("b.sql", table),
+        ("c.sql", table),
         ("there.yaml", &there),
         ("back.yaml", &back),
     ]);
@@ -132,8 +133,11 @@ async fn a_ring_of_three_comes_to_rest_and_carries_an_edit_round() {
             project.run(0);
         }
         for everywhere in ["a", "b", "c"] {
-            let there = project.column(everywhere, "SELECT name FROM items").await;
-            assert_eq!(there, std::slice::from_ref(&name), "{everywhere}");
+            assert_eq!(
+                project.column(everywhere, "SELECT name FROM items").await,
+                std::slice::from_ref(&name),
+                "{everywhere}"
+            );
         }
         assert_at_rest(&project.run(0));
     }

@@ -41,7 +41,7 @@ pub async fn conform<S: Store>(fresh: impl AsyncFn() -> S) {
     owed::a_forgotten_link_leaves_nothing_behind(&fresh().await).await;
     owed::deletes_are_spooled(&fresh().await).await;
     links::a_sweep_tells_what_is_absent(&fresh().await).await;
-    written::what_was_written_is_found_by_every_mapping(&fresh().await).await;
+    Box::pin(written::what_was_written_is_found_by_every_mapping(&fresh().await)).await;
     written::what_is_not_committed_is_not_written(&fresh().await).await;
     runs_and_events_are_kept(&fresh().await).await;
     who_made_a_link_is_told(&fresh().await).await;
