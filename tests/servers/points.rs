@@ -216,7 +216,8 @@ async fn every_point(pair: Pair, ways: &[How], first: usize) {
             let at = calls.get(point.min(calls.len()) - 1).cloned().unwrap_or_default();
             let after = format!("after call {point} ({at}), {how:?}: {ran:?}");
             if how.kills() {
-                assert_eq!(ran.code.is_none(), reached, "{after}");
+                // A call of another thread may be counted and not told yet when the engine ends.
+                assert!(ran.code.is_none() || !reached, "{after}");
             } else {
                 tells_of_the_cut(&ran, &after);
             }
