@@ -144,9 +144,13 @@ impl Watch {
         self.ended = now;
     }
 
+    /// What is new: what was parked, came into conflict, or waits again for a
+    /// decision because the one that was taken is out of date.
     fn says_how_it_ended(&mut self, code: i32, report: &Json) {
         let parked = Side::BOTH.iter().map(|side| count(report, *side, "parked") + count(report, *side, "failed"));
-        let news = parked.sum::<u64>() + report["conflicts"].as_u64().unwrap_or(0);
+        let waits_again = |error: &&Json| error["reason"] == "conflict";
+        let undecided = report["errors"].as_array().unwrap().iter().filter(waits_again).count() as u64;
+        let news = parked.sum::<u64>() + report["conflicts"].as_u64().unwrap_or(0) + undecided;
         let expected = if news == 0 { (0, "success") } else { (1, "partial") };
         if (code, report["status"].as_str().unwrap_or_default()) != expected {
             self.broken.push(format!("a run ended with {code}: {report}"));
