@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::event::Fact;
 use super::execute::Work;
+use super::flight::Flight;
 use super::report::Trouble;
-use super::send::{Flight, Send};
+use super::send::Send;
 use super::session::Session;
 use crate::connector::{Action, Change, Outcome, Refusal, unrecorded};
 use crate::plan::{Contest, Link, LinkStatus, OwnStamp};

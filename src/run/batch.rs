@@ -104,6 +104,9 @@ impl Session<'_> {
     /// not change, and pairs up the rest.
     pub(super) async fn candidates(&mut self, side: Side, candidates: Vec<Candidate>) -> Result<(), Trouble> {
         let toward = side.other();
+        if self.airborne.as_ref().is_some_and(|air| candidates.iter().any(|one| air.keys.contains(&one.key))) {
+            self.land().await?;
+        }
         let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
         let links = self.setup.store.links(&self.program.name, side, &keys).await?;
         let mut linked: Vec<(Candidate, Link)> = Vec::new();
@@ -323,6 +326,7 @@ impl Session<'_> {
                 }
             }
             self.candidates(side, candidates).await?;
+            self.land().await?;
         }
         Ok(())
     }

@@ -54,6 +54,7 @@ impl Session<'_> {
             decisions.push(decide(self.program, &pair));
         }
         self.trace_origins(&work, &decisions).await?;
+        self.land().await?;
         for (index, (item, decision)) in work.iter_mut().zip(decisions).enumerate() {
             self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
@@ -88,6 +89,10 @@ impl Session<'_> {
             self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
         }
         self.pending.conflicts.extend(resolved);
+        if let Some(side) = self.may_fly(&sends) {
+            self.launch(side, std::mem::take(&mut sends[side]), work);
+            return Ok(());
+        }
         let Both { source, target } = sends;
         let mut written = self.send(Side::Target, target, &mut work).await?;
         let source = source

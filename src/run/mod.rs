@@ -12,6 +12,7 @@ mod deletes;
 mod event;
 mod execute;
 mod fault;
+mod flight;
 mod layout;
 mod matching;
 mod neighbours;

@@ -1,19 +1,19 @@
-//! Writes go to a side: intents first, then the batch, then what became of it.
+//! What was decided to be written becomes batches for a side, with the intents
+//! that go on record before them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-use futures::FutureExt;
+use tokio::task::JoinSet;
 
 use super::execute::Work;
-use super::fault::{SETTLING, is_harmless};
+use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
 use super::session::Session;
-use super::setup::Setup;
-use crate::compile::SideProgram;
-use crate::connector::{Action, Change, Fault, Outcome, Settled};
+use crate::connector::{Action, Change};
 use crate::plan::{FieldWrite, Link, RecordWrite};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, Fence, Intent, IntentField, Intents, IntentsId, StoreError};
+use crate::state::{Intent, IntentField, Intents};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
@@ -27,72 +27,6 @@ pub(super) struct Send {
     pub set: Vec<(usize, Value)>,
     /// Slots that must still stand beside those of the fields.
     pub expect: Vec<(usize, Value)>,
-}
-
-/// A batch that is ready to be sent, and holds everything that takes.
-pub(super) struct Flight {
-    pub side: Side,
-    fence: Fence,
-    pub sends: Vec<Send>,
-    /// In the order of the writes, as are each kind of the intents.
-    pub changes: Vec<Change>,
-    pub intents: Intents,
-}
-
-/// A batch that was sent, and what the side answered.
-struct Flown {
-    flight: Flight,
-    /// What became of the intents; `None` where the side failed before there
-    /// was anything to record.
-    recorded: Option<Result<IntentsId, StoreError>>,
-    outcomes: Result<Vec<Outcome>, Fault>,
-}
-
-/// Sends a batch.
-async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
-    let side = flight.side;
-    let program = &setup.program.sides[side];
-    let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
-    let allot = if program.key_is_mapped() { 0 } else { creates };
-    let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
-    flight.assign(program, writing.keys());
-    flight.intents.token = writing.token();
-    let mut recorded = None;
-    let record = async {
-        recorded = Some(setup.store.intend(&flight.fence, &flight.intents).await);
-        matches!(recorded, Some(Ok(_)))
-    };
-    let outcomes = writing.write(&flight.changes, record.boxed()).await;
-    Ok(Flown { flight, recorded, outcomes })
-}
-
-impl Flight {
-    /// Gives the creates the keys that were allotted to them, where their
-    /// system gives keys.
-    fn assign(&mut self, program: &SideProgram, allotted: &[Vec<Value>]) {
-        let is_given = |position: &usize| program.key_fields.get(*position).is_none_or(Option::is_none);
-        let given: Vec<usize> = (0..program.access.key.len()).filter(is_given).collect();
-        let mut allotted = allotted.iter();
-        let mut made = self.intents.creates.iter_mut().map(|link| &mut link.keys);
-        let mut changed = self.intents.changes.iter_mut().map(|intent| &mut intent.keys);
-        for (send, change) in self.sends.iter().zip(&mut self.changes) {
-            let keys = if send.link.is_none() { made.next() } else { changed.next() };
-            if change.action != Action::Create {
-                continue;
-            }
-            let values = if given.is_empty() { None } else { allotted.next() };
-            for position in &given {
-                if let Some(value) = change.key.get_mut(*position) {
-                    *value = values.map_or(Value::Missing, |values| values[*position].clone());
-                }
-            }
-            keys.expect("each write is an intent")[self.side] =
-                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
-            if change.key.iter().any(Value::is_null) {
-                change.key.clear();
-            }
-        }
-    }
 }
 
 impl Session<'_> {
@@ -109,89 +43,34 @@ impl Session<'_> {
         let mut rest = sends;
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(size));
-            self.send_batch(side, rest, work, &mut acknowledged).await?;
+            let flight = self.prepare(side, rest, work);
+            let flown = fly(self.setup, flight).await?;
+            self.debrief(flown, work, &mut acknowledged).await?;
             rest = later;
         }
         Ok(acknowledged)
     }
 
-    async fn send_batch(
-        &mut self,
-        side: Side,
-        sends: Vec<Send>,
-        work: &mut [Work],
-        acknowledged: &mut BTreeMap<usize, Link>,
-    ) -> Result<(), Trouble> {
-        let flight = self.prepare(side, sends, work);
-        let flown = fly(self.setup, flight).await?;
-        self.land(flown, work, acknowledged).await
+    /// True where what is next read can be dealt with while this is written:
+    /// new records into a side that was empty, of which nothing is asked that
+    /// the batch could change.
+    pub(super) fn may_fly(&self, sends: &Both<Vec<Send>>) -> Option<Side> {
+        let side = Side::BOTH.into_iter().find(|side| !sends[*side].is_empty() && sends[side.other()].is_empty())?;
+        let near = &self.setup.neighbours;
+        let apart = near.rivals.is_empty() && !near.in_ring.source && !near.in_ring.target;
+        let fits = sends[side].len() <= self.program.sides[side].access.batch;
+        let new = sends[side].iter().all(|send| send.link.is_none());
+        (apart && fits && new && self.empty[side] && self.matches_by_key(side)).then_some(side)
     }
 
-    /// Takes in what became of a batch; sends it again where nothing did.
-    async fn land(
-        &mut self,
-        mut flown: Flown,
-        work: &[Work],
-        acknowledged: &mut BTreeMap<usize, Link>,
-    ) -> Result<(), Trouble> {
-        let mut attempt = 1;
-        loop {
-            let Flown { flight, recorded, outcomes } = flown;
-            let side = flight.side;
-            let fault = match (recorded, outcomes) {
-                (Some(Err(StoreError::LinkedTwice { .. })), _) if self.empty[side] => {
-                    self.not_so_empty(&flight, work);
-                    return Ok(());
-                }
-                (Some(Err(error)), _) => return Err(error.into()),
-                (Some(Ok(id)), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
-                (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
-                (Some(Ok(id)), Err(fault)) => {
-                    let token = flight.intents.token.as_deref();
-                    if !is_harmless(&fault) && self.settle(side, token, &fault).await? {
-                        let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
-                        let outcomes = flight.changes.iter().map(done).collect();
-                        return self.answered(flight, work, id, outcomes, acknowledged).await;
-                    }
-                    // Nothing of it is in effect: the intents are void.
-                    let not_made = (0..flight.intents.creates.len()).collect();
-                    self.pending.answered.push(Answered { intents: id, not_made });
-                    self.flush().await?;
-                    fault
-                }
-            };
-            self.setup.wait(side, &mut attempt, fault).await?;
-            flown = fly(self.setup, flight).await?;
-        }
-    }
-
-    /// Two records were to be created under one key, in a side that was empty
-    /// when the run began, so that nothing was looked for: now it has to be.
-    fn not_so_empty(&mut self, flight: &Flight, work: &[Work]) {
-        self.empty[flight.side] = false;
-        for item in flight.sends.iter().map(|send| &work[send.work]) {
-            self.queue(item.from, &item.all_keys(), 0);
-        }
-    }
-
-    /// Asks a side what became of a batch without an answer. True: it is in
-    /// effect; false: it is not. Where only a look can tell, the run ends here,
-    /// and the next one recovers.
-    pub(super) async fn settle(&mut self, side: Side, token: Option<&str>, fault: &Fault) -> Result<bool, Trouble> {
-        let mut waited = std::time::Duration::ZERO;
-        let mut pause = std::time::Duration::from_millis(50);
-        loop {
-            match self.setup.call(side, || self.setup.objects[side].settle(token)).await? {
-                Settled::Applied => return Ok(true),
-                Settled::NotApplied => return Ok(false),
-                Settled::Running if waited < SETTLING => {
-                    self.setup.world.sleep(pause).await;
-                    waited += pause;
-                    pause = (pause * 2).min(std::time::Duration::from_secs(5));
-                }
-                Settled::Look | Settled::Running => return Err(Trouble::Side(side, fault.clone())),
-            }
-        }
+    /// Sends a batch, and does not wait for it: [`Session::land`] does.
+    pub(super) fn launch(&mut self, side: Side, sends: Vec<Send>, mut work: Vec<Work>) {
+        let keys: HashSet<Key> = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
+        let flight = self.prepare(side, sends, &mut work);
+        let setup = Arc::clone(self.setup);
+        let mut task = JoinSet::new();
+        task.spawn(async move { fly(&setup, flight).await });
+        self.airborne = Some(Airborne { task, work, keys });
     }
 
     /// What is sent, and what is recorded before it is. The values of new

@@ -1,11 +1,13 @@
 //! The order of things in one run.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use super::event::{Event, Fact};
+use super::flight::Airborne;
 use super::layout::Layouts;
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
@@ -21,9 +23,12 @@ use crate::state::{
 /// Runs a mapping once, from the intents an earlier run left behind to the
 /// deletes, and says what it did. Never fails: what goes wrong is in the
 /// report.
-pub async fn run_mapping(setup: &Setup, options: &Options) -> RunReport {
+pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     let mut session = Session::new(setup, options);
     if let Err(trouble) = session.go().await {
+        session.troubles.push(trouble);
+    }
+    if let Err(trouble) = session.land().await {
         session.troubles.push(trouble);
     }
     session.finish().await
@@ -31,7 +36,7 @@ pub async fn run_mapping(setup: &Setup, options: &Options) -> RunReport {
 
 /// One run while it lasts.
 pub(super) struct Session<'a> {
-    pub setup: &'a Setup,
+    pub setup: &'a Arc<Setup>,
     pub options: &'a Options,
     pub program: &'a Program,
     /// `None` in a dry run, which changes nothing.
@@ -71,13 +76,15 @@ pub(super) struct Session<'a> {
     pub dry_sweep: BTreeSet<Key>,
     /// The sweep under way has seen at least one key.
     pub swept_any: bool,
+    /// A batch that is being sent.
+    pub airborne: Option<Airborne>,
     /// Spooled deletes are being carried out.
     pub deleting: bool,
     pub rings: Rings,
 }
 
 impl<'a> Session<'a> {
-    fn new(setup: &'a Setup, options: &'a Options) -> Session<'a> {
+    fn new(setup: &'a Arc<Setup>, options: &'a Options) -> Session<'a> {
         Session {
             setup,
             options,
@@ -104,6 +111,7 @@ impl<'a> Session<'a> {
             early: Both::default(),
             dry_sweep: BTreeSet::new(),
             swept_any: false,
+            airborne: None,
             deleting: false,
             rings: Rings::new(setup),
         }
@@ -217,6 +225,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        self.land().await?;
         if let Some(horizon) = &horizon {
             self.move_cursor(side, horizon);
         }

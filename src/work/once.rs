@@ -11,7 +11,7 @@ pub async fn run_once(setup: Setup, options: Options) -> RunReport {
     let mapping = setup.program.name.to_string();
     let (world, id) = (Arc::clone(&setup.world), setup.world.id());
     let started_at = world.now();
-    let task = tokio::spawn(async move { run_mapping(&setup, &options).await });
+    let task = tokio::spawn(async move { run_mapping(&Arc::new(setup), &options).await });
     match task.await {
         Ok(report) => report,
         Err(error) => RunReport {

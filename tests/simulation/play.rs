@@ -54,7 +54,7 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
     Played { trace: std::mem::take(&mut shared.lock().trace), broken }
 }
 
-fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Setup {
+fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Arc<Setup> {
     let mut program = scenario.program();
     if mutant == Some(Mutant::OverlapZero) {
         for side in Side::BOTH {
@@ -76,7 +76,7 @@ fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &
     };
     let fields =
         program.fields.iter().map(|field| LayoutField { id: field.name.clone(), rules: String::new() }).collect();
-    Setup {
+    Arc::new(Setup {
         program: Arc::new(program),
         objects: Both::new(object(Side::Source), object(Side::Target)),
         fingerprints: Both::default(),
@@ -87,7 +87,7 @@ fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &
         store: Arc::new(SimStore { inner: memory.clone(), stage: shared.clone(), mutant }),
         world: Arc::new(shared.clone()),
         observer: Arc::new(Silent),
-    }
+    })
 }
 
 async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Told {
@@ -146,7 +146,7 @@ fn people(shared: &Shared, edits: u64) {
     stage.idle = false;
 }
 
-async fn run_once(setup: &Setup, options: &Options, shared: &Shared, told: &mut Told) {
+async fn run_once(setup: &Arc<Setup>, options: &Options, shared: &Shared, told: &mut Told) {
     shared.lock().tell("a run begins");
     let report = tokio::select! {
         biased;

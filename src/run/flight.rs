@@ -1,0 +1,180 @@
+//! A batch on its way to a side and back: the intents go on record, the side is
+//! sent the batch, and what became of it is taken in.
+//!
+//! New records fly beside the next batch, in a task of their own, while
+//! nothing that is asked meanwhile depends on them; see `may_fly`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::panic::resume_unwind;
+
+use futures::FutureExt;
+use tokio::task::JoinSet;
+
+use super::execute::Work;
+use super::fault::{SETTLING, is_harmless};
+use super::report::Trouble;
+use super::send::Send;
+use super::session::Session;
+use super::setup::Setup;
+use crate::compile::SideProgram;
+use crate::connector::{Action, Change, Fault, Outcome, Settled};
+use crate::plan::Link;
+use crate::record::{Key, Side, Value};
+use crate::state::{Answered, Fence, Intents, IntentsId, StoreError};
+
+/// A batch that is ready to be sent, and holds everything that takes.
+pub(super) struct Flight {
+    pub side: Side,
+    pub fence: Fence,
+    pub sends: Vec<Send>,
+    /// In the order of the writes, as are each kind of the intents.
+    pub changes: Vec<Change>,
+    pub intents: Intents,
+}
+
+/// A batch that was sent, and what the side answered.
+pub(super) struct Flown {
+    flight: Flight,
+    /// What became of the intents; `None` where the side failed before there
+    /// was anything to record.
+    recorded: Option<Result<IntentsId, StoreError>>,
+    outcomes: Result<Vec<Outcome>, Fault>,
+}
+
+/// A batch that is sent while the run goes on; dropped, it comes down where it
+/// is, as in a crash.
+pub(super) struct Airborne {
+    /// Holds the one task.
+    pub task: JoinSet<Result<Flown, Trouble>>,
+    pub work: Vec<Work>,
+    /// Of the records that it carries over, on the side they come from.
+    pub keys: HashSet<Key>,
+}
+
+/// Sends a batch.
+pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
+    let side = flight.side;
+    let program = &setup.program.sides[side];
+    let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
+    let allot = if program.key_is_mapped() { 0 } else { creates };
+    let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
+    flight.assign(program, writing.keys());
+    flight.intents.token = writing.token();
+    let mut recorded = None;
+    let record = async {
+        recorded = Some(setup.store.intend(&flight.fence, &flight.intents).await);
+        matches!(recorded, Some(Ok(_)))
+    };
+    let outcomes = writing.write(&flight.changes, record.boxed()).await;
+    Ok(Flown { flight, recorded, outcomes })
+}
+
+impl Flight {
+    /// Gives the creates the keys that were allotted to them, where their
+    /// system gives keys.
+    fn assign(&mut self, program: &SideProgram, allotted: &[Vec<Value>]) {
+        let is_given = |position: &usize| program.key_fields.get(*position).is_none_or(Option::is_none);
+        let given: Vec<usize> = (0..program.access.key.len()).filter(is_given).collect();
+        let mut allotted = allotted.iter();
+        let mut made = self.intents.creates.iter_mut().map(|link| &mut link.keys);
+        let mut changed = self.intents.changes.iter_mut().map(|intent| &mut intent.keys);
+        for (send, change) in self.sends.iter().zip(&mut self.changes) {
+            let keys = if send.link.is_none() { made.next() } else { changed.next() };
+            if change.action != Action::Create {
+                continue;
+            }
+            let values = if given.is_empty() { None } else { allotted.next() };
+            for position in &given {
+                if let Some(value) = change.key.get_mut(*position) {
+                    *value = values.map_or(Value::Missing, |values| values[*position].clone());
+                }
+            }
+            keys.expect("each write is an intent")[self.side] =
+                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
+            if change.key.iter().any(Value::is_null) {
+                change.key.clear();
+            }
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Waits for the batch that is in the air, if one is, and takes in what
+    /// became of it.
+    pub(super) async fn land(&mut self) -> Result<(), Trouble> {
+        let Some(Airborne { mut task, work, .. }) = self.airborne.take() else { return Ok(()) };
+        let flown = match task.join_next().await.expect("one batch is in the air") {
+            Ok(flown) => flown?,
+            // A fault of the engine ends this run as it does everywhere else.
+            Err(error) => resume_unwind(error.into_panic()),
+        };
+        self.debrief(flown, &work, &mut BTreeMap::new()).await
+    }
+
+    /// Takes in what became of a batch; sends it again where nothing did.
+    pub(super) async fn debrief(
+        &mut self,
+        mut flown: Flown,
+        work: &[Work],
+        acknowledged: &mut BTreeMap<usize, Link>,
+    ) -> Result<(), Trouble> {
+        let mut attempt = 1;
+        loop {
+            let Flown { flight, recorded, outcomes } = flown;
+            let side = flight.side;
+            let fault = match (recorded, outcomes) {
+                (Some(Err(StoreError::LinkedTwice { .. })), _) if self.empty[side] => {
+                    self.not_so_empty(&flight, work);
+                    return Ok(());
+                }
+                (Some(Err(error)), _) => return Err(error.into()),
+                (Some(Ok(id)), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
+                (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
+                (Some(Ok(id)), Err(fault)) => {
+                    let token = flight.intents.token.as_deref();
+                    if !is_harmless(&fault) && self.settle(side, token, &fault).await? {
+                        let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
+                        let outcomes = flight.changes.iter().map(done).collect();
+                        return self.answered(flight, work, id, outcomes, acknowledged).await;
+                    }
+                    // Nothing of it is in effect: the intents are void.
+                    let not_made = (0..flight.intents.creates.len()).collect();
+                    self.pending.answered.push(Answered { intents: id, not_made });
+                    self.flush().await?;
+                    fault
+                }
+            };
+            self.setup.wait(side, &mut attempt, fault).await?;
+            flown = fly(self.setup, flight).await?;
+        }
+    }
+
+    /// Two records were to be created under one key, in a side that was empty
+    /// when the run began, so that nothing was looked for: now it has to be.
+    fn not_so_empty(&mut self, flight: &Flight, work: &[Work]) {
+        self.empty[flight.side] = false;
+        for item in flight.sends.iter().map(|send| &work[send.work]) {
+            self.queue(item.from, &item.all_keys(), 0);
+        }
+    }
+
+    /// Asks a side what became of a batch without an answer. True: it is in
+    /// effect; false: it is not. Where only a look can tell, the run ends here,
+    /// and the next one recovers.
+    pub(super) async fn settle(&mut self, side: Side, token: Option<&str>, fault: &Fault) -> Result<bool, Trouble> {
+        let mut waited = std::time::Duration::ZERO;
+        let mut pause = std::time::Duration::from_millis(50);
+        loop {
+            match self.setup.call(side, || self.setup.objects[side].settle(token)).await? {
+                Settled::Applied => return Ok(true),
+                Settled::NotApplied => return Ok(false),
+                Settled::Running if waited < SETTLING => {
+                    self.setup.world.sleep(pause).await;
+                    waited += pause;
+                    pause = (pause * 2).min(std::time::Duration::from_secs(5));
+                }
+                Settled::Look | Settled::Running => return Err(Trouble::Side(side, fault.clone())),
+            }
+        }
+    }
+}
