@@ -59,10 +59,11 @@ impl Batch {
     /// # Panics
     /// Where the row has not one value for each slot of the shape.
     pub fn push(&mut self, mark: Mark, row: impl IntoIterator<Item = Value>) {
-        let before = self.values.len();
-        self.values.extend(row);
-        assert_eq!(self.values.len() - before, self.shape.len(), "a row has one value for each slot of its shape");
-        self.marks.push(mark);
+        let pushed: Result<(), std::convert::Infallible> = self.push_with(|values| {
+            values.extend(row);
+            Ok(mark)
+        });
+        let Ok(()) = pushed;
     }
 
     /// Adds a row whose values `fill` appends to those of the rows before.

@@ -1,5 +1,7 @@
 //! Digests of values: the same digest for values that mean the same.
 
+use std::cell::RefCell;
+
 use chrono::{Datelike, Timelike};
 use rust_decimal::Decimal;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -10,32 +12,37 @@ use super::Value;
 /// [`super::same`] calls the same, whatever their number type, scale or the
 /// order of map keys. For change detection; not for hostile content.
 pub fn digest<'a>(values: impl IntoIterator<Item = &'a Value>) -> u128 {
-    let mut bytes = Vec::with_capacity(64);
-    for value in values {
-        feed(&mut bytes, value);
-    }
-    xxh3_128(&bytes)
+    with_bytes(|bytes| {
+        values.into_iter().for_each(|value| feed(bytes, value));
+        xxh3_128(bytes)
+    })
 }
 
 /// A 64-bit digest of one value: enough to notice a change of one field of one
 /// known record.
 pub fn short_digest(value: &Value) -> u64 {
-    // Nearly every value of a first sync is short text.
-    if let Value::Text(text) = value
-        && text.len() < 56
-    {
-        let mut bytes = [0; 64];
-        bytes[0] = TEXT;
-        bytes[1..9].copy_from_slice(&(text.len() as u64).to_le_bytes());
-        bytes[9..9 + text.len()].copy_from_slice(text.as_bytes());
-        return xxh3_64(&bytes[..9 + text.len()]);
-    }
-    let mut bytes = Vec::with_capacity(64);
-    feed(&mut bytes, value);
-    xxh3_64(&bytes)
+    with_bytes(|bytes| {
+        feed(bytes, value);
+        xxh3_64(bytes)
+    })
 }
 
-const TEXT: u8 = 4;
+/// Values are digested by the million: what they are put into is kept.
+fn with_bytes<T>(digest: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! {
+        static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    BYTES.with_borrow_mut(|bytes| {
+        bytes.clear();
+        let digest = digest(bytes);
+        // One large document is no reason to hold on to its size.
+        bytes.shrink_to(LARGE);
+        digest
+    })
+}
+
+/// Bytes of a value that are larger than those of nearly all values.
+const LARGE: usize = 64 * 1024;
 
 fn feed(bytes: &mut Vec<u8>, value: &Value) {
     let mut tagged = |tag: u8, content: &[u8]| {
@@ -55,7 +62,7 @@ fn feed(bytes: &mut Vec<u8>, value: &Value) {
             Ok(d) => feed_decimal(bytes, d),
             Err(_) => tagged(3, f.to_string().as_bytes()),
         },
-        Value::Text(text) => tagged(TEXT, text.as_bytes()),
+        Value::Text(text) => tagged(4, text.as_bytes()),
         Value::Bytes(content) => tagged(5, content),
         Value::Date(date) => tagged(9, &date.num_days_from_ce().to_le_bytes()),
         Value::Time(time) => {

@@ -278,8 +278,8 @@ fn fit_decimal(precision: Option<u16>, scale: Option<u16>, value: Value) -> Resu
         Number::Integer(i) => (digits_of(*i), 0),
         Number::Decimal(d) => {
             let d = d.normalize().abs();
-            let whole = d.trunc();
-            (if whole.is_zero() { 0 } else { whole.to_string().len() }, d.scale() as usize)
+            let whole = d.trunc().mantissa().unsigned_abs();
+            (whole.checked_ilog10().map_or(0, |log| log as usize + 1), d.scale() as usize)
         }
         Number::Wide(text) => {
             let digits = text.trim_start_matches('-');
@@ -297,7 +297,7 @@ fn fit_decimal(precision: Option<u16>, scale: Option<u16>, value: Value) -> Resu
 }
 
 fn digits_of(integer: i64) -> usize {
-    if integer == 0 { 0 } else { integer.unsigned_abs().ilog10() as usize + 1 }
+    integer.unsigned_abs().checked_ilog10().map_or(0, |log| log as usize + 1)
 }
 
 fn fit_float(bits: u8, value: Value) -> Result<Value, Value> {

@@ -38,7 +38,7 @@ impl Session<'_> {
                         None => (None, send.link.clone().expect("a record that is not new has a link")),
                     };
                     let as_recorded = position.is_some() && stored.is_none() && key == change.key;
-                    if let (false, Some(key)) = (as_recorded, Key::new(&key)) {
+                    if !as_recorded && let Some(key) = Key::new(&key) {
                         link.keys[side] = key;
                     }
                     for of in Side::BOTH {
@@ -105,6 +105,9 @@ impl Session<'_> {
         }
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
+        if undo.is_empty() {
+            return Ok(());
+        }
         self.flush().await?;
         self.undo(side, undo).await
     }

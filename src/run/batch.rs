@@ -104,8 +104,9 @@ impl Session<'_> {
     /// not change, and pairs up the rest.
     pub(super) async fn candidates(&mut self, side: Side, candidates: Vec<Candidate>) -> Result<(), Trouble> {
         let toward = side.other();
-        if self.airborne.as_ref().is_some_and(|air| candidates.iter().any(|one| air.keys.contains(&one.key))) {
+        if self.airborne.as_ref().is_some_and(|air| candidates.iter().any(|one| air.carries(&one.key))) {
             self.land().await?;
+            self.flush().await?;
         }
         let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
         let links = self.setup.store.links(&self.program.name, side, &keys).await?;
@@ -327,6 +328,7 @@ impl Session<'_> {
             }
             self.candidates(side, candidates).await?;
             self.land().await?;
+            self.flush().await?;
         }
         Ok(())
     }

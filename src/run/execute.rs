@@ -54,7 +54,6 @@ impl Session<'_> {
             decisions.push(decide(self.program, &pair));
         }
         self.trace_origins(&work, &decisions).await?;
-        self.land().await?;
         for (index, (item, decision)) in work.iter_mut().zip(decisions).enumerate() {
             self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
@@ -63,6 +62,12 @@ impl Session<'_> {
             self.only_plan(&work, &sends);
             return Ok(());
         }
+        let writes_only = moved.is_empty() && self.pending.links.is_empty() && self.pending.conflicts.is_empty();
+        if let Some(side) = self.may_fly(&sends).filter(|_| writes_only) {
+            let sends = std::mem::take(&mut sends[side]);
+            return self.launch(side, sends, work).await;
+        }
+        self.land().await?;
         // What needs no write is made to last first; then the target is written, then the source.
         let adopted: Vec<usize> = moved.iter().filter(|(_, link)| link.id == 0).map(|(index, _)| *index).collect();
         self.pending.links.extend(moved.into_iter().map(|(_, link)| link));
@@ -89,10 +94,6 @@ impl Session<'_> {
             self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
         }
         self.pending.conflicts.extend(resolved);
-        if let Some(side) = self.may_fly(&sends) {
-            self.launch(side, std::mem::take(&mut sends[side]), work);
-            return Ok(());
-        }
         let Both { source, target } = sends;
         let mut written = self.send(Side::Target, target, &mut work).await?;
         let source = source

@@ -20,7 +20,7 @@ use crate::compile::SideProgram;
 use crate::connector::{Action, Change, Fault, Outcome, Settled};
 use crate::plan::Link;
 use crate::record::{Key, Side, Value};
-use crate::state::{Answered, Fence, Intents, IntentsId, StoreError};
+use crate::state::{Answered, Commit, Fence, Intents, IntentsId, StoreError};
 
 /// A batch that is ready to be sent, and holds everything that takes.
 pub(super) struct Flight {
@@ -29,7 +29,18 @@ pub(super) struct Flight {
     pub sends: Vec<Send>,
     /// In the order of the writes, as are each kind of the intents.
     pub changes: Vec<Change>,
+    /// What goes into the state before the intents do.
+    pub before: Commit,
     pub intents: Intents,
+}
+
+impl Flight {
+    async fn commit_before(&self, setup: &Setup) -> Result<(), StoreError> {
+        if self.before == Commit::default() {
+            return Ok(());
+        }
+        setup.store.commit(&self.fence, &self.before).await
+    }
 }
 
 /// A batch that was sent, and what the side answered.
@@ -49,6 +60,15 @@ pub(super) struct Airborne {
     pub work: Vec<Work>,
     /// Of the records that it carries over, on the side they come from.
     pub keys: HashSet<Key>,
+    /// Of those that went before, whose links it brings into the state.
+    pub earlier: HashSet<Key>,
+}
+
+impl Airborne {
+    /// True where the state does not tell yet what became of a record.
+    pub(super) fn carries(&self, key: &Key) -> bool {
+        self.keys.contains(key) || self.earlier.contains(key)
+    }
 }
 
 /// Sends a batch.
@@ -57,15 +77,27 @@ pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trou
     let program = &setup.program.sides[side];
     let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
     let allot = if program.key_is_mapped() { 0 } else { creates };
-    let writing = setup.call(side, || setup.objects[side].begin(allot)).await?;
+    let writing = match setup.call(side, || setup.objects[side].begin(allot)).await {
+        Ok(writing) => writing,
+        Err(trouble) => {
+            flight.commit_before(setup).await?;
+            return Err(trouble);
+        }
+    };
     flight.assign(program, writing.keys());
     flight.intents.token = writing.token();
     let mut recorded = None;
     let record = async {
-        recorded = Some(setup.store.intend(&flight.fence, &flight.intents).await);
+        recorded = Some(match flight.commit_before(setup).await {
+            Ok(()) => setup.store.intend(&flight.fence, &flight.intents).await,
+            Err(error) => Err(error),
+        });
         matches!(recorded, Some(Ok(_)))
     };
     let outcomes = writing.write(&flight.changes, record.boxed()).await;
+    if recorded.is_some() {
+        flight.before = Commit::default();
+    }
     Ok(Flown { flight, recorded, outcomes })
 }
 
@@ -100,9 +132,11 @@ impl Flight {
 
 impl Session<'_> {
     /// Waits for the batch that is in the air, if one is, and takes in what
-    /// became of it.
+    /// became of it; the next flush, or the next batch, brings that into the
+    /// state.
     pub(super) async fn land(&mut self) -> Result<(), Trouble> {
-        let Some(Airborne { mut task, work, .. }) = self.airborne.take() else { return Ok(()) };
+        let Some(Airborne { mut task, work, keys, .. }) = self.airborne.take() else { return Ok(()) };
+        self.unflushed = keys;
         let flown = match task.join_next().await.expect("one batch is in the air") {
             Ok(flown) => flown?,
             // A fault of the engine ends this run as it does everywhere else.

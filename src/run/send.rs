@@ -1,7 +1,7 @@
 //! What was decided to be written becomes batches for a side, with the intents
 //! that go on record before them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -12,8 +12,8 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Change};
 use crate::plan::{FieldWrite, Link, RecordWrite};
-use crate::record::{Both, Key, Side, Value};
-use crate::state::{Intent, IntentField, Intents};
+use crate::record::{Both, Side, Value};
+use crate::state::{Commit, Intent, IntentField, Intents};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
@@ -46,6 +46,7 @@ impl Session<'_> {
             let flight = self.prepare(side, rest, work);
             let flown = fly(self.setup, flight).await?;
             self.debrief(flown, work, &mut acknowledged).await?;
+            self.flush().await?;
             rest = later;
         }
         Ok(acknowledged)
@@ -63,14 +64,19 @@ impl Session<'_> {
         (apart && fits && new && self.empty[side] && self.matches_by_key(side)).then_some(side)
     }
 
-    /// Sends a batch, and does not wait for it: [`Session::land`] does.
-    pub(super) fn launch(&mut self, side: Side, sends: Vec<Send>, mut work: Vec<Work>) {
-        let keys: HashSet<Key> = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
-        let flight = self.prepare(side, sends, &mut work);
+    /// Sends a batch once the one before it has landed, and does not wait for
+    /// it.
+    pub(super) async fn launch(&mut self, side: Side, sends: Vec<Send>, mut work: Vec<Work>) -> Result<(), Trouble> {
+        let keys = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
+        let mut flight = self.prepare(side, sends, &mut work);
+        self.land().await?;
+        let earlier = std::mem::take(&mut self.unflushed);
+        flight.before = std::mem::take(&mut self.pending);
         let setup = Arc::clone(self.setup);
         let mut task = JoinSet::new();
         task.spawn(async move { fly(&setup, flight).await });
-        self.airborne = Some(Airborne { task, work, keys });
+        self.airborne = Some(Airborne { task, work, keys, earlier });
+        Ok(())
     }
 
     /// What is sent, and what is recorded before it is. The values of new
@@ -122,7 +128,7 @@ impl Session<'_> {
             }
             changes.push(change);
         }
-        Flight { side, fence, sends, changes, intents }
+        Flight { side, fence, sends, changes, before: Commit::default(), intents }
     }
 
     fn slot(&self, side: Side, write: &FieldWrite) -> usize {

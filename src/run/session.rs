@@ -78,6 +78,8 @@ pub(super) struct Session<'a> {
     pub swept_any: bool,
     /// A batch that is being sent.
     pub airborne: Option<Airborne>,
+    /// The keys of records whose links are pending.
+    pub unflushed: HashSet<Key>,
     /// Spooled deletes are being carried out.
     pub deleting: bool,
     pub rings: Rings,
@@ -112,6 +114,7 @@ impl<'a> Session<'a> {
             dry_sweep: BTreeSet::new(),
             swept_any: false,
             airborne: None,
+            unflushed: HashSet::new(),
             deleting: false,
             rings: Rings::new(setup),
         }
@@ -260,6 +263,7 @@ impl<'a> Session<'a> {
         if self.pending == Commit::default() {
             return Ok(());
         }
+        self.unflushed.clear();
         let commit = std::mem::take(&mut self.pending);
         if let Some(fence) = &self.fence {
             self.setup.store.commit(fence, &commit).await?;

@@ -56,6 +56,12 @@ pub(super) const BY_TARGET_KEYS: &str = concat!(
      FROM json_each(?1) j CROSS JOIN links l ON l.mapping = ?2 AND l.target_key = j.value"
 );
 
+/// Whether any link has a key of a side in a range.
+pub(super) const ANY_IN_SOURCE_RANGE: &str =
+    "SELECT EXISTS (SELECT 1 FROM links WHERE mapping = ? AND source_key BETWEEN ? AND ?)";
+pub(super) const ANY_IN_TARGET_RANGE: &str =
+    "SELECT EXISTS (SELECT 1 FROM links WHERE mapping = ? AND target_key BETWEEN ? AND ?)";
+
 /// Those between two numbers.
 pub(super) const PAGE: &str = concat!(
     "SELECT ",
@@ -110,6 +116,9 @@ pub(super) async fn by_keys(
     of: Side,
     keys: &[Key],
 ) -> Result<Vec<Option<Link>>, StoreError> {
+    if keys.len() > PACKED && !any_between(connection, mapping, of, keys).await? {
+        return Ok(vec![None; keys.len()]);
+    }
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(PACKED) {
         let sql = match of {
@@ -128,6 +137,23 @@ pub(super) async fn by_keys(
         }
     }
     Ok(found)
+}
+
+/// Whether a link has a key from the first to the last of these. Batches of a
+/// first sync mostly come in the order of their keys, beyond all links.
+async fn any_between(
+    connection: &mut SqliteConnection,
+    mapping: i64,
+    of: Side,
+    keys: &[Key],
+) -> Result<bool, StoreError> {
+    let sql = match of {
+        Side::Source => ANY_IN_SOURCE_RANGE,
+        Side::Target => ANY_IN_TARGET_RANGE,
+    };
+    let texts = || keys.iter().map(Key::as_str);
+    let range = sqlx::query_scalar(sql).bind(mapping).bind(texts().min()).bind(texts().max());
+    Ok(range.fetch_one(connection).await?)
 }
 
 /// A page of links between two numbers.
