@@ -6,15 +6,16 @@
 //! `check` says what must hold when all is quiet. `histories` draws what
 //! people do from a seed, with runs between and some of them killed; `storm`
 //! kills run after run while people go on editing; `points` ends a run at each
-//! call by which it changes anything outside itself, by `point.c`; `cut`
-//! takes its connections away; `late` lets a statement commit after its
-//! engine died; `starts` starts ten at once.
+//! call by which it changes anything outside itself, or takes its connections
+//! away, by `point.c`; `first` does so in a first sync; `late` lets a statement
+//! commit after its engine died; `starts` starts ten at once.
 //!
 //! `ENGINE_SERVERS_SEED=123` plays one seed of the histories and prints what
 //! happened, `ENGINE_SERVERS_SEEDS=500` plays more; `ENGINE_SERVERS_POINTS=1`
 //! leaves out no point; `ENGINE_SERVERS_KILLS=500` makes longer storms.
 
 mod check;
+mod first;
 mod histories;
 mod late;
 mod points;

@@ -24,7 +24,7 @@ const STEP: usize = 5;
 
 /// What happens at the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(super) enum How {
     /// Killed before the call.
     Before,
     /// Killed after it, before its answer is known.
@@ -70,7 +70,7 @@ fn library() -> &'static Path {
 }
 
 /// The calls of a run, in order, and how it ended.
-fn run_to(project: &Project, point: usize, how: How) -> (Vec<String>, Ran) {
+pub(super) fn run_to(project: &Project, point: usize, how: How) -> (Vec<String>, Ran) {
     let log = project.path().join("calls.log");
     drop(std::fs::remove_file(&log));
     let mut command = project.command(&["run", ".", "--once", "--format", "json"]);
@@ -84,7 +84,7 @@ fn run_to(project: &Project, point: usize, how: How) -> (Vec<String>, Ran) {
 /// The points worth a run of their own. Of many writes in a row to one file
 /// only the last is: before it the others are part of no transaction, and what
 /// the first finds is what the call before it has left.
-fn worth_a_run(calls: &[String]) -> Vec<usize> {
+pub(super) fn worth_a_run(calls: &[String]) -> Vec<usize> {
     let is_inner = |index: usize| !calls[index].starts_with("send") && calls.get(index + 1) == Some(&calls[index]);
     // The index of shared memory is nobody's but its process's.
     let own = |index: usize| ["-shm", ".lock"].iter().any(|end| calls[index].ends_with(end));
