@@ -1,7 +1,7 @@
 //! A side has answered: writes become links, and what did not go through is
 //! taken back, looked at again or parked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::Fact;
 use super::execute::Work;
@@ -9,10 +9,30 @@ use super::flight::Flight;
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
+use crate::compile::Reading;
 use crate::connector::{Action, Change, Outcome, Refusal, unrecorded};
 use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, IntentsId, Reason};
+use crate::state::{Answered, IntentsId, Parked, Reason};
+
+/// What came of the writes to one side, for the other side's writes of the
+/// same pairs; both by their work.
+#[derive(Default)]
+pub(super) struct Acknowledged {
+    /// Links of records that were written, as they are now.
+    pub links: BTreeMap<usize, Link>,
+    /// Pairs of which something did not go through.
+    pub owing: BTreeSet<usize>,
+}
+
+/// A write to be taken back.
+struct Undo {
+    work: usize,
+    change: Change,
+    /// The link as it was before the write, under a revision of its own.
+    before: Link,
+    parked: Parked,
+}
 
 impl Session<'_> {
     /// Takes in what a side answered to a batch.
@@ -22,7 +42,7 @@ impl Session<'_> {
         work: &[Work],
         id: IntentsId,
         outcomes: Vec<Outcome>,
-        acknowledged: &mut BTreeMap<usize, Link>,
+        acknowledged: &mut Acknowledged,
     ) -> Result<(), Trouble> {
         let mut not_made = Vec::new();
         let mut undo = Vec::new();
@@ -41,9 +61,6 @@ impl Session<'_> {
                     if !as_recorded && let Some(key) = Key::new(&key) {
                         link.keys[side] = key;
                     }
-                    for of in Side::BOTH {
-                        self.clear_owed(of, &link.keys[of]);
-                    }
                     if item.from == side {
                         // Written before the other side's page shows the record.
                         self.early[side].insert(link.keys[side.other()].clone());
@@ -51,11 +68,15 @@ impl Session<'_> {
                     self.remember(side, send.work, &link.keys[side], change, stored.as_deref());
                     if as_recorded {
                         // The link stands as it was recorded.
+                        self.clear_both(&link.keys.map(Some));
                         self.counts.toward(side).created += 1;
                         continue;
                     }
                     let keys = link.keys.clone().map(Some);
                     let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored.as_deref());
+                    if otherwise.is_none() && !send.owing {
+                        self.clear_both(&keys);
+                    }
                     if send.write.action == Action::Delete {
                         self.forget(&link, &Side::BOTH);
                         self.counts.toward(side).deleted += 1;
@@ -78,16 +99,26 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
                     }
                     if let Some((field, message)) = otherwise {
-                        undo.push(self.reversal(side, &send, &link, stored.as_deref()));
+                        let (change, before) = self.reversal(side, &send, change, &link, stored.as_deref());
+                        let mut keys = keys;
+                        if change.action == Action::Delete {
+                            // It is about to be gone: the other side's record is what stays owed.
+                            keys[side] = None;
+                        }
                         self.park(side, keys, Reason::Rejected, Some(field), Some("E0703"), &message);
+                        let parked = self.pending.park.last().expect("it was just parked").clone();
+                        undo.push(Undo { work: send.work, change, before, parked });
+                        acknowledged.owing.insert(send.work);
                     }
-                    acknowledged.insert(send.work, link);
+                    acknowledged.links.insert(send.work, link);
                 }
                 Outcome::Moved | Outcome::Gone => {
+                    acknowledged.owing.insert(send.work);
                     not_made.extend(recorded.map(|(position, _)| position));
                     self.moved_away(side, item, item.all_keys());
                 }
                 Outcome::Exists => {
+                    acknowledged.owing.insert(send.work);
                     not_made.extend(recorded.map(|(position, _)| position));
                     if self.matches_by_key(side) {
                         self.empty[side] = false;
@@ -98,6 +129,7 @@ impl Session<'_> {
                     }
                 }
                 Outcome::Refused(refusal) => {
+                    acknowledged.owing.insert(send.work);
                     not_made.extend(recorded.map(|(position, _)| position));
                     self.park_refused(side, item.all_keys(), &refusal);
                 }
@@ -109,17 +141,31 @@ impl Session<'_> {
             return Ok(());
         }
         self.flush().await?;
-        self.undo(side, undo).await
+        self.undo(side, undo, acknowledged).await
     }
 
     /// What takes a write back whose values were not stored as they were sent,
     /// and the link as it was before.
-    fn reversal(&self, side: Side, send: &Send, link: &Link, stored: Option<&[Value]>) -> (Change, Link) {
+    fn reversal(
+        &self,
+        side: Side,
+        send: &Send,
+        sent: &Change,
+        link: &Link,
+        stored: Option<&[Value]>,
+    ) -> (Change, Link) {
         let key = self.key_values(side, &link.keys[side]);
         let before = match &send.link {
             Some(before) if send.write.action != Action::Create => before,
             _ => {
-                return (Change { action: Action::Delete, key, set: Vec::new(), expect: Vec::new() }, link.clone());
+                // Only as it was stored: what people have made of it meanwhile is theirs.
+                let read = self.program.fields.iter().filter_map(|field| match field.read[side] {
+                    Reading::Slot(slot) => Some(slot),
+                    _ => None,
+                });
+                let slots: BTreeSet<usize> = read.chain(sent.set.iter().map(|(slot, _)| *slot)).collect();
+                let expect = slots.into_iter().filter_map(|slot| Some((slot, stored?[slot].clone()))).collect();
+                return (Change { action: Action::Delete, key, set: Vec::new(), expect }, link.clone());
             }
         };
         let slots = send.write.fields.iter().filter_map(|write| {
@@ -133,22 +179,26 @@ impl Session<'_> {
 
     /// Takes writes back. Where that fails, what stands there stays, with bases
     /// that keep it from flowing anywhere.
-    pub(super) async fn undo(&mut self, side: Side, undo: Vec<(Change, Link)>) -> Result<(), Trouble> {
+    async fn undo(&mut self, side: Side, undo: Vec<Undo>, acknowledged: &mut Acknowledged) -> Result<(), Trouble> {
         if undo.is_empty() {
             return Ok(());
         }
-        let (changes, links): (Vec<Change>, Vec<Link>) = undo.into_iter().unzip();
+        let changes: Vec<Change> = undo.iter().map(|undo| undo.change.clone()).collect();
         let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
         let outcomes = writing.write(&changes, unrecorded()).await.map_err(|fault| Trouble::Side(side, fault))?;
-        let keys: Vec<Key> = links.iter().map(|link| link.keys[side].clone()).collect();
+        let keys: Vec<Key> = undo.iter().map(|undo| undo.before.keys[side].clone()).collect();
         let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
-        for (((change, mut link), outcome), stored) in changes.iter().zip(links).zip(outcomes).zip(stored) {
+        for ((Undo { work, change, before, parked }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored) {
             let (Outcome::Done { .. }, Some(stored)) = (outcome, stored) else { continue };
             if change.action == Action::Delete {
+                // What is parked goes with the link, and is owed all the same.
                 self.forget(&stored, &[side]);
+                self.pending.park.push(parked);
+                acknowledged.links.remove(&work);
             } else {
-                link.id = stored.id;
-                self.pending.links.push(link);
+                let link = Link { id: stored.id, ..before };
+                self.pending.links.push(link.clone());
+                acknowledged.links.insert(work, link);
             }
         }
         self.flush().await

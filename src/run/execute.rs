@@ -99,9 +99,10 @@ impl Session<'_> {
         let source = source
             .into_iter()
             .map(|mut send| {
-                if let Some(link) = written.remove(&send.work) {
+                if let Some(link) = written.links.remove(&send.work) {
                     send.link = Some(link);
                 }
+                send.owing = written.owing.contains(&send.work);
                 send
             })
             .collect();
@@ -201,7 +202,15 @@ impl Session<'_> {
                     }
                     let people = item.seen[side.other()].live().and_then(|record| record.stamp);
                     let link = item.link.clone();
-                    sends[side].push(Send { work: index, link, write, people, set: Vec::new(), expect: Vec::new() });
+                    sends[side].push(Send {
+                        work: index,
+                        link,
+                        write,
+                        people,
+                        set: Vec::new(),
+                        expect: Vec::new(),
+                        owing: false,
+                    });
                 }
                 if decision.again {
                     self.queue(item.from, &keys, 0);
@@ -249,6 +258,7 @@ impl Session<'_> {
             people: None,
             set: sets.unwrap_or_default(),
             expect,
+            owing: false,
         }
     }
 

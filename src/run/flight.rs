@@ -4,12 +4,13 @@
 //! New records fly beside the next batch, in a task of their own, while
 //! nothing that is asked meanwhile depends on them; see `may_fly`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::panic::resume_unwind;
 
 use futures::FutureExt;
 use tokio::task::JoinSet;
 
+use super::answer::Acknowledged;
 use super::execute::Work;
 use super::fault::{SETTLING, is_harmless};
 use super::report::Trouble;
@@ -18,7 +19,6 @@ use super::session::Session;
 use super::setup::Setup;
 use crate::compile::SideProgram;
 use crate::connector::{Action, Change, Fault, Outcome, Settled};
-use crate::plan::Link;
 use crate::record::{Key, Side, Value};
 use crate::state::{Answered, Commit, Fence, Intents, IntentsId, StoreError};
 
@@ -142,7 +142,7 @@ impl Session<'_> {
             // A fault of the engine ends this run as it does everywhere else.
             Err(error) => resume_unwind(error.into_panic()),
         };
-        self.debrief(flown, &work, &mut BTreeMap::new()).await
+        self.debrief(flown, &work, &mut Acknowledged::default()).await
     }
 
     /// Takes in what became of a batch; sends it again where nothing did.
@@ -150,7 +150,7 @@ impl Session<'_> {
         &mut self,
         mut flown: Flown,
         work: &[Work],
-        acknowledged: &mut BTreeMap<usize, Link>,
+        acknowledged: &mut Acknowledged,
     ) -> Result<(), Trouble> {
         let mut attempt = 1;
         loop {

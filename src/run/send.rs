@@ -1,11 +1,11 @@
 //! What was decided to be written becomes batches for a side, with the intents
 //! that go on record before them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::answer::Acknowledged;
 use super::execute::Work;
 use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
@@ -27,18 +27,20 @@ pub(super) struct Send {
     pub set: Vec<(usize, Value)>,
     /// Slots that must still stand beside those of the fields.
     pub expect: Vec<(usize, Value)>,
+    /// Something of its pair did not go through, and stays owed whatever comes
+    /// of this.
+    pub owing: bool,
 }
 
 impl Session<'_> {
-    /// Writes a batch to one side: intents, the write, what came of it. Answers
-    /// with the links whose records were updated, by their work.
+    /// Writes a batch to one side: intents, the write, what came of it.
     pub(super) async fn send(
         &mut self,
         side: Side,
         sends: Vec<Send>,
         work: &mut [Work],
-    ) -> Result<BTreeMap<usize, Link>, Trouble> {
-        let mut acknowledged = BTreeMap::new();
+    ) -> Result<Acknowledged, Trouble> {
+        let mut acknowledged = Acknowledged::default();
         let size = self.program.sides[side].access.batch.max(1);
         let mut rest = sends;
         while !rest.is_empty() {
