@@ -47,7 +47,7 @@ impl Session<'_> {
         let mut not_made = Vec::new();
         let mut undo = Vec::new();
         let mut creates = intents.creates.into_iter().enumerate();
-        for ((send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
+        for ((mut send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
             let item = &work[send.work];
             let recorded =
                 send.link.is_none().then(|| creates.next().expect("the link of each new record was recorded"));
@@ -74,8 +74,11 @@ impl Session<'_> {
                     }
                     let keys = link.keys.clone().map(Some);
                     let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored.as_deref());
-                    if otherwise.is_none() && !send.owing {
-                        self.clear_both(&keys);
+                    if otherwise.is_none() {
+                        std::mem::take(&mut send.ends).into_iter().for_each(|ended| self.end_conflict(ended));
+                        if !send.owing {
+                            self.clear_both(&keys);
+                        }
                     }
                     if send.write.action == Action::Delete {
                         self.forget(&link, &Side::BOTH);

@@ -27,6 +27,13 @@ pub(super) struct Work {
     pub from: Side,
 }
 
+/// What happens to a conflict.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub conflict: Conflict,
+    pub outcome: ConflictOutcome,
+}
+
 impl Work {
     pub(super) fn all_keys(&self) -> Both<Option<Key>> {
         match &self.link {
@@ -54,10 +61,13 @@ impl Session<'_> {
             decisions.push(decide(self.program, &pair));
         }
         self.trace_origins(&work, &decisions).await?;
+        if self.limits_writes() {
+            self.land().await?;
+            self.limit_writes(&decisions)?;
+        }
         for (index, (item, decision)) in work.iter_mut().zip(decisions).enumerate() {
             self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
-        self.limit_writes(&sends)?;
         if self.options.dry {
             self.only_plan(&work, &sends);
             return Ok(());
@@ -71,11 +81,7 @@ impl Session<'_> {
         // What needs no write is made to last first; then the target is written, then the source.
         let adopted: Vec<usize> = moved.iter().filter(|(_, link)| link.id == 0).map(|(index, _)| *index).collect();
         self.pending.links.extend(moved.into_iter().map(|(_, link)| link));
-        // What a policy decides is on record before it is done; what a person decided waits until it is.
-        let (resolved, told): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending.conflicts)
-            .into_iter()
-            .partition(|conflict| conflict.status == ConflictStatus::Resolved);
-        self.pending.conflicts = told;
+        // What a policy decides is on record before it is done; what a person decided goes with its write.
         if adopted.is_empty() {
             if !(self.pending.links.is_empty() && self.pending.conflicts.is_empty()) {
                 self.flush().await?;
@@ -93,7 +99,6 @@ impl Session<'_> {
             let links = self.setup.store.links(&self.program.name, Side::Source, &disputed).await?;
             self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
         }
-        self.pending.conflicts.extend(resolved);
         let Both { source, target } = sends;
         let mut written = self.send(Side::Target, target, &mut work).await?;
         let source = source
@@ -123,6 +128,7 @@ impl Session<'_> {
         let toward = item.from.other();
         let keys = item.all_keys();
         let mut unchanged = true;
+        let mut parked = false;
         match &decision.verdict {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
@@ -142,12 +148,13 @@ impl Session<'_> {
                 self.tell(keys.clone(), Fact::Forgotten);
             }
             Verdict::Sever { gone } => {
-                let mut link = item.link.clone().expect("only a link is severed");
+                let link = item.link.as_mut().expect("only a link is severed");
                 link.status = LinkStatus::Severed { gone: *gone };
+                moved.push((index, link.clone()));
                 self.tell(keys.clone(), Fact::Severed { gone: *gone });
-                moved.push((index, link));
             }
             Verdict::Delete { on } => {
+                unchanged = false;
                 let link = item.link.as_ref().expect("only a linked record is deleted");
                 if self.deleting || self.options.dry {
                     sends[*on].push(self.delete(index, item, link, *on));
@@ -184,19 +191,27 @@ impl Session<'_> {
                         "the value of `{field}` began in the {side} record with key {}, and comes back changed through other mappings",
                         returning.began
                     );
-                    self.park(side, keys, Reason::Loop, Some(returning.field), Some("E0706"), &message);
-                    return;
+                    self.park(side, keys.clone(), Reason::Loop, Some(returning.field), Some("E0706"), &message);
+                    parked = true;
                 }
                 let Both { source, target } = decision.writes;
-                for (side, write) in [(Side::Source, source), (Side::Target, target)] {
-                    let Some(write) = write else { continue };
-                    if let Some(looping) = item.link.as_ref().and_then(|link| self.looping(link, &write)) {
-                        let field = self.program.fields[looping].name.clone();
-                        let message =
-                            format!("`{field}` was written four times in ten runs, each time against a change");
-                        self.park(side, keys.clone(), Reason::Loop, Some(looping), Some("E0706"), &message);
-                        return;
-                    }
+                let writes = [(Side::Source, source), (Side::Target, target)];
+                let mut writes: Vec<_> = writes.into_iter().filter_map(|(side, write)| Some((side, write?))).collect();
+                let looping = writes.iter().find_map(|(side, write)| {
+                    Some((*side, item.link.as_ref().and_then(|link| self.looping(link, write))?))
+                });
+                if let Some((side, looping)) = looping {
+                    let field = self.program.fields[looping].name.clone();
+                    let message = format!("`{field}` was written four times in ten runs, each time against a change");
+                    self.park(side, keys.clone(), Reason::Loop, Some(looping), Some("E0706"), &message);
+                    parked = true;
+                }
+                if parked {
+                    // Nothing of it is written, so that nothing of it is half written.
+                    unchanged = false;
+                    writes.clear();
+                }
+                for (side, write) in writes {
                     if side == toward {
                         unchanged = false;
                     }
@@ -210,9 +225,10 @@ impl Session<'_> {
                         set: Vec::new(),
                         expect: Vec::new(),
                         owing: false,
+                        ends: Vec::new(),
                     });
                 }
-                if decision.again {
+                if decision.again && !parked {
                     self.queue(item.from, &keys, 0);
                 }
             }
@@ -224,11 +240,40 @@ impl Session<'_> {
                 self.claimed[side].extend(keys[side].clone());
             }
         }
+        let deletes = matches!(decision.verdict, Verdict::Delete { .. });
+        let mut dealt = Vec::new();
         for step in decision.conflicts {
-            self.record_conflict(item, &keys, step, open);
+            let decides = matches!(step.outcome, ConflictOutcome::Decided | ConflictOutcome::Resolved);
+            if decides && (deletes && !writes || parked) {
+                // What was decided is not done yet: it is decided again when it is.
+                continue;
+            }
+            let (resolves, field) = (step.outcome == ConflictOutcome::Resolved, step.field);
+            let Some(ended) = self.conflict(item, &keys, step, open) else { continue };
+            dealt.push(ended.conflict.id);
+            let carries = |send: &&mut Send| {
+                send.work == index
+                    && field.is_none_or(|field| send.write.fields.iter().any(|write| write.field == field))
+            };
+            let Both { source, target } = &mut *sends;
+            match [source, target].into_iter().filter_map(|side| side.last_mut()).find(carries) {
+                Some(send) if resolves => send.ends.push(ended),
+                _ => self.end_conflict(ended),
+            }
+        }
+        // Nothing can settle a field while one side has no record; should that come back, both are compared anew.
+        let severed = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked);
+        if severed && !writes || deletes && writes {
+            for ended in self.left_open(item, open, &dealt) {
+                match sends.source.last_mut().into_iter().chain(sends.target.last_mut()).find(|send| send.work == index)
+                {
+                    Some(send) => send.ends.push(ended),
+                    None => self.end_conflict(ended),
+                }
+            }
         }
         // What is to be written is owed until that went through.
-        if !writes {
+        if !writes && !parked {
             self.clear_both(&keys);
         }
         if unchanged && item.read.is_some() {
@@ -259,6 +304,7 @@ impl Session<'_> {
             set: sets.unwrap_or_default(),
             expect,
             owing: false,
+            ends: Vec::new(),
         }
     }
 
@@ -333,15 +379,16 @@ impl Session<'_> {
             .collect()
     }
 
-    pub(super) fn record_conflict(
+    /// What happens to a conflict; `None` where it waits as before.
+    pub(super) fn conflict(
         &mut self,
         item: &Work,
         keys: &Both<Option<Key>>,
         step: ConflictStep,
         open: &[Conflict],
-    ) {
+    ) -> Option<Ended> {
         if step.outcome == ConflictOutcome::Waiting {
-            return;
+            return None;
         }
         let field = step.field.map_or_else(|| "*".to_owned(), |index| self.program.fields[index].name.clone());
         let link = item.link.as_ref().map_or(0, |link| link.id);
@@ -372,30 +419,53 @@ impl Session<'_> {
                 now: step.values.clone(),
             });
         }
-        self.pending.conflicts.push(Conflict {
+        let conflict = Conflict {
             id: known.map_or(0, |conflict| conflict.id),
             mapping: self.program.name.to_string(),
             link,
             keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
-            field: field.clone(),
-            bases: step.bases.clone(),
-            values: step.values.clone(),
+            field,
+            bases: step.bases,
+            values: step.values,
             policy: step.policy,
             status,
             at: self.setup.world.now(),
-            resolution: taken.clone(),
-        });
+            resolution: taken,
+        };
+        Some(Ended { conflict, outcome: step.outcome })
+    }
+
+    /// The other open conflicts of a link, closed.
+    fn left_open(&self, item: &Work, open: &[Conflict], dealt: &[i64]) -> Vec<Ended> {
+        let link = item.link.as_ref().map_or(0, |link| link.id);
+        open.iter()
+            .filter(|conflict| conflict.link == link && !dealt.contains(&conflict.id))
+            .map(|conflict| Ended {
+                conflict: Conflict {
+                    status: ConflictStatus::Closed,
+                    at: self.setup.world.now(),
+                    resolution: None,
+                    ..conflict.clone()
+                },
+                outcome: ConflictOutcome::Closed,
+            })
+            .collect()
+    }
+
+    /// Puts what happened to a conflict on record.
+    pub(super) fn end_conflict(&mut self, Ended { conflict, outcome }: Ended) {
         self.tell(
-            keys.clone(),
+            conflict.keys.clone().map(|key| (!key.is_empty()).then_some(key)),
             Fact::Conflict {
-                field,
-                outcome: step.outcome,
-                bases: step.bases,
-                values: step.values,
-                policy: step.policy.as_str(),
-                taken,
+                field: conflict.field.clone(),
+                outcome,
+                bases: conflict.bases.clone(),
+                values: conflict.values.clone(),
+                policy: conflict.policy.as_str(),
+                taken: conflict.resolution.clone(),
             },
         );
+        self.pending.conflicts.push(conflict);
     }
 
     /// The field of a write that the engine has written four times in ten runs,
@@ -407,12 +477,17 @@ impl Session<'_> {
         })
     }
 
+    fn limits_writes(&self) -> bool {
+        let limits = &self.program.limits;
+        self.state.first_sync_done
+            && !self.options.over_limit
+            && (limits.create.is_some() || limits.update.is_some())
+    }
+
     /// `limits` on creates and updates: they hold no first sync, and stop the
-    /// run where they are reached.
-    pub(super) fn limit_writes(&self, sends: &Both<Vec<Send>>) -> Result<(), Trouble> {
-        if !self.state.first_sync_done || self.options.over_limit {
-            return Ok(());
-        }
+    /// run where they are reached, before anything of these decisions is taken
+    /// up.
+    fn limit_writes(&self, decisions: &[Decision]) -> Result<(), Trouble> {
         let limits = &self.program.limits;
         for (action, limit) in [(Action::Create, limits.create), (Action::Update, limits.update)] {
             let Some(limit) = limit else { continue };
@@ -421,10 +496,8 @@ impl Session<'_> {
                 let counts = if side == Side::Target { &self.counts.to_target } else { &self.counts.to_source };
                 if action == Action::Create { counts.created } else { counts.updated }
             };
-            let asked: usize = Side::BOTH
-                .iter()
-                .map(|side| sends[*side].iter().filter(|send| send.write.action == action).count())
-                .sum();
+            let writes = decisions.iter().flat_map(|one| [&one.writes.source, &one.writes.target]).flatten();
+            let asked = writes.filter(|write| write.action == action).count();
             let total = asked as u64 + done(Side::Source) + done(Side::Target);
             if total > allowed {
                 let (word, setting) =

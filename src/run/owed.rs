@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::event::Fact;
 use super::report::Trouble;
-use super::session::Session;
+use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::Listing;
 use crate::diagnostic::Code;
@@ -136,7 +136,8 @@ impl Session<'_> {
         let now = self.setup.world.now();
         let known =
             Side::BOTH.into_iter().filter_map(|side| self.owed.get(&(side, parked.keys[side].clone()?)).copied()).max();
-        parked.attempts = known.unwrap_or(0) + 1;
+        parked.attempts = known.map_or(0, |known| known.attempts) + 1;
+        parked.since = known.map_or(parked.since, |known| known.since);
         parked.next_try = if parked.reason == Reason::InDoubt {
             None
         } else if parked.attempts < EAGER {
@@ -151,7 +152,8 @@ impl Session<'_> {
         }
         for side in Side::BOTH {
             if let Some(key) = &parked.keys[side] {
-                self.owed.insert((side, key.clone()), parked.attempts);
+                let owed = Owed { attempts: parked.attempts, since: parked.since };
+                self.owed.insert((side, key.clone()), owed);
             }
         }
         self.pending.park.push(parked);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
-use super::execute::Work;
+use super::execute::{Ended, Work};
 use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
 use super::session::Session;
@@ -30,6 +30,9 @@ pub(super) struct Send {
     /// Something of its pair did not go through, and stays owed whatever comes
     /// of this.
     pub owing: bool,
+    /// Conflicts that are at their end once this is written: what people
+    /// decided about them is done by it.
+    pub ends: Vec<Ended>,
 }
 
 impl Session<'_> {

@@ -34,6 +34,13 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     session.finish().await
 }
 
+/// How often a parked record was tried, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Owed {
+    pub attempts: u32,
+    pub since: DateTime<Utc>,
+}
+
 /// One run while it lasts.
 pub(super) struct Session<'a> {
     pub setup: &'a Arc<Setup>,
@@ -54,8 +61,8 @@ pub(super) struct Session<'a> {
     pub undecided: Vec<Undecided>,
     /// Links with a conflict that waits for a person.
     pub in_conflict: BTreeSet<LinkId>,
-    /// What is parked under each key, and how often it was tried.
-    pub owed: BTreeMap<(Side, Key), u32>,
+    /// What is parked under each key.
+    pub owed: BTreeMap<(Side, Key), Owed>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.
     pub again: Both<BTreeMap<Key, u32>>,
@@ -177,8 +184,10 @@ impl<'a> Session<'a> {
         for parked in self.setup.store.parked(&filter).await? {
             for side in Side::BOTH {
                 if let Some(key) = &parked.keys[side] {
-                    let attempts = self.owed.entry((side, key.clone())).or_default();
-                    *attempts = (*attempts).max(parked.attempts);
+                    let found = Owed { attempts: parked.attempts, since: parked.since };
+                    let known = self.owed.entry((side, key.clone())).or_insert(found);
+                    known.attempts = known.attempts.max(found.attempts);
+                    known.since = known.since.min(found.since);
                 }
             }
         }
