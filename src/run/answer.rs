@@ -92,14 +92,14 @@ impl Session<'_> {
                     not_made.extend(position);
                     self.pending.links.push(link.clone());
                     let counts = self.counts.toward(side);
-                    match send.write.action {
+                    match send.action() {
                         Action::Create => counts.created += 1,
                         Action::Update => counts.updated += 1,
                         Action::Delete => counts.deleted += 1,
                     }
                     if position.is_none() {
                         let fields = self.changes(side, &send);
-                        self.tell(keys.clone(), Fact::Written { side, action: send.write.action, fields });
+                        self.tell(keys.clone(), Fact::Written { side, action: send.action(), fields });
                     }
                     if let Some((field, message)) = otherwise {
                         let (change, before) = self.reversal(side, &send, change, &link, stored.as_deref());

@@ -115,10 +115,8 @@ impl Session<'_> {
             Some(limit) => limit.of(links),
             None => Limit::Percent(5.into()).of(links).max(ALWAYS_ALLOWED),
         };
-        let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?
-            + self.counts.to_source.deleted
-            + self.counts.to_target.deleted
-            - planned;
+        // What this run has recovered is among them.
+        let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?;
         if done + waiting > limit && !self.options.over_limit {
             let first = setup.store.spooled(&name, 0, 1).await?.first().map(|spooled| spooled.on);
             let first =

@@ -200,7 +200,7 @@ impl Session<'_> {
                 let looping = writes.iter().find_map(|(side, write)| {
                     Some((*side, item.link.as_ref().and_then(|link| self.looping(link, write))?))
                 });
-                if let Some((side, looping)) = looping {
+                if let (Some((side, looping)), false) = (looping, parked) {
                     let field = self.program.fields[looping].name.clone();
                     let message = format!("`{field}` was written four times in ten runs, each time against a change");
                     self.park(side, keys.clone(), Reason::Loop, Some(looping), Some("E0706"), &message);
@@ -522,14 +522,14 @@ impl Session<'_> {
         for side in Side::BOTH {
             for send in &sends[side] {
                 let counts = self.counts.toward(side);
-                match send.write.action {
+                match send.action() {
                     Action::Create => counts.created += 1,
                     Action::Update => counts.updated += 1,
                     Action::Delete => counts.deleted += 1,
                 }
                 self.planned.push(Planned {
                     side,
-                    action: send.write.action,
+                    action: send.action(),
                     keys: work[send.work].all_keys(),
                     fields: self.changes(side, send),
                 });

@@ -6,7 +6,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, Link, Seen};
+use crate::plan::{Bases, Link, LinkStatus, Seen};
 use crate::record::{Both, Key, Side};
 use crate::state::{Answered, Intent, Intents, IntentsId, Reason};
 
@@ -77,12 +77,22 @@ impl Session<'_> {
     fn take_in(&mut self, side: Side, intent: &Intent, mut link: Link) {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
+        // Only `deletes: { set: … }` updates none of the fields.
+        let sets = intent.action == Action::Update && intent.fields.is_empty();
         match intent.action {
             Action::Create => counts.created += 1,
-            Action::Update => counts.updated += 1,
-            Action::Delete => {
+            Action::Update if !sets => counts.updated += 1,
+            Action::Update | Action::Delete => {
                 counts.deleted += 1;
-                self.forget(&link, &Side::BOTH);
+                let keys = intent.keys.clone().map(Some);
+                self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
+                if sets {
+                    link.revision = link.revision.max(intent.revision);
+                    link.status = LinkStatus::Severed { gone: side.other() };
+                    self.pending.links.push(link);
+                } else {
+                    self.forget(&link, &Side::BOTH);
+                }
                 return;
             }
         }

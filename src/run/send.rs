@@ -35,6 +35,14 @@ pub(super) struct Send {
     pub ends: Vec<Ended>,
 }
 
+impl Send {
+    /// What it does to the record, as people count it: `deletes: { set: … }`
+    /// deletes, whatever that means to the system.
+    pub(super) fn action(&self) -> Action {
+        if self.set.is_empty() { self.write.action } else { Action::Delete }
+    }
+}
+
 impl Session<'_> {
     /// Writes a batch to one side: intents, the write, what came of it.
     pub(super) async fn send(
