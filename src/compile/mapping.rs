@@ -6,7 +6,8 @@ use crate::compile::field;
 use crate::compile::policy;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
-use crate::config::model::{Drift, FieldEntry, Mapping, Policy};
+use crate::config::model::{Deleted, Drift, FieldEntry, Mapping, Policy};
+use crate::config::tree::At;
 use crate::connector::Description;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::record::{Both, Side, Value, digest};
@@ -83,7 +84,7 @@ fn assemble(
     let filters = Both::from_fn(|side| {
         let access = &sides[side].access;
         let start = access.start.as_ref().map(|(_, value)| value.to_string()).unwrap_or_default();
-        format!("{}\n{start}", access.filter.as_deref().unwrap_or_default())
+        format!("{}\n{start}{}", access.filter.as_deref().unwrap_or_default(), passed_over(mapping, side))
     });
     let program = Program {
         name: Arc::from(mapping.full_name.as_str()),
@@ -98,6 +99,38 @@ fn assemble(
         grain_nanos: grain(described.source).max(grain(described.target)),
     };
     Some(Compiled { program, layout, filters })
+}
+
+/// What else says which records that are read from a side come to nothing, a
+/// line for each setting that is written.
+fn passed_over(mapping: &Mapping, side: Side) -> String {
+    let spec = match side {
+        Side::Source => &mapping.source,
+        Side::Target => &mapping.target,
+    };
+    let when = mapping.when.as_ref().and_then(|when| match side {
+        Side::Source => when.source.as_ref().or(when.both.as_ref()),
+        Side::Target => when.target.as_ref(),
+    });
+    let deleted = spec.deleted.as_ref().and_then(|deleted| match deleted {
+        Deleted::Mark { field, equals } => Some(format!("{} = {}", field.value, equals.text().unwrap_or_default())),
+        Deleted::When { when } => Some(when.value.clone()),
+        Deleted::Sweep { .. } => None,
+    });
+    let allow = mapping.allow.as_ref().and_then(|allow| match side {
+        Side::Source => allow.to_target.as_ref(),
+        Side::Target => allow.to_source.as_ref(),
+    });
+    let allow = allow.map(|operations| operations.iter().map(|one| format!("{:?}", one.value)).collect::<Vec<_>>());
+    let names = |names: &Vec<At<String>>| names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(", ");
+    let matching: Vec<String> = mapping.match_on.iter().map(names).collect();
+    let lines = [
+        ("when", when.map(|when| when.value.clone())),
+        ("deleted", deleted),
+        ("allow", allow.map(|operations| operations.join(", "))),
+        ("match", (!matching.is_empty()).then(|| matching.join("; "))),
+    ];
+    lines.into_iter().filter_map(|(name, text)| Some(format!("\n{name}: {}", text?))).collect()
 }
 
 /// `match` names target fields. One that nothing fills is reported by the
