@@ -22,6 +22,7 @@ fn link(number: i64) -> Link {
         keys: Both::new(number, number + 1).map(|number| Key::new([&Value::Integer(number)]).unwrap()),
         revision: 1,
         status: LinkStatus::Linked,
+        outside: false,
         bases: Bases::Values(vec![Some(Both::new(text.clone(), text))]),
         own_stamps: Both::default(),
         contests: Vec::new(),

@@ -312,7 +312,7 @@ impl<'a> Systems<'a> {
             program: Arc::new(program),
             objects: Both::new(source, target),
             fingerprints,
-            layout: Layout { id: 0, fields },
+            layout: Layout { id: 0, fields, settled: false },
             filters,
             neighbours,
             retry,

@@ -16,6 +16,9 @@ pub struct Link {
     /// Grows with every write and never repeats.
     pub revision: u64,
     pub status: LinkStatus,
+    /// A side's record had left `where` or `when` when the pair was last looked
+    /// at: whatever changed meanwhile is found when it is back.
+    pub outside: bool,
     pub bases: Bases,
     /// Where the engine made the last change of a side's record.
     pub own_stamps: Both<Option<OwnStamp>>,

@@ -102,7 +102,7 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Written { side, action: send.action(), fields });
                     }
                     if let Some((field, message)) = otherwise {
-                        let (change, before) = self.reversal(side, &send, change, &link, stored.as_deref());
+                        let (change, before) = self.reversal(side, &send, item, change, &link, stored.as_deref());
                         let mut keys = keys;
                         if change.action == Action::Delete {
                             // It is about to be gone: the other side's record is what stays owed.
@@ -153,13 +153,16 @@ impl Session<'_> {
         &self,
         side: Side,
         send: &Send,
+        item: &Work,
         sent: &Change,
         link: &Link,
         stored: Option<&[Value]>,
     ) -> (Change, Link) {
         let key = self.key_values(side, &link.keys[side]);
         let before = match &send.link {
-            Some(before) if send.write.action != Action::Create => before,
+            Some(before) if send.write.action != Action::Create => {
+                self.layouts.held(item.behind.as_deref()).unwrap_or(before)
+            }
             _ => {
                 // Only as it was stored: what people have made of it meanwhile is theirs.
                 let read = self.program.fields.iter().filter_map(|field| match field.read[side] {

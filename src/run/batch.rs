@@ -14,6 +14,14 @@ use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
 use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
 use crate::state::Reason;
 
+/// A record with its link, which follows the program's layout.
+struct Paired {
+    candidate: Candidate,
+    link: Link,
+    /// The link as it is stored, where that is under another layout.
+    behind: Option<Box<Link>>,
+}
+
 /// A record of one side, as it was read.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -110,7 +118,8 @@ impl Session<'_> {
         }
         let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
         let links = self.setup.store.links(&self.program.name, side, &keys).await?;
-        let mut linked: Vec<(Candidate, Link)> = Vec::new();
+        let digests = matches!(self.program.bases, BaseKind::Digests { .. });
+        let mut linked: Vec<Paired> = Vec::new();
         let mut new: Vec<Candidate> = Vec::new();
         for (mut candidate, link) in candidates.into_iter().zip(links) {
             if self.options.dry && self.claimed[side].contains(&candidate.key) {
@@ -119,12 +128,16 @@ impl Session<'_> {
             }
             match link {
                 Some(mut link) => {
-                    let stale = self.layouts.stale(&link).iter().any(|stale| *stale);
-                    self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+                    let behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
+                    let stale = behind.as_ref().is_some_and(|stored| !self.layouts.stale(stored).is_empty());
+                    self.layouts.bring(&mut link, digests);
                     Self::restamp(side, &link, &mut candidate.seen);
                     if stale || self.needs_a_look(side, &candidate, &link) {
-                        linked.push((candidate, link));
+                        linked.push(Paired { candidate, link, behind });
                     } else {
+                        if behind.is_some() {
+                            self.pending.links.push(link);
+                        }
                         self.leave(toward, side, &candidate);
                     }
                 }
@@ -175,7 +188,7 @@ impl Session<'_> {
             return true;
         }
         match (&candidate.seen, link.status) {
-            (Seen::Live(record), LinkStatus::Linked) => self.has_changed(side, record, link),
+            (Seen::Live(record), LinkStatus::Linked) => link.outside || self.has_changed(side, record, link),
             (Seen::Live(_), LinkStatus::Severed { gone }) => gone == side,
             (Seen::Gone | Seen::Nobody, LinkStatus::Linked) => true,
             (Seen::Gone | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,
@@ -219,27 +232,19 @@ impl Session<'_> {
     }
 
     /// Linked records get their counterparts, read now.
-    async fn pair_linked(
-        &mut self,
-        side: Side,
-        linked: Vec<(Candidate, Link)>,
-        work: &mut Vec<Work>,
-    ) -> Result<(), Trouble> {
+    async fn pair_linked(&mut self, side: Side, linked: Vec<Paired>, work: &mut Vec<Work>) -> Result<(), Trouble> {
         if linked.is_empty() {
             return Ok(());
         }
         let other = side.other();
-        let keys: Vec<Key> = linked.iter().map(|(_, link)| link.keys[other].clone()).collect();
+        let keys: Vec<Key> = linked.iter().map(|one| one.link.keys[other].clone()).collect();
         let mut others = self.look(other, &keys).await?;
         // A reading may show a record as it stood before this run wrote it, which would look like somebody's
         // change back. And a soft-deleted row does not mean the record is gone where a live row has its key.
-        let read: Vec<Key> = linked
-            .iter()
-            .filter(|(candidate, _)| candidate.counted)
-            .map(|(candidate, _)| candidate.key.clone())
-            .collect();
+        let read: Vec<Key> =
+            linked.iter().filter(|one| one.candidate.counted).map(|one| one.candidate.key.clone()).collect();
         let mut own = if read.is_empty() { BTreeMap::new() } else { self.look(side, &read).await? };
-        for (mut candidate, link) in linked {
+        for Paired { mut candidate, link, behind } in linked {
             if candidate.counted {
                 match own.remove(&candidate.key) {
                     Some(Ok(seen)) => candidate.seen = seen,
@@ -265,6 +270,7 @@ impl Session<'_> {
             pair[other] = seen;
             work.push(Work {
                 link: Some(link),
+                behind,
                 keys: Both::default(),
                 seen: pair,
                 read: candidate.counted.then_some(side),

@@ -18,6 +18,8 @@ use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, Spooled};
 #[derive(Debug)]
 pub(super) struct Work {
     pub link: Option<Link>,
+    /// The link as it is stored, where that is under another layout.
+    pub behind: Option<Box<Link>>,
     /// The keys of a pair without a link, as far as they are known.
     pub keys: Both<Option<Key>>,
     pub seen: Both<Seen>,
@@ -56,7 +58,7 @@ impl Session<'_> {
         for item in &work {
             let waiting: Vec<OpenConflict> =
                 item.link.as_ref().map(|link| self.waiting(link, &open)).unwrap_or_default();
-            let stale = item.link.as_ref().map_or(&[][..], |link| self.layouts.stale(link));
+            let stale = item.behind.as_ref().map_or(&[][..], |stored| self.layouts.stale(stored));
             let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
             decisions.push(decide(self.program, &pair));
         }
@@ -103,12 +105,16 @@ impl Session<'_> {
         let mut written = self.send(Side::Target, target, &mut work).await?;
         let source = source
             .into_iter()
-            .map(|mut send| {
+            .filter_map(|mut send| {
+                send.owing = written.owing.contains(&send.work);
+                if send.owing && self.layouts.held(work[send.work].behind.as_deref()).is_some() {
+                    // Written now, its link would no longer tell that the target is still without the new rules.
+                    return None;
+                }
                 if let Some(link) = written.links.remove(&send.work) {
                     send.link = Some(link);
                 }
-                send.owing = written.owing.contains(&send.work);
-                send
+                Some(send)
             })
             .collect();
         self.send(Side::Source, source, &mut work).await?;
@@ -150,7 +156,10 @@ impl Session<'_> {
             Verdict::Sever { gone } => {
                 let link = item.link.as_mut().expect("only a link is severed");
                 link.status = LinkStatus::Severed { gone: *gone };
-                moved.push((index, link.clone()));
+                link.outside = false;
+                // Other rules are for when it is back.
+                let stored = self.layouts.held(item.behind.as_deref()).unwrap_or(link);
+                moved.push((index, Link { status: link.status, outside: false, ..stored.clone() }));
                 self.tell(keys.clone(), Fact::Severed { gone: *gone });
             }
             Verdict::Delete { on } => {
@@ -172,18 +181,37 @@ impl Session<'_> {
                 let adopts = item.link.is_none() && keys.source.is_some() && keys.target.is_some();
                 let revived = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked)
                     && decision.verdict == Verdict::Link;
-                let stale_layout = item.link.as_ref().is_some_and(|link| link.layout != self.layouts.current);
-                if adopts || revived || !decision.settled.is_empty() || stale_layout {
+                let both_live = Side::BOTH.iter().all(|side| item.seen[*side].live().is_some());
+                let waits = |step: &ConflictStep| {
+                    use ConflictOutcome::{Moved, Opened, Waiting};
+                    matches!(step.outcome, Opened | Moved | Waiting)
+                };
+                let done = decision.writes.source.is_none()
+                    && decision.writes.target.is_none()
+                    && !decision.conflicts.iter().any(waits);
+                // What other rules make of a pair is known once both records stand and agree.
+                let held = self.layouts.held(item.behind.as_deref()).filter(|_| !(both_live && done));
+                let left = Side::BOTH.iter().any(|side| item.seen[*side] == Seen::Outside);
+                let outside = |link: &Link| left || link.outside && !both_live;
+                let turns = item.link.as_ref().is_some_and(|link| link.outside != outside(link));
+                if adopts || revived || !decision.settled.is_empty() || turns || item.behind.is_some() {
+                    let held = held.map(|stored| Link { outside: outside(stored), ..stored.clone() });
                     let link = item.link.get_or_insert_with(|| self.new_link(&item.keys));
-                    link.status = LinkStatus::Linked;
-                    link.layout = self.layouts.current;
+                    link.outside = outside(link);
+                    if decision.verdict == Verdict::Link {
+                        link.status = LinkStatus::Linked;
+                    }
                     for (field, values) in decision.settled {
                         link.bases.set(field, values, self.written(field));
                     }
                     if adopts {
                         self.tell(keys.clone(), Fact::Adopted);
                     }
-                    moved.push((index, link.clone()));
+                    match held {
+                        None => moved.push((index, link.clone())),
+                        Some(stored) if turns => moved.push((index, stored)),
+                        Some(_) => {}
+                    }
                 }
                 if let Some((side, returning)) = self.rings.returning(index) {
                     let field = &self.program.fields[returning.field].name;
@@ -322,6 +350,7 @@ impl Session<'_> {
             keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
             revision: 1,
             status: LinkStatus::Linked,
+            outside: false,
             bases: Bases::none(self.program.fields.len(), matches!(self.program.bases, BaseKind::Digests { .. })),
             own_stamps: Both::default(),
             contests: Vec::new(),

@@ -10,6 +10,7 @@ use crate::state::{Layout, MappingState};
 pub(super) struct Layouts {
     /// The number of the program's own layout.
     pub current: i64,
+    fields: usize,
     moves: BTreeMap<i64, Move>,
 }
 
@@ -22,15 +23,21 @@ struct Move {
 }
 
 impl Layouts {
-    /// Finds the program's layout among the stored ones, or adds it as the
-    /// newest.
+    /// Finds the program's layout among the stored ones, or adds it, and puts
+    /// it last.
     pub(super) fn enter(state: &mut MappingState, layout: &Layout) -> Layouts {
-        let known = state.layouts.iter().find(|known| known.fields == layout.fields).map(|known| known.id);
-        let current = known.unwrap_or_else(|| {
-            let id = state.layouts.iter().map(|known| known.id).max().unwrap_or(0) + 1;
-            state.layouts.push(Layout { id, fields: layout.fields.clone() });
-            id
-        });
+        let known = state.layouts.iter().position(|known| known.fields == layout.fields);
+        let is_last = known.is_none_or(|position| position + 1 == state.layouts.len());
+        let mut entered = match known {
+            Some(position) => state.layouts.remove(position),
+            None => {
+                let id = state.layouts.iter().map(|known| known.id).max().unwrap_or(0) + 1;
+                Layout { id, fields: layout.fields.clone(), settled: false }
+            }
+        };
+        entered.settled = entered.settled && is_last || state.layouts.is_empty();
+        let current = entered.id;
+        state.layouts.push(entered);
         let moves = state
             .layouts
             .iter()
@@ -47,13 +54,26 @@ impl Layouts {
                 (known.id, Move { from, stale })
             })
             .collect();
-        Layouts { current, moves }
+        Layouts { current, fields: layout.fields.len(), moves }
     }
 
-    /// For each field whether its rules changed since the link's bases were
-    /// stored; empty where none did.
-    pub(super) fn stale(&self, link: &Link) -> &[bool] {
-        self.moves.get(&link.layout).map_or(&[], |known| &known.stale)
+    /// For each field whether its rules changed since the bases of a link, as
+    /// it is stored, were; empty where none did.
+    pub(super) fn stale(&self, stored: &Link) -> &[bool] {
+        let stale = self.moves.get(&stored.layout).map(|known| known.stale.as_slice());
+        stale.filter(|stale| stale.contains(&true)).unwrap_or_default()
+    }
+
+    /// A stored link whose fields have other rules now.
+    pub(super) fn held<'a>(&self, stored: Option<&'a Link>) -> Option<&'a Link> {
+        stored.filter(|stored| !self.stale(stored).is_empty())
+    }
+
+    /// True where fields only went, or stand in another order: nothing has to
+    /// be looked at for that.
+    pub(super) fn means_the_same(&self, stored: &Link, digests: bool) -> bool {
+        let fits = |known: &Move| known.from.iter().all(Option::is_some) && !known.stale.contains(&true);
+        self.moves.get(&stored.layout).is_some_and(fits) && matches!(stored.bases, Bases::Digests(_)) == digests
     }
 
     /// Brings a link's bases into the program's layout.
@@ -62,12 +82,12 @@ impl Layouts {
         if link.layout == self.current && kind_fits {
             return;
         }
-        let fields = self.moves.get(&link.layout).map(|known| &known.from);
-        let Some(from) = fields.filter(|_| kind_fits) else {
+        let from = self.moves.get(&link.layout).map(|known| &known.from);
+        link.layout = self.current;
+        let Some(from) = from.filter(|_| kind_fits) else {
             // One way became two, or two ways one: nothing comparable is
             // stored, and each field agrees anew as on adoption.
-            let count = fields.map_or_else(|| link.bases.len(), Vec::len);
-            link.bases = Bases::none(count, digests);
+            link.bases = Bases::none(self.fields, digests);
             return;
         };
         link.bases = match &mut link.bases {

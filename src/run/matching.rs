@@ -95,7 +95,14 @@ impl Session<'_> {
             let mut seen = Both::new(Seen::Nobody, Seen::Nobody);
             seen[side] = candidate.seen;
             seen[other] = seen_there;
-            work.push(Work { link: None, keys, seen, read: candidate.counted.then_some(side), from: side });
+            work.push(Work {
+                link: None,
+                behind: None,
+                keys,
+                seen,
+                read: candidate.counted.then_some(side),
+                from: side,
+            });
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What is owed: parked records, people's decisions, records to look at again.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 
 use super::event::Fact;
@@ -8,6 +10,7 @@ use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::Listing;
 use crate::diagnostic::Code;
+use crate::plan::LinkStatus;
 use crate::record::{Both, Key, Side};
 use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
 
@@ -62,24 +65,50 @@ impl Session<'_> {
     }
 
     /// After the mapping was edited: links whose bases follow other fields or
-    /// rules are looked at again.
+    /// rules are looked at again, once. What is not at hand (a severed link, a
+    /// record outside) keeps its old layout, and is looked at when it is back.
     pub(super) async fn reevaluate(&mut self) -> Result<(), Trouble> {
-        if self.state.layouts.len() < 2 || self.links_at_start == 0 {
+        if self.state.layouts.last().is_none_or(|current| current.settled) {
             return Ok(());
         }
+        let digests = matches!(self.program.bases, BaseKind::Digests { .. });
         let side = if self.program.sides.source.read { Side::Source } else { Side::Target };
         let mut after = 0;
         loop {
-            let page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let mut page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
+            let Some(last) = page.last() else { break };
             after = last.id;
-            let keys: Vec<Key> = page
-                .iter()
-                .filter(|link| link.layout != self.layouts.current)
-                .map(|link| link.keys[side].clone())
-                .collect();
+            page.retain(|link| link.layout != self.layouts.current);
+            let mut keys = Vec::new();
+            for mut link in page {
+                if self.layouts.means_the_same(&link, digests) {
+                    self.layouts.bring(&mut link, digests);
+                    self.pending.links.push(link);
+                } else if link.status == LinkStatus::Linked && !link.outside {
+                    keys.push(link.keys[side].clone());
+                }
+            }
+            self.flush().await?;
             self.revisit(side, keys).await?;
         }
+        self.forget_layouts().await
+    }
+
+    /// No link needs a look for its layout any more; layouts that none has are
+    /// forgotten.
+    async fn forget_layouts(&mut self) -> Result<(), Trouble> {
+        let mut used = BTreeSet::from([self.layouts.current]);
+        let mut after = 0;
+        loop {
+            let page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            used.extend(page.iter().map(|link| link.layout));
+        }
+        self.state.layouts.retain(|layout| used.contains(&layout.id));
+        self.state.layouts.last_mut().expect("the program's layout is among them").settled = true;
+        self.pending.mapping = Some(self.state.clone());
+        self.flush().await
     }
 
     /// Records that moved while they were written, or that a merge has left

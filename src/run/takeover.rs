@@ -34,6 +34,7 @@ pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trou
         keys: keys.clone(),
         revision: 0,
         status: LinkStatus::Linked,
+        outside: false,
         bases: Bases::none(setup.program.fields.len(), digests),
         own_stamps: Both::default(),
         contests: Vec::new(),

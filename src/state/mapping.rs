@@ -37,6 +37,10 @@ impl MappingState {
 pub struct Layout {
     pub id: i64,
     pub fields: Vec<LayoutField>,
+    /// Every link of an earlier layout was looked at since this one is the
+    /// newest. Those still left are looked at when their record is back.
+    #[serde(default)]
+    pub settled: bool,
 }
 
 /// One field of a layout.
@@ -56,7 +60,7 @@ pub struct Cursor {
     pub low: Option<Value>,
     /// The side's timeline then; another one means it was restored.
     pub timeline: Option<String>,
-    /// What the readings depend on besides the cursor (`where`, `start`): a
-    /// widened filter reads everything again.
+    /// What the readings depend on besides the cursor (`where`, `start`, `when`,
+    /// `deleted`, `allow`, `match`): where they change everything is read again.
     pub filter: String,
 }

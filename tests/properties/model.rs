@@ -23,6 +23,7 @@ pub(crate) fn link(bases: Bases) -> Link {
         keys: Both::new(key("s"), key("t")),
         revision: 1,
         status: LinkStatus::Linked,
+        outside: false,
         bases,
         own_stamps: Both::default(),
         contests: Vec::new(),

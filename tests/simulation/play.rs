@@ -80,7 +80,7 @@ fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &
         program: Arc::new(program),
         objects: Both::new(object(Side::Source), object(Side::Target)),
         fingerprints: Both::default(),
-        layout: Layout { id: 0, fields },
+        layout: Layout { id: 0, fields, settled: false },
         filters: Both::default(),
         neighbours: Neighbours::default(),
         retry: Both::from_fn(|_| RetryPolicy::default()),

@@ -30,12 +30,15 @@ pub(super) async fn links_come_back_exactly(store: &dyn Store) {
     rich.bases = bases;
     rich.own_stamps = Both::new(None, Some(stamp(3)));
     rich.contests = vec![Contest { field: 1, run: 4 }, Contest { field: 2, run: 5 }];
+    rich.outside = true;
     rich.layout = 3;
     let mut digests = link("b", 2);
     digests.bases = Bases::Digests(vec![Some(u64::MAX), None]);
     digests.own_stamps = Both::new(Some(stamp(1)), Some(stamp(2)));
     digests.status = LinkStatus::Severed { gone: Side::Source };
-    let given = vec![rich, digests, link("c", 3)];
+    let mut outside = link("c", 3);
+    outside.outside = true;
+    let given = vec![rich, digests, outside];
     let stored = store_links(store, &fence, given.clone()).await;
     for (given, stored) in given.iter().zip(&stored) {
         assert!(stored.id > 0, "a stored link has a number");
@@ -45,6 +48,7 @@ pub(super) async fn links_come_back_exactly(store: &dyn Store) {
     changed.status = LinkStatus::Linked;
     changed.bases = Bases::Values(vec![None]);
     changed.contests.clear();
+    changed.outside = false;
     changed.own_stamps = Both::default();
     changed.layout = 4;
     store.commit(&fence, &links_commit(vec![changed.clone()])).await.expect("a link is updated");

@@ -73,6 +73,7 @@ fn link(name: &str, target: i64) -> Link {
         keys: Both::new(key(name), number(target)),
         revision: 1,
         status: LinkStatus::Linked,
+        outside: false,
         bases: Bases::Values(vec![Some(Both::new(text.clone(), text))]),
         own_stamps: Both::default(),
         contests: Vec::new(),
@@ -247,7 +248,10 @@ async fn the_mapping_is_kept(store: &dyn Store) {
     let mut state = MappingState {
         runs: 4,
         fingerprints: Both::new("erp".into(), "crm".into()),
-        layouts: vec![Layout { id: 1, fields: Vec::new() }, Layout { id: 2, fields: vec![field] }],
+        layouts: vec![
+            Layout { id: 1, fields: Vec::new(), settled: false },
+            Layout { id: 2, fields: vec![field], settled: true },
+        ],
         cursors: Both::new(Some(cursor(Some(Value::Instant(time(5))))), Some(cursor(None))),
         swept: Both::new(None, Some(time(9))),
         first_sync_done: true,
@@ -368,7 +372,7 @@ async fn a_reset_forgets_what_it_says(store: &dyn Store) {
     let state = MappingState {
         runs: 3,
         fingerprints: Both::new("erp".into(), "crm".into()),
-        layouts: vec![Layout { id: 1, fields: Vec::new() }],
+        layouts: vec![Layout { id: 1, fields: Vec::new(), settled: true }],
         cursors: Both::new(Some(cursor.clone()), Some(cursor)),
         swept: Both::new(Some(time(0)), None),
         first_sync_done: true,

@@ -81,12 +81,17 @@ fn try_decode_bases(bytes: &[u8]) -> Option<Bases> {
     Some(Bases::Values(values))
 }
 
-/// Own stamps and contests of a link; `None` where there are none.
-pub(super) fn encode_history(stamps: &Both<Option<OwnStamp>>, contests: &[Contest]) -> Option<Vec<u8>> {
-    if contests.is_empty() && stamps.source.is_none() && stamps.target.is_none() {
+/// Among the marks of a history: a record of its link is outside.
+const OUTSIDE: u8 = 4;
+
+/// Own stamps and contests of a link, and whether a record of it is outside;
+/// `None` where there is nothing to tell.
+pub(super) fn encode_history(stamps: &Both<Option<OwnStamp>>, contests: &[Contest], outside: bool) -> Option<Vec<u8>> {
+    if contests.is_empty() && stamps.source.is_none() && stamps.target.is_none() && !outside {
         return None;
     }
-    let mut out = vec![u8::from(stamps.source.is_some()) | (u8::from(stamps.target.is_some()) << 1)];
+    let outside = if outside { OUTSIDE } else { 0 };
+    let mut out = vec![u8::from(stamps.source.is_some()) | (u8::from(stamps.target.is_some()) << 1) | outside];
     for stamp in Side::BOTH.iter().filter_map(|side| stamps[*side]) {
         for time in [stamp.shown, stamp.people] {
             out.extend(time.timestamp().to_le_bytes());
@@ -100,7 +105,7 @@ pub(super) fn encode_history(stamps: &Both<Option<OwnStamp>>, contests: &[Contes
     Some(out)
 }
 
-pub(super) type History = (Both<Option<OwnStamp>>, Vec<Contest>);
+pub(super) type History = (Both<Option<OwnStamp>>, Vec<Contest>, bool);
 
 pub(super) fn decode_history(bytes: &[u8]) -> Result<History, StoreError> {
     if bytes.is_empty() {
@@ -122,7 +127,7 @@ fn try_decode_history(bytes: &[u8]) -> Option<History> {
         let field = u32::from_le_bytes(take(&mut rest)?);
         contests.push(Contest { field, run: u64::from_le_bytes(take(&mut rest)?) });
     }
-    Some((stamps, contests))
+    Some((stamps, contests, marks & OUTSIDE != 0))
 }
 
 fn take_time(bytes: &mut &[u8]) -> Option<DateTime<Utc>> {
@@ -205,15 +210,16 @@ mod tests {
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let stamp = OwnStamp { shown: time("2026-03-01T12:00:00.123456789Z"), people: time("1969-01-01T00:00:00Z") };
         let contests = vec![Contest { field: 3, run: 9 }, Contest { field: 0, run: 10 }];
-        for (stamps, contests) in [
-            (Both::new(None, Some(stamp)), contests.clone()),
-            (Both::new(Some(stamp), None), Vec::new()),
-            (Both::default(), contests),
+        for (stamps, contests, outside) in [
+            (Both::new(None, Some(stamp)), contests.clone(), false),
+            (Both::new(Some(stamp), None), Vec::new(), true),
+            (Both::default(), contests, true),
+            (Both::default(), Vec::new(), true),
         ] {
-            let bytes = encode_history(&stamps, &contests).unwrap();
-            assert_eq!(decode_history(&bytes), Ok((stamps, contests)));
+            let bytes = encode_history(&stamps, &contests, outside).unwrap();
+            assert_eq!(decode_history(&bytes), Ok((stamps, contests, outside)));
         }
-        assert_eq!(encode_history(&Both::default(), &[]), None);
+        assert_eq!(encode_history(&Both::default(), &[], false), None);
     }
 
     #[test]

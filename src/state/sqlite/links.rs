@@ -341,7 +341,7 @@ fn bind_rest(row: &mut RowBinder, link: &Link) {
     row.bind(signed(link.revision))
         .bind(link.layout)
         .bind(gone)
-        .bind(encode_history(&link.own_stamps, &link.contests))
+        .bind(encode_history(&link.own_stamps, &link.contests, link.outside))
         .bind(encode_bases(&link.bases));
 }
 
@@ -384,9 +384,9 @@ fn take_link(rest: &mut &[u8]) -> Result<Link, StoreError> {
     let mut bytes = |length| rest.split_off(..length).ok_or_else(|| damaged("a link"));
     let [source, target, history, bases] = lengths;
     let keys = Both::new(key_of(bytes(source)?)?, key_of(bytes(target)?)?);
-    let (own_stamps, contests) = decode_history(bytes(history)?)?;
+    let (own_stamps, contests, outside) = decode_history(bytes(history)?)?;
     let bases = decode_bases(bytes(bases)?)?;
-    Ok(Link { id, keys, revision, status, bases, own_stamps, contests, layout })
+    Ok(Link { id, keys, revision, status, outside, bases, own_stamps, contests, layout })
 }
 
 fn take_word<'a>(rest: &mut &'a [u8]) -> Result<&'a str, StoreError> {

@@ -17,6 +17,7 @@ fn links(numbers: std::ops::Range<i64>) -> Commit {
         keys: Both::new(number, number).map(|number| Key::new([&Value::Integer(number)]).unwrap()),
         revision: 1,
         status: LinkStatus::Linked,
+        outside: false,
         bases: Bases::Values(vec![Some(Both::new(Value::text("x".repeat(100)), Value::Null))]),
         own_stamps: Both::default(),
         contests: Vec::new(),
