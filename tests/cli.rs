@@ -3,6 +3,8 @@
 
 mod answers;
 mod checks;
+mod decided;
+mod edited;
 mod faults;
 mod mistakes;
 mod project;
@@ -10,3 +12,4 @@ mod records;
 mod rings;
 mod story;
 mod systems;
+mod taken_back;

@@ -69,6 +69,7 @@ impl SimObject {
                 let created = self.created.lock().unwrap();
                 let mut due: Vec<_> = rows
                     .iter()
+                    .filter(|(_, row)| stage.is_within(self.side, row))
                     .filter(|(id, row)| !but_created || created.get(id) != Some(row))
                     .map(|(id, row)| ((stamp_of(row), *id), row))
                     .filter(|(at, _)| *at > from)
@@ -87,7 +88,7 @@ impl SimObject {
                 // One snapshot, page by page.
                 let mut rest = match place {
                     Place::Rows(rest) => rest,
-                    _ => rows.values().cloned().collect(),
+                    _ => rows.values().filter(|row| stage.is_within(self.side, row)).cloned().collect(),
                 };
                 if rest.is_empty() {
                     return Ok(None);
@@ -162,7 +163,7 @@ impl Object for SimObject {
         &'a self,
         by: &'a [usize],
         probes: &'a [Vec<Value>],
-        _scope: Scope,
+        scope: Scope,
     ) -> BoxFuture<'a, Result<Found, Fault>> {
         Box::pin(async move {
             self.call("fetching").await?;
@@ -170,9 +171,13 @@ impl Object for SimObject {
             let mut found = Found { batch: Batch::new(self.shape.clone()), probes: Vec::new(), within: Vec::new() };
             for (position, probe) in probes.iter().enumerate() {
                 for row in self.find(&stage, by, probe) {
+                    let within = stage.is_within(self.side, &row);
+                    if !within && scope != Scope::Everything {
+                        continue;
+                    }
                     found.batch.push(Mark::Live, row);
                     found.probes.push(position);
-                    found.within.push(true);
+                    found.within.push(within);
                 }
             }
             Ok(found)

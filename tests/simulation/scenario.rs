@@ -15,7 +15,8 @@ pub(super) const CODE: usize = 1;
 pub(super) const EDITED: [usize; 2] = [2, 3];
 pub(super) const MODIFIED: usize = 4;
 pub(super) const DELETED: usize = 5;
-/// Not mapped; editing it touches `modified` alone.
+/// Not mapped; editing it touches `modified` alone, and true means that the row
+/// is outside of a `where`.
 pub(super) const NOTE: usize = 6;
 
 /// Everything a seed decides before the first edit.
@@ -47,6 +48,8 @@ pub(super) struct Scenario {
     pub(super) edits: u64,
     pub(super) crashes: u64,
     pub(super) batch: usize,
+    /// The side has a `where`, which people let records leave and enter.
+    pub(super) filters: Both<bool>,
 }
 
 impl Scenario {
@@ -79,6 +82,7 @@ impl Scenario {
             edits: *seed.pick(&[0, 15, 30]),
             crashes: if seed.percent(50) { 30 } else { 0 },
             batch: *seed.pick(&[1, 2, 100]),
+            filters: Both::from_fn(|_| seed.percent(25)),
         }
     }
 

@@ -471,10 +471,29 @@ impl Stage {
             chance => {
                 let id = *self.seed.pick(&rows);
                 let slot = if chance < 34 { NOTE } else { *self.seed.pick(&EDITED) };
-                let value = self.value();
+                let value = if slot == NOTE && self.may_leave(side, id) {
+                    Value::Boolean(self.seed.percent(60))
+                } else {
+                    self.value()
+                };
                 self.statement(side, id, vec![(slot, value)]);
             }
         }
+    }
+
+    /// A row that the engine has carried over may leave the `where`: until then
+    /// it would be entered anew on its own side.
+    fn may_leave(&self, side: Side, id: i64) -> bool {
+        let code = code_of(&self.systems[side].rows[&id]);
+        let deleted = Side::BOTH.into_iter().any(|side| self.systems[side].deleted.contains_key(&code));
+        let versions = |side: Side| self.systems[side].history.get(&(code.clone(), EDITED[0])).into_iter().flatten();
+        self.scenario.filters[side]
+            && !deleted
+            && Side::BOTH.into_iter().any(|side| versions(side).any(|version| !version.by_people))
+    }
+
+    pub(super) fn is_within(&self, side: Side, row: &[Value]) -> bool {
+        !self.scenario.filters[side] || row[NOTE] != Value::Boolean(true)
     }
 
     /// A statement takes its stamp now and becomes visible now or later.
@@ -556,8 +575,16 @@ impl Stage {
         }
     }
 
-    /// Nothing begins any more.
+    /// Nothing begins any more, and everything is inside again.
     pub(super) fn calm(&mut self) {
+        for side in Side::BOTH {
+            let rows = &self.systems[side].rows;
+            let outside = rows.iter().filter(|(_, row)| !self.is_within(side, row)).map(|(id, _)| *id);
+            for id in outside.collect::<Vec<_>>() {
+                let stamp = self.stamp(side);
+                self.set(side, id, &[(NOTE, Value::Boolean(false))], stamp, true);
+            }
+        }
         self.editing = false;
         self.failing = false;
         self.crash_in = None;
