@@ -578,6 +578,10 @@ impl Stage {
     /// Nothing begins any more, and everything is inside again.
     pub(super) fn calm(&mut self) {
         for side in Side::BOTH {
+            let under_way = self.systems[side].open.iter_mut().flat_map(|open| &mut open.set);
+            for (_, value) in under_way.filter(|(slot, value)| *slot == NOTE && *value == Value::Boolean(true)) {
+                *value = Value::Boolean(false);
+            }
             let rows = &self.systems[side].rows;
             let outside = rows.iter().filter(|(_, row)| !self.is_within(side, row)).map(|(id, _)| *id);
             for id in outside.collect::<Vec<_>>() {
