@@ -508,9 +508,7 @@ impl Session<'_> {
 
     fn limits_writes(&self) -> bool {
         let limits = &self.program.limits;
-        self.state.first_sync_done
-            && !self.options.over_limit
-            && (limits.create.is_some() || limits.update.is_some())
+        self.state.first_sync_done && !self.options.over_limit && (limits.create.is_some() || limits.update.is_some())
     }
 
     /// `limits` on creates and updates: they hold no first sync, and stop the

@@ -1,14 +1,15 @@
 //! Intents that an earlier run left without an answer.
 
 use super::event::Fact;
+use super::execute::Ended;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, Link, LinkStatus, Seen};
+use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Seen};
 use crate::record::{Both, Key, Side};
-use crate::state::{Answered, Intent, Intents, IntentsId, Reason};
+use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, Intents, IntentsId, Reason};
 
 impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
@@ -29,7 +30,27 @@ impl Session<'_> {
                 Settled::Look | Settled::Running => self.look_at(id, intents).await?,
             }
             self.remember_recovered(side).await?;
+            self.end_decisions().await?;
             self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// What people decided about records that are forgotten now was done.
+    async fn end_decisions(&mut self) -> Result<(), Trouble> {
+        if self.pending.forget.is_empty() {
+            return Ok(());
+        }
+        let filter = ConflictFilter {
+            mapping: Some(self.program.name.to_string()),
+            field: Some("*".to_owned()),
+            decided: true,
+            links: self.pending.forget.clone(),
+            ..ConflictFilter::default()
+        };
+        for conflict in self.setup.store.conflicts(&filter).await? {
+            let conflict = Conflict { status: ConflictStatus::Resolved, at: self.setup.world.now(), ..conflict };
+            self.end_conflict(Ended { conflict, outcome: ConflictOutcome::Resolved });
         }
         Ok(())
     }
