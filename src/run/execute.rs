@@ -263,7 +263,7 @@ impl Session<'_> {
     pub(super) fn new_link(&self, keys: &Both<Option<Key>>) -> Link {
         Link {
             id: 0,
-            keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
+            keys: keys.clone().map(|key| key.unwrap_or_else(Key::untold)),
             revision: 1,
             status: LinkStatus::Linked,
             bases: Bases::none(self.program.fields.len(), matches!(self.program.bases, BaseKind::Digests { .. })),
@@ -366,7 +366,7 @@ impl Session<'_> {
             id: known.map_or(0, |conflict| conflict.id),
             mapping: self.program.name.to_string(),
             link,
-            keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
+            keys: keys.clone().map(|key| key.unwrap_or_else(Key::untold)),
             field: field.clone(),
             bases: step.bases.clone(),
             values: step.values.clone(),

@@ -122,7 +122,7 @@ impl Flight {
                 }
             }
             keys.expect("each write is an intent")[self.side] =
-                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
+                Key::new(&change.key).unwrap_or_else(Key::untold);
             if change.key.iter().any(Value::is_null) {
                 change.key.clear();
             }

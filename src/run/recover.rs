@@ -138,12 +138,12 @@ impl Session<'_> {
         // A side that is asked by token says so where nothing came into effect.
         let in_effect = intents.token.is_some();
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
-        let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();
+        let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
         let there = self.look(side, &known).await?;
         let mut not_made = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             let pair = link.keys.clone().map(Some);
-            if key.as_str().is_empty() {
+            if key.is_empty() {
                 not_made.push(position);
                 let mut pair = pair;
                 pair[side] = None;

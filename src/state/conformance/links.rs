@@ -108,7 +108,7 @@ pub(super) async fn links_are_one_to_one(store: &dyn Store) {
     moved.keys.target = number(2);
     assert_broken(commit(vec![moved]).await, "target key [2]", promise);
     let mut keyless = link("d", 4);
-    keyless.keys.target = Key::from_canonical("");
+    keyless.keys.target = Key::untold();
     assert_broken(commit(vec![keyless]).await, "needs a key on both sides", "a link has two keys");
     let missing = Link { id: stored[1].id + 1000, ..link("e", 5) };
     assert_broken(commit(vec![missing]).await, "there is no link", "only a link that is there is updated");
@@ -165,9 +165,9 @@ pub(super) async fn creates_become_links_when_they_are_answered(store: &dyn Stor
     store_links(store, &fence, vec![link("a", 1)]).await;
     store.sweep_begin(&fence, Side::Source).await.expect("a sweep begins");
     let mut untold = link("d", 0);
-    untold.keys.target = Key::from_canonical("");
+    untold.keys.target = Key::untold();
     let mut untold_too = link("e", 0);
-    untold_too.keys.target = Key::from_canonical("");
+    untold_too.keys.target = Key::untold();
     let creates = vec![link("b", 2), link("c", 3), untold.clone(), untold_too.clone()];
     let id = store.intend(&fence, &intents(creates.clone())).await.expect("intents are recorded");
     assert_eq!(one_link(store, Side::Source, key("b")).await, None, "an open create is no link");
@@ -224,7 +224,7 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         ],
     };
     let mut untold = link("u", 0);
-    untold.keys.target = Key::from_canonical("");
+    untold.keys.target = Key::untold();
     let creates: Vec<Link> = (0..700).map(|n| link(&format!("{n:04}"), 100 + n)).chain([untold]).collect();
     let second = Intents { changes: vec![change(&stored[0], Action::Update, Vec::new())], ..intents(creates) };
     let first_id = store.intend(&fence, &first).await.expect("intents are recorded");
