@@ -16,7 +16,7 @@ use super::report::{keys, parked_json};
 use super::wire::{Surroundings, Systems, load, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::record::{Both, Side};
-use crate::run::{SystemWorld, World, import_links, settle_as_not_sent};
+use crate::run::{SystemWorld, World, settle_as_not_sent, settle_as_sent};
 use crate::state::{Conflict, ConflictFilter, Parked, ParkedFilter, Reason, Store};
 
 /// See everything that is owed: records and fields set aside, with the reason.
@@ -435,7 +435,7 @@ async fn link_sent(
     let sent = typed(&setup.program, parked.side, &names.parse(parked.side, key)?)?;
     let mut pair = Both::new(from.clone(), from);
     pair[parked.side] = sent;
-    import_links(&setup, &[pair]).await?;
+    settle_as_sent(&setup, parked.side, &pair).await?;
     store.drop_parked(&[parked.id]).await?;
     Ok(())
 }

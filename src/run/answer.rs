@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::event::Fact;
 use super::execute::Work;
 use super::flight::Flight;
+use super::recover::KEY_UNTOLD;
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
@@ -32,6 +33,13 @@ impl Session<'_> {
             let recorded =
                 send.link.is_none().then(|| creates.next().expect("the link of each new record was recorded"));
             match outcome {
+                // Done, and nobody says under which key: found again by `match`, or by a person.
+                Outcome::Done { key, .. } if send.write.action == Action::Create && Key::new(&key).is_none() => {
+                    not_made.extend(recorded.map(|(position, _)| position));
+                    self.counts.toward(side).created += 1;
+                    let from = item.all_keys()[side.other()].clone().expect("what is created comes from a record");
+                    self.park_in_doubt(side, &from, KEY_UNTOLD);
+                }
                 Outcome::Done { key, stored } => {
                     let (position, mut link) = match recorded {
                         Some((position, link)) => (Some(position), link),

@@ -161,8 +161,12 @@ impl Session<'_> {
 
     /// A record that is owed nothing any more is taken off the list.
     pub(super) fn clear_owed(&mut self, side: Side, key: &Key) {
-        if !self.owed.is_empty() && self.owed.remove(&(side, key.clone())).is_some() {
-            self.pending.unpark.push((side, key.clone()));
+        if self.owed.is_empty() {
+            return;
+        }
+        let place = (side, key.clone());
+        if !self.in_doubt.contains(&place) && self.owed.remove(&place).is_some() {
+            self.pending.unpark.push(place);
         }
     }
 

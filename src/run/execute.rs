@@ -121,6 +121,18 @@ impl Session<'_> {
     ) {
         let toward = item.from.other();
         let keys = item.all_keys();
+        if self.is_in_doubt(&keys) {
+            let found = item.seen.source.live().is_some() && item.seen.target.live().is_some();
+            if !(found && matches!(decision.verdict, Verdict::Keep | Verdict::Link)) {
+                return;
+            }
+            // Its counterpart stands, and they are linked: the doubt is over.
+            for side in Side::BOTH {
+                if let Some(key) = &keys[side] {
+                    self.in_doubt.remove(&(side, key.clone()));
+                }
+            }
+        }
         let mut unchanged = true;
         match &decision.verdict {
             Verdict::Reject { toward, rejection } => {

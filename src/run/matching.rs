@@ -189,7 +189,22 @@ impl Session<'_> {
         }
         let mut found: Vec<Match> = found.into_iter().map(|found| found.unwrap_or(Match::New)).collect();
         self.leave_to_owners(side, new, &mut found).await?;
+        self.leave_in_doubt(side, &mut found);
         Ok(found)
+    }
+
+    /// Where nothing says which records are the same, a new one may be the very
+    /// one whose creation is in doubt, and would go back to where it came from.
+    fn leave_in_doubt(&self, side: Side, found: &mut [Match]) {
+        let other = side.other();
+        let told_apart = !self.program.matching.is_empty() || self.matches_by_key(other);
+        let doubt = self.in_doubt.iter().find(|(of, _)| *of == other);
+        let Some((_, key)) = doubt.filter(|_| !told_apart && self.program.sides[other].may_create) else { return };
+        for found in found.iter_mut().filter(|found| matches!(found, Match::New)) {
+            *found = Match::Ambiguous(format!(
+                "it may be what became of the {other} record with key {key}, which is in doubt: settle that first"
+            ));
+        }
     }
 
     /// New records of a side that another mapping has linked are not linked

@@ -132,7 +132,30 @@ impl Session<'_> {
         self.put_aside(parked);
     }
 
+    /// Parks a record of which nobody can tell whether its creation on `side`
+    /// is in effect, or under which key.
+    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str) {
+        let mut keys = Both::default();
+        keys[side.other()] = Some(from.clone());
+        self.park(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+    }
+
+    /// The last write of a record is in doubt.
+    pub(super) fn is_in_doubt(&self, keys: &Both<Option<Key>>) -> bool {
+        !self.in_doubt.is_empty()
+            && Side::BOTH
+                .into_iter()
+                .any(|side| keys[side].as_ref().is_some_and(|key| self.in_doubt.contains(&(side, key.clone()))))
+    }
+
     fn put_aside(&mut self, mut parked: Parked) {
+        if parked.reason == Reason::InDoubt {
+            let keys = Side::BOTH.into_iter().filter_map(|side| Some((side, parked.keys[side].clone()?)));
+            self.in_doubt.extend(keys);
+        } else if self.is_in_doubt(&parked.keys) {
+            // Whatever else is the matter with it: it stays in doubt.
+            return;
+        }
         let now = self.setup.world.now();
         let known =
             Side::BOTH.into_iter().filter_map(|side| self.owed.get(&(side, parked.keys[side].clone()?)).copied()).max();

@@ -8,7 +8,11 @@ use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, Link, Seen};
 use crate::record::{Both, Key, Side};
-use crate::state::{Answered, Intent, Intents, IntentsId, Reason};
+use crate::state::{Answered, Intent, Intents, IntentsId};
+
+/// Why a record is in doubt: whether it was created, or under which key.
+const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
+pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
 
 impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
@@ -57,18 +61,27 @@ impl Session<'_> {
     /// All of it is in effect.
     async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
-        for link in &intents.creates {
-            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+        let mut not_made = Vec::new();
+        for (position, link) in intents.creates.iter().enumerate() {
             self.counts.toward(side).created += 1;
+            if link.keys[side].is_empty() {
+                not_made.push(position);
+                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD);
+            } else {
+                self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+            }
         }
         let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
-            if let Some(link) = link {
+            if intent.keys[side].is_empty() {
+                self.counts.toward(side).created += 1;
+                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD);
+            } else if let Some(link) = link {
                 self.take_in(side, intent, link);
             }
         }
-        self.recovered_creates(&intents, &[]);
-        self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
+        self.recovered_creates(&intents, &not_made);
+        self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         Ok(())
     }
@@ -142,16 +155,12 @@ impl Session<'_> {
         let there = self.look(side, &known).await?;
         let mut not_made = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
-            let pair = link.keys.clone().map(Some);
             if key.is_empty() {
                 not_made.push(position);
-                let mut pair = pair;
-                pair[side] = None;
-                let message = "sent, without an answer, and there is no way to look whether it is in effect";
-                self.park(side, pair, Reason::InDoubt, None, Some("E0801"), message);
+                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK);
             } else if there.get(key).is_some_and(|seen| self.is_ours(side, in_effect, link, seen)) {
                 self.counts.toward(side).created += 1;
-                self.tell(pair, Fact::Recovered { side, applied: true });
+                self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
             }
@@ -159,10 +168,14 @@ impl Session<'_> {
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
-        let keys: Vec<Key> = intents.changes.iter().map(|intent| intent.keys[side].clone()).collect();
-        let there = self.look(side, &keys).await?;
+        let keys = intents.changes.iter().map(|intent| &intent.keys[side]).filter(|key| !key.is_empty());
+        let there = self.look(side, &keys.cloned().collect::<Vec<_>>()).await?;
         let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
+            if intent.keys[side].is_empty() {
+                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK);
+                continue;
+            }
             let Some(link) = link else { continue };
             let seen = there.get(&intent.keys[side]);
             let in_effect = match (intent.action, seen) {

@@ -17,7 +17,7 @@ use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, RunCounts, RunRecord, RunStatus,
+    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -56,6 +56,9 @@ pub(super) struct Session<'a> {
     pub in_conflict: BTreeSet<LinkId>,
     /// What is parked under each key, and how often it was tried.
     pub owed: BTreeMap<(Side, Key), u32>,
+    /// Records whose last write is in doubt, by the side and key they come from.
+    /// Nothing is written for them until they are linked, or a person settles it.
+    pub in_doubt: BTreeSet<(Side, Key)>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.
     pub again: Both<BTreeMap<Key, u32>>,
@@ -104,6 +107,7 @@ impl<'a> Session<'a> {
             undecided: Vec::new(),
             in_conflict: BTreeSet::new(),
             owed: BTreeMap::new(),
+            in_doubt: BTreeSet::new(),
             again: Both::default(),
             pending: Commit::default(),
             links_at_start: 0,
@@ -179,6 +183,9 @@ impl<'a> Session<'a> {
                 if let Some(key) = &parked.keys[side] {
                     let attempts = self.owed.entry((side, key.clone())).or_default();
                     *attempts = (*attempts).max(parked.attempts);
+                    if parked.reason == Reason::InDoubt {
+                        self.in_doubt.insert((side, key.clone()));
+                    }
                 }
             }
         }

@@ -303,7 +303,7 @@ impl Writing for SimWriting<'_> {
                 shared.lock().doubt(*side, &changes, all_done(&outcomes));
                 shared.die("written").await;
             }
-            debug_assert!(changes.iter().all(|change| change.key.first().is_some_and(|key| number(key) > 0)));
+            debug_assert!(changes.iter().all(|change| change.key.iter().all(|key| number(key) > 0)));
             Ok(outcomes)
         })
     }

@@ -85,6 +85,8 @@ pub(super) struct System {
     /// What became of a batch, for those who ask: all done, or not.
     pub(super) fates: BTreeMap<String, Fate>,
     tokens: u64,
+    /// The code of each row that ever was.
+    codes: BTreeMap<i64, String>,
     /// Of each code and slot, every value it ever showed.
     pub(super) history: BTreeMap<(String, usize), Vec<Version>>,
     /// Everything that ever happened to a code's record.
@@ -302,6 +304,7 @@ impl Stage {
     }
 
     pub(super) fn allot(&mut self, side: Side, count: usize) -> Vec<Vec<Value>> {
+        let count = if self.scenario.allots[side] { count } else { 0 };
         (0..count).map(|_| vec![Value::Integer(self.systems[side].id())]).collect()
     }
 
@@ -355,7 +358,7 @@ impl Stage {
     }
 
     fn apply_one(&mut self, side: Side, change: &Change, stamp: DateTime<Utc>) -> Outcome {
-        let id = number(&change.key[ID]);
+        let id = change.key.first().map_or_else(|| self.systems[side].id(), number);
         if change.action == Action::Create {
             let code = change.set.iter().find(|(slot, _)| *slot == CODE).expect("a record has a code").1.to_string();
             self.wait_for(side, |open| open.code == code);
@@ -385,7 +388,7 @@ impl Stage {
             self.set(side, id, &change.set, stamp, false);
             self.systems[side].updated += 1;
         }
-        Outcome::Done { key: change.key.clone(), stored: Some(self.systems[side].rows[&id].clone()) }
+        Outcome::Done { key: vec![Value::Integer(id)], stored: Some(self.systems[side].rows[&id].clone()) }
     }
 
     /// A row that a user's statement holds is written after it.
@@ -424,6 +427,7 @@ impl Stage {
         }
         row[MODIFIED] = Value::Instant(stamp);
         let code = code_of(row);
+        system.codes.insert(id, code.clone());
         let who = if by_people { "people set" } else { "the engine sets" };
         system.touched.entry(code.clone()).or_default().push(Touch { at, stamp, by_people });
         let mut told = format!("{side}: {who} {code} (row {id}, stamp {})", stamp.format("%H:%M:%S%.3f"));
@@ -443,6 +447,13 @@ impl Stage {
     pub(super) fn row_of(&self, side: Side, code: &str) -> Option<i64> {
         let stands = |row: &[Value]| code_of(row) == code && row[DELETED] != Value::Boolean(true);
         self.systems[side].rows.iter().find(|(_, row)| stands(row)).map(|(id, _)| *id)
+    }
+
+    /// The other side's record with the code that this one has, or last had.
+    pub(super) fn counterpart(&self, side: Side, key: &Key) -> Option<Key> {
+        let id: i64 = key.plain().parse().expect("keys are numbers");
+        let code = self.systems[side].codes.get(&id)?;
+        Key::new(&[Value::Integer(self.row_of(side.other(), code)?)])
     }
 
     fn value(&mut self) -> Value {
