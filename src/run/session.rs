@@ -236,6 +236,8 @@ impl<'a> Session<'a> {
             }
         }
         self.land().await?;
+        // Records that are put off lie in memory alone: the cursor passes none of them.
+        self.look_again().await?;
         if let Some(horizon) = &horizon {
             self.move_cursor(side, horizon);
         }

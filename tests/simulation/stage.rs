@@ -463,14 +463,11 @@ impl Stage {
 
     /// Somebody does something.
     pub(super) fn people(&mut self) {
+        if !self.scenario.two_way && self.seed.percent(25) {
+            return self.drift();
+        }
         let side = if self.scenario.two_way { *self.seed.pick(&Side::BOTH) } else { Side::Source };
-        let held: Vec<i64> = self.systems[side].open.iter().map(|open| open.row).collect();
-        let rows: Vec<i64> = self.systems[side]
-            .rows
-            .iter()
-            .filter(|(id, row)| !held.contains(id) && row[DELETED] != Value::Boolean(true))
-            .map(|(id, _)| *id)
-            .collect();
+        let rows = self.free_rows(side);
         match self.seed.below(100) {
             0..12 => self.create(side),
             12..20 => self.create_twin(side),
@@ -479,13 +476,32 @@ impl Stage {
                 self.delete(side, id);
             }
             _ if rows.is_empty() => self.create(side),
-            chance => {
-                let id = *self.seed.pick(&rows);
-                let slot = if chance < 34 { NOTE } else { *self.seed.pick(&EDITED) };
-                let value = self.value();
-                self.statement(side, id, vec![(slot, value)]);
-            }
+            chance => self.edit(side, &rows, chance < 34),
         }
+    }
+
+    /// Somebody edits the side that a mapping of one direction writes.
+    fn drift(&mut self) {
+        let rows = self.free_rows(Side::Target);
+        if !rows.is_empty() {
+            let note = self.seed.percent(20);
+            self.edit(Side::Target, &rows, note);
+        }
+    }
+
+    /// Live rows that no statement holds.
+    fn free_rows(&self, side: Side) -> Vec<i64> {
+        let system = &self.systems[side];
+        let held: Vec<i64> = system.open.iter().map(|open| open.row).collect();
+        let free = |(id, row): &(&i64, &Vec<Value>)| !held.contains(id) && row[DELETED] != Value::Boolean(true);
+        system.rows.iter().filter(free).map(|(id, _)| *id).collect()
+    }
+
+    fn edit(&mut self, side: Side, rows: &[i64], note: bool) {
+        let id = *self.seed.pick(rows);
+        let slot = if note { NOTE } else { *self.seed.pick(&EDITED) };
+        let value = self.value();
+        self.statement(side, id, vec![(slot, value)]);
     }
 
     /// A statement takes its stamp now and becomes visible now or later.
