@@ -127,8 +127,10 @@ impl<'a> Session<'a> {
     async fn go(&mut self) -> Result<(), Trouble> {
         self.open().await?;
         self.recover().await?;
+        self.links_at_start = self.setup.store.count_links(&self.program.name).await?;
         self.load_owed().await?;
         if !self.options.keys.is_empty() {
+            self.refuse_unsafe_first_sync().await?;
             return self.only_keys().await;
         }
         let mut horizons = Both::default();
@@ -169,7 +171,6 @@ impl<'a> Session<'a> {
         self.state.fingerprints = setup.fingerprints.clone();
         self.state.runs += 1;
         self.layouts = Layouts::enter(&mut self.state, &setup.layout);
-        self.links_at_start = setup.store.count_links(name).await?;
         let filter = ConflictFilter { mapping: Some(name.to_string()), open: true, ..ConflictFilter::default() };
         self.in_conflict = setup.store.conflicts(&filter).await?.into_iter().map(|conflict| conflict.link).collect();
         self.pending.mapping = Some(self.state.clone());
