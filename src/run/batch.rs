@@ -12,7 +12,6 @@ use crate::compile::{BaseKind, DeletedWhen, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
 use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
-use crate::state::Reason;
 
 /// A record of one side, as it was read.
 #[derive(Debug)]
@@ -33,7 +32,11 @@ impl Session<'_> {
         for (mark, row) in batch.rows() {
             let key = self.program.sides[side].key(row);
             let Some(key) = key else {
-                self.park_without_key(side, mark);
+                if *mark == Mark::Deleted {
+                    self.counts.toward(toward).skipped += 1;
+                } else {
+                    self.park_without_key(side, mark, row);
+                }
                 continue;
             };
             let seen = match mark {
@@ -341,14 +344,6 @@ impl Session<'_> {
     fn park_malformed(&mut self, side: Side, key: &Key, why: &str) {
         let rejection = self.malformed(why);
         self.park_rejected(side.other(), side, key, &rejection);
-    }
-
-    fn park_without_key(&mut self, side: Side, mark: &Mark) {
-        let why = match mark {
-            Mark::Malformed(why) => format!("the {side} could not read a record: {why}"),
-            _ => format!("a record of the {side} has no key"),
-        };
-        self.park(side.other(), Both::default(), Reason::Rejected, None, Some("E0704"), &why);
     }
 }
 

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
+use super::owed::Keyless;
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::setup::{Options, Setup};
@@ -56,6 +57,8 @@ pub(super) struct Session<'a> {
     pub in_conflict: BTreeSet<LinkId>,
     /// What is parked under each key, and how often it was tried.
     pub owed: BTreeMap<(Side, Key), u32>,
+    /// Rows of each side that have no key and are owed, by their digest.
+    pub keyless: Both<BTreeMap<String, Keyless>>,
     /// Records whose last write is in doubt, by the side and key they come from.
     /// Nothing is written for them until they are linked, or a person settles it.
     pub in_doubt: BTreeSet<(Side, Key)>,
@@ -107,6 +110,7 @@ impl<'a> Session<'a> {
             undecided: Vec::new(),
             in_conflict: BTreeSet::new(),
             owed: BTreeMap::new(),
+            keyless: Both::default(),
             in_doubt: BTreeSet::new(),
             again: Both::default(),
             pending: Commit::default(),
@@ -179,7 +183,14 @@ impl<'a> Session<'a> {
 
     async fn load_owed(&mut self) -> Result<(), Trouble> {
         let filter = ParkedFilter { mapping: Some(self.program.name.to_string()), ..ParkedFilter::default() };
+        let now = self.setup.world.now();
         for parked in self.setup.store.parked(&filter).await? {
+            if parked.keys.source.is_none() && parked.keys.target.is_none() {
+                let due = parked.next_try.is_some_and(|next_try| next_try <= now);
+                let known = Keyless { id: parked.id, attempts: parked.attempts, due, seen: false };
+                self.keyless[parked.side.other()].insert(parked.row.unwrap_or_default(), known);
+                continue;
+            }
             for side in Side::BOTH {
                 if let Some(key) = &parked.keys[side] {
                     let attempts = self.owed.entry((side, key.clone())).or_default();
@@ -206,6 +217,7 @@ impl<'a> Session<'a> {
             }
         }
         let complete = listing == Listing::Full;
+        let everything = complete || matches!(listing, Listing::Changes { from: None, .. });
         let sweeping = complete && self.sweeps_by_listing(side);
         if sweeping {
             self.sweep_begin(side).await?;
@@ -239,6 +251,9 @@ impl<'a> Session<'a> {
         self.land().await?;
         // Records that are put off lie in memory alone: the cursor passes none of them.
         self.look_again().await?;
+        if everything {
+            self.forget_rows(side).await?;
+        }
         if let Some(horizon) = &horizon {
             self.move_cursor(side, horizon);
         }

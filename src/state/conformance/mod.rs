@@ -114,6 +114,7 @@ fn answer(intents: i64, not_made: Vec<usize>) -> Commit {
 fn parked(name: &str, field: Option<&str>) -> Parked {
     Parked {
         id: 0,
+        row: None,
         mapping: MAPPING.into(),
         keys: Both::new(Some(key(name)), None),
         side: Side::Target,

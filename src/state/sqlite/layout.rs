@@ -87,7 +87,7 @@ const TABLES: &str = "
         side TEXT NOT NULL,
         source_key TEXT NOT NULL,              -- empty where there is none
         target_key TEXT NOT NULL,
-        field TEXT NOT NULL,                   -- empty for the record as a whole
+        field TEXT NOT NULL,                   -- empty for the record as a whole, its digest where it has no key
         reason TEXT NOT NULL,
         value TEXT,
         code TEXT,
