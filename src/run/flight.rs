@@ -123,7 +123,7 @@ impl Flight {
             }
             keys.expect("each write is an intent")[self.side] =
                 Key::new(&change.key).unwrap_or_else(Key::untold);
-            if change.key.iter().any(Value::is_null) {
+            if change.key.iter().all(|value| *value == Value::Missing) {
                 change.key.clear();
             }
         }
