@@ -1,13 +1,15 @@
 //! Intents that an earlier run left without an answer.
 
+use std::collections::BTreeSet;
+
 use super::event::Fact;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, Link, Seen};
-use crate::record::{Both, Key, Side};
+use crate::plan::{Bases, Link, LinkStatus, Seen};
+use crate::record::{Both, Key, Side, Value, same};
 use crate::state::{Answered, Intent, Intents, IntentsId};
 
 /// Why a record is in doubt: whether it was created, or under which key.
@@ -108,6 +110,9 @@ impl Session<'_> {
                 link.bases.set(field.field, field.bases.clone(), self.written(field.field));
             }
         }
+        if !intent.set.is_empty() {
+            link.status = LinkStatus::Severed { gone: side.other() };
+        }
         self.recovered(side, &link.keys, intent.fields.iter().map(|field| (field.field, &field.value)));
         self.pending.links.push(link);
     }
@@ -145,6 +150,24 @@ impl Session<'_> {
         Ok(self.setup.store.links(&self.program.name, other, &keys).await?)
     }
 
+    /// The keys of records that show what was to be set beside the fields.
+    async fn set_as_intended(&self, side: Side, changes: &[Intent]) -> Result<BTreeSet<Key>, Trouble> {
+        let changes: Vec<&Intent> = changes.iter().filter(|intent| !intent.set.is_empty()).collect();
+        if changes.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let keys: Vec<Key> = changes.iter().map(|intent| intent.keys[side].clone()).collect();
+        let found = self.fetch_keys(side, &keys).await?;
+        let shape = &self.program.sides[side].access.shape;
+        let shows = |row: &[Value], (name, value): &(String, Value)| {
+            let slot = shape.fields.iter().position(|field| field.name == name.as_str());
+            slot.is_some_and(|slot| same(&row[slot], value))
+        };
+        let rows = found.batch.rows().zip(&found.probes);
+        let set = rows.filter(|((_, row), probe)| changes[**probe].set.iter().all(|set| shows(row, set)));
+        Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
+    }
+
     /// The writer is at its end; the records tell what it did.
     async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
@@ -170,6 +193,7 @@ impl Session<'_> {
         self.pending.made = Some(self.made(side));
         let keys = intents.changes.iter().map(|intent| &intent.keys[side]).filter(|key| !key.is_empty());
         let there = self.look(side, &keys.cloned().collect::<Vec<_>>()).await?;
+        let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
@@ -179,6 +203,7 @@ impl Session<'_> {
             let Some(link) = link else { continue };
             let seen = there.get(&intent.keys[side]);
             let in_effect = match (intent.action, seen) {
+                _ if !intent.set.is_empty() => set.contains(&intent.keys[side]),
                 (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
                 (Action::Delete, Some(_)) | (Action::Create | Action::Update, None) => false,
                 (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {

@@ -210,7 +210,9 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         revision: link.revision + 1,
         action,
         fields,
+        set: Vec::new(),
     };
+    let set = vec![("active".to_owned(), Value::Boolean(false)), ("left_on".to_owned(), Value::Null)];
     let decimal = Value::Decimal("19.90".parse().expect("a number"));
     let first = Intents {
         side: Side::Source,
@@ -220,6 +222,7 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         changes: vec![
             change(&stored[0], Action::Update, vec![field(0, decimal, Some(Value::Null)), field(3, Value::Null, None)]),
             change(&stored[1], Action::Delete, Vec::new()),
+            Intent { set, ..change(&stored[1], Action::Update, Vec::new()) },
             change(&stored[1], Action::Create, vec![field(0, Value::text("ação"), None)]),
         ],
     };
