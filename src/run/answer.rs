@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::event::Fact;
 use super::execute::Work;
+use super::fault::is_harmless;
 use super::flight::Flight;
 use super::recover::KEY_UNTOLD;
 use super::report::Trouble;
@@ -146,8 +147,15 @@ impl Session<'_> {
             return Ok(());
         }
         let (changes, links): (Vec<Change>, Vec<Link>) = undo.into_iter().unzip();
-        let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
-        let outcomes = writing.write(&changes, unrecorded()).await.map_err(|fault| Trouble::Side(side, fault))?;
+        let mut attempt = 1;
+        let outcomes = loop {
+            let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
+            match writing.write(&changes, unrecorded()).await {
+                Ok(outcomes) => break outcomes,
+                Err(fault) if is_harmless(&fault) => self.setup.wait(side, &mut attempt, fault).await?,
+                Err(fault) => return Err(Trouble::Side(side, fault)),
+            }
+        };
         let keys: Vec<Key> = links.iter().map(|link| link.keys[side].clone()).collect();
         let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
         for (((change, mut link), outcome), stored) in changes.iter().zip(links).zip(outcomes).zip(stored) {
