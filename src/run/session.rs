@@ -18,7 +18,7 @@ use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
+    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, SideCounts,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -223,6 +223,7 @@ impl<'a> Session<'a> {
             self.sweep_begin(side).await?;
         }
         let mut attempt = 1;
+        let (before, mut written_before) = (*self.counts.toward(side.other()), 0);
         'reading: loop {
             let mut stream = setup.objects[side].read(listing.clone());
             let mut next = stream.next().await;
@@ -232,6 +233,10 @@ impl<'a> Session<'a> {
                     Some(Err(fault)) => {
                         drop(stream);
                         setup.wait(side, &mut attempt, fault).await?;
+                        if complete {
+                            self.land().await?;
+                            written_before = self.count_anew(side.other(), &before);
+                        }
                         continue 'reading;
                     }
                     Some(Ok(batch)) => {
@@ -249,6 +254,8 @@ impl<'a> Session<'a> {
             }
         }
         self.land().await?;
+        let counts = self.counts.toward(side.other());
+        counts.unchanged = counts.unchanged.saturating_sub(written_before);
         // Records that are put off lie in memory alone: the cursor passes none of them.
         self.look_again().await?;
         if everything {
@@ -262,6 +269,16 @@ impl<'a> Session<'a> {
         }
         self.pending.mapping = Some(self.state.clone());
         self.flush().await
+    }
+
+    /// A listing starts once more, and what it shows is counted once. Answers
+    /// with how many records of it have been written by now: they will show up
+    /// as unchanged.
+    fn count_anew(&mut self, toward: Side, before: &SideCounts) -> u64 {
+        let counts = self.counts.toward(toward);
+        let SideCounts { read, unchanged, skipped, .. } = *before;
+        *counts = SideCounts { read, unchanged, skipped, ..*counts };
+        counts.created + counts.updated - before.created - before.updated
     }
 
     /// This run has changed records of a side.
