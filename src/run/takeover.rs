@@ -93,7 +93,11 @@ pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTim
 /// Notes a run that could not begin, so that a mapping whose system is away
 /// does not look well.
 pub async fn fail_run(store: &dyn Store, world: &dyn World, mapping: &str, trouble: Trouble) -> RunReport {
-    let mut report = RunReport::unstarted(mapping, world, trouble);
+    fail_begun_run(store, RunReport::unstarted(mapping, world, trouble)).await
+}
+
+/// Notes a run that broke off, and could not say so itself.
+pub async fn fail_begun_run(store: &dyn Store, mut report: RunReport) -> RunReport {
     if let Err(error) = note(store, &mut report).await {
         report.troubles.push(error);
     }
