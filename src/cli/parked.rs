@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use super::conflicts::names;
-use super::home::{mapping_named, open};
+use super::home::{mapping_named, open, open_for_run, state_file};
 use super::keys::{KeyNames, typed};
 use super::links::csv_line;
 use super::log::Teller;
@@ -382,7 +382,10 @@ async fn by_id(store: &dyn Store, id: &str) -> Result<Parked, Failure> {
 }
 
 async fn settle(arguments: &SettleArguments, context: Context<'_>) -> Done {
-    let store = open(context, &arguments.path).await?;
+    // Alone with the state: a run under way goes on as if nothing were settled.
+    let is_there = state_file(context.common, &arguments.path)?.is_file();
+    let store =
+        if is_there { open_for_run(context, &arguments.path).await? } else { open(context, &arguments.path).await? };
     let parked = by_id(&*store, &arguments.id).await?;
     if parked.reason != Reason::InDoubt {
         return Err(Failure::wrong(format!(
