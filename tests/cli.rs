@@ -5,6 +5,7 @@ mod answers;
 mod checks;
 mod faults;
 mod mistakes;
+mod owed;
 mod project;
 mod records;
 mod rings;

@@ -32,7 +32,8 @@ impl Session<'_> {
         for (mark, row) in batch.rows() {
             let key = self.program.sides[side].key(row);
             let Some(key) = key else {
-                if *mark == Mark::Deleted {
+                if *mark == Mark::Deleted || *mark == Mark::Live && matches!(self.see(side, row, true), Ok(Seen::Gone))
+                {
                     self.counts.toward(toward).skipped += 1;
                 } else {
                     self.park_without_key(side, mark, row);

@@ -113,7 +113,9 @@ impl Session<'_> {
         }
         let stored = self.state.cursors[side].as_ref().filter(|cursor| cursor.filter == self.setup.filters[side]);
         let from = match stored.and_then(|cursor| cursor.low.as_ref()) {
-            Some(low) if !self.options.full && !self.keyless[side].values().any(|known| known.due) => Some(before(low, program.overlap)),
+            Some(low) if !self.options.full && !self.keyless[side].values().any(|known| known.due) => {
+                Some(before(low, program.overlap))
+            }
             _ => None,
         };
         Listing::Changes { from, but_created: false }

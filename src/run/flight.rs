@@ -121,8 +121,7 @@ impl Flight {
                     *value = values.map_or(Value::Missing, |values| values[*position].clone());
                 }
             }
-            keys.expect("each write is an intent")[self.side] =
-                Key::new(&change.key).unwrap_or_else(Key::untold);
+            keys.expect("each write is an intent")[self.side] = Key::new(&change.key).unwrap_or_else(Key::untold);
             if change.key.iter().all(|value| *value == Value::Missing) {
                 change.key.clear();
             }

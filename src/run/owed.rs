@@ -32,6 +32,11 @@ impl Session<'_> {
         if self.owed.is_empty() {
             return Ok(());
         }
+        // `match` may find what became of those in doubt; else nothing is done for them.
+        for side in Side::BOTH {
+            let doubted = self.in_doubt.iter().filter(|(of, _)| *of == side).map(|(_, key)| key.clone()).collect();
+            self.revisit(side, doubted).await?;
+        }
         let mut filter = ParkedFilter {
             mapping: Some(self.program.name.to_string()),
             due: Some(self.setup.world.now()),

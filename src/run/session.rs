@@ -18,7 +18,8 @@ use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, SideCounts,
+    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
+    SideCounts,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the

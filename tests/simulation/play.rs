@@ -56,7 +56,7 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
     Played { trace: std::mem::take(&mut shared.lock().trace), broken }
 }
 
-fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Arc<Setup> {
+pub(super) fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Arc<Setup> {
     let mut program = scenario.program();
     if mutant == Some(Mutant::OverlapZero) {
         for side in Side::BOTH {
@@ -198,11 +198,12 @@ async fn settle(setup: &Setup, shared: &Shared, memory: &MemoryStore) -> bool {
         if let Some(there) = there {
             let mut keys = Both::new(key.clone(), key);
             keys[parked.side] = there;
-            // It may have been found and linked by now.
-            if memory.links("test", parked.side, std::slice::from_ref(&keys[parked.side])).await.expect(settled) == [None] {
+            // What stands there may be another record's by now.
+            let known = memory.links("test", parked.side, std::slice::from_ref(&keys[parked.side])).await;
+            if known.expect(settled) == [None] {
                 settle_as_sent(setup, parked.side, &keys).await.expect(settled);
-                memory.drop_parked(&[parked.id]).await.expect(settled);
             }
+            memory.drop_parked(&[parked.id]).await.expect(settled);
         } else {
             settle_as_not_sent(memory, &parked, shared.now()).await.expect(settled);
         }

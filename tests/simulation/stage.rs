@@ -53,6 +53,12 @@ pub(super) struct Stage {
     pub(super) unacknowledged: Vec<(Side, Vec<Change>, bool)>,
     /// Every conflict as it was committed, whatever became of it.
     pub(super) logged: Vec<Conflict>,
+    /// Calls that fail once: a side, what it is doing, after so many others.
+    pub(super) fails_at: Vec<(Side, &'static str, u64)>,
+    /// The engine dies the next time it comes there.
+    pub(super) dies_at: Option<(Side, &'static str)>,
+    /// The target stores other numbers than the engine sends.
+    pub(super) alters: bool,
     /// Whole rows as the last writes were answered; for a mutant.
     pub(super) answers: Both<BTreeMap<i64, Vec<Value>>>,
     /// Keys that a broken listing left out; for a mutant.
@@ -145,6 +151,9 @@ impl Shared {
             uncounted: false,
             unacknowledged: Vec::new(),
             logged: Vec::new(),
+            fails_at: Vec::new(),
+            dies_at: None,
+            alters: false,
             answers: Both::default(),
             absent: Both::default(),
         };
@@ -182,6 +191,10 @@ impl Shared {
         }
         self.crash.notify_one();
         std::future::pending::<()>().await;
+    }
+
+    pub(super) async fn sleep_for(&self, seconds: u64) {
+        self.sleep(Duration::from_secs(seconds)).await;
     }
 
     pub(super) async fn pause(&self, at: &str) {
@@ -275,6 +288,28 @@ impl Stage {
         self.failing && self.scenario.faults > 0 && self.seed.percent(self.scenario.faults)
     }
 
+    /// True where this very call was to fail.
+    pub(super) fn fails_here(&mut self, side: Side, doing: &str) -> bool {
+        let Some(at) = self.fails_at.iter().position(|(of, what, _)| (*of, *what) == (side, doing)) else {
+            return false;
+        };
+        match &mut self.fails_at[at].2 {
+            0 => {
+                self.fails_at.remove(at);
+                true
+            }
+            left => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
+    /// True where the engine was to die here.
+    pub(super) fn dies_here(&mut self, side: Side, doing: &str) -> bool {
+        self.dies_at.take_if(|at| *at == (side, doing)).is_some()
+    }
+
     /// What is due becomes visible.
     pub(super) fn land(&mut self) {
         let now = self.now();
@@ -338,7 +373,8 @@ impl Stage {
                 .find(|(slot, _)| *slot == CODE)
                 .map(|(_, code)| code.to_string())
                 .or_else(|| self.systems[side].rows.get(&number(change.key.first()?)).map(|row| code_of(row)));
-            if !(self.scenario.tokens[side] && all_or_nothing) {
+            // What was created under a key that nobody knows is found again by its code, without bases.
+            if change.key.is_empty() || !(self.scenario.tokens[side] && all_or_nothing) {
                 self.doubted.extend(code);
             }
         }
@@ -415,11 +451,14 @@ impl Stage {
     fn set(&mut self, side: Side, id: i64, set: &[(usize, Value)], stamp: DateTime<Utc>, by_people: bool) {
         let at = self.tick();
         let decimals = self.scenario.decimals[side];
+        let alters = self.alters && side == Side::Target && !by_people;
         let system = &mut self.systems[side];
         let row = system.rows.get_mut(&id).expect("only a row that is there is set");
         for (slot, value) in set {
             let edited = EDITED.contains(slot) && !value.is_null();
-            row[*slot] = if edited && decimals {
+            row[*slot] = if edited && alters {
+                Value::Integer(-1)
+            } else if edited && decimals {
                 Value::Decimal(rust_decimal::Decimal::new(number(value) * 100, 2))
             } else {
                 value.clone()
@@ -515,7 +554,7 @@ impl Stage {
         self.systems[side].open.push(Transaction { row, code, stamp, until, set });
     }
 
-    fn create(&mut self, side: Side) {
+    pub(super) fn create(&mut self, side: Side) {
         self.codes += 1;
         let code = format!("c{}", self.codes);
         self.insert(side, &code);
@@ -562,7 +601,7 @@ impl Stage {
         self.set(side, id, &set, stamp, true);
     }
 
-    fn delete(&mut self, side: Side, id: i64) {
+    pub(super) fn delete(&mut self, side: Side, id: i64) {
         if self.scenario.marks[side] {
             let stamp = self.stamp(side);
             self.set(side, id, &[(DELETED, Value::Boolean(true))], stamp, true);
