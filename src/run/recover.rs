@@ -14,6 +14,8 @@ use crate::state::{Answered, Intent, Intents, IntentsId};
 
 /// Why a record is in doubt: whether it was created, or under which key.
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
+const SHOWS_OTHERWISE: &str =
+    "sent, without an answer, and under the key it was to have stands a record that shows something else";
 pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
 
 impl Session<'_> {
@@ -186,6 +188,10 @@ impl Session<'_> {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
+                let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
+                if there.contains_key(key) && !told_apart {
+                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE);
+                }
             }
         }
         self.recovered_creates(&intents, &not_made);

@@ -179,6 +179,6 @@ fields: [{ source: code, target: sku }, { source: name, target: title }]
     assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(0), &json!(2)));
     project.edit("shop", "DELETE FROM goods WHERE sku = 'B'").await;
     project.engine(&format!("parked settle . {} --not-sent", id("B"))).ends(0);
-    let run = &project.run(1)["runs"][0];
+    let run = &project.run(0)["runs"][0];
     assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(2)), "sent again, in doubt again");
 }

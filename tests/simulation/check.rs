@@ -194,6 +194,9 @@ impl End<'_> {
                     if !before.by_people || after.by_people || before.value == after.value {
                         continue;
                     }
+                    if self.stage.unfound.contains(code) {
+                        continue;
+                    }
                     if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
                         continue;
                     }

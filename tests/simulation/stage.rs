@@ -47,6 +47,9 @@ pub(super) struct Stage {
     started: tokio::time::Instant,
     /// Codes of which a write was in doubt, with nothing to ask.
     pub(super) doubted: BTreeSet<String>,
+    /// Of these nobody even knew the key: once found they agree anew, as on
+    /// adoption, and what was edited meanwhile is not known from what was sent.
+    pub(super) unfound: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
     /// Batches whose answer the engine has not committed yet.
@@ -148,6 +151,7 @@ impl Shared {
             ids: 0,
             started,
             doubted: BTreeSet::new(),
+            unfound: BTreeSet::new(),
             uncounted: false,
             unacknowledged: Vec::new(),
             logged: Vec::new(),
@@ -374,6 +378,9 @@ impl Stage {
                 .map(|(_, code)| code.to_string())
                 .or_else(|| self.systems[side].rows.get(&number(change.key.first()?)).map(|row| code_of(row)));
             // What was created under a key that nobody knows is found again by its code, without bases.
+            if change.key.is_empty() {
+                self.unfound.extend(code.clone());
+            }
             if change.key.is_empty() || !(self.scenario.tokens[side] && all_or_nothing) {
                 self.doubted.extend(code);
             }
