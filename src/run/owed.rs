@@ -103,6 +103,8 @@ impl Session<'_> {
     /// half done, until nothing is left to look at.
     pub(super) async fn look_again(&mut self) -> Result<(), Trouble> {
         while !self.again.source.is_empty() || !self.again.target.is_empty() {
+            // They may be paired with what is not in the state yet.
+            self.flush().await?;
             for side in Side::BOTH {
                 let keys: Vec<Key> = self.again[side].keys().cloned().collect();
                 let rounds = self.again[side].clone();

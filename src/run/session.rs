@@ -236,6 +236,7 @@ impl<'a> Session<'a> {
                         setup.wait(side, &mut attempt, fault).await?;
                         if complete {
                             self.land().await?;
+                            self.flush().await?;
                             written_before = self.count_anew(side.other(), &before);
                         }
                         continue 'reading;
