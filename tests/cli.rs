@@ -7,6 +7,7 @@ mod decided;
 mod edited;
 mod faults;
 mod mistakes;
+mod owed;
 mod project;
 mod records;
 mod rings;

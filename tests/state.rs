@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use engine::plan::{Bases, Link, LinkStatus};
 use engine::record::{Both, Key, Side, Value};
 use engine::state::conformance::conform;
-use engine::state::{Commit, Intents, MemoryStore, SqliteStore, Store, StoreError};
+use engine::state::{Commit, Intents, MappingState, MemoryStore, SqliteStore, Store, StoreError};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -155,6 +155,27 @@ async fn a_newer_or_foreign_file_is_refused() {
     assert!(matches!(error, StoreError::Broken(_)), "{error}");
     let error = SqliteStore::open(folder.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::Broken(_)), "{error}");
+}
+
+/// A state that was laid out before first syncs were noted.
+#[tokio::test]
+async fn an_earlier_state_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    for (runs, begun) in [(0, false), (3, true)] {
+        let path = folder.path().join(format!("{runs}.db"));
+        let store = SqliteStore::open(&path).await.unwrap();
+        let fence = store.acquire("m").await.unwrap();
+        let mapping = Some(MappingState { runs, ..MappingState::default() });
+        store.commit(&fence, &Commit { mapping, ..links(2) }).await.unwrap();
+        drop(store);
+        change(&path, "ALTER TABLE mappings DROP COLUMN first_sync_begun").await;
+        for _ in 0..2 {
+            let store = SqliteStore::open(&path).await.unwrap();
+            let state = store.mapping("m").await.unwrap().unwrap();
+            assert_eq!((state.runs, state.first_sync_begun, state.first_sync_done), (runs, begun, false));
+            assert_eq!(store.count_links("m").await, Ok(2));
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use super::conflicts::names;
-use super::home::{mapping_named, open};
+use super::home::{mapping_named, open, open_for_run, state_file};
 use super::keys::{KeyNames, typed};
 use super::links::csv_line;
 use super::log::Teller;
@@ -16,7 +16,7 @@ use super::report::{keys, parked_json};
 use super::wire::{Surroundings, Systems, load, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::record::{Both, Side};
-use crate::run::{SystemWorld, World, import_links, settle_as_not_sent};
+use crate::run::{SystemWorld, World, settle_as_not_sent, settle_as_sent};
 use crate::state::{Conflict, ConflictFilter, Parked, ParkedFilter, Reason, Store};
 
 /// See everything that is owed: records and fields set aside, with the reason.
@@ -382,7 +382,10 @@ async fn by_id(store: &dyn Store, id: &str) -> Result<Parked, Failure> {
 }
 
 async fn settle(arguments: &SettleArguments, context: Context<'_>) -> Done {
-    let store = open(context, &arguments.path).await?;
+    // Alone with the state: a run under way goes on as if nothing were settled.
+    let is_there = state_file(context.common, &arguments.path)?.is_file();
+    let store =
+        if is_there { open_for_run(context, &arguments.path).await? } else { open(context, &arguments.path).await? };
     let parked = by_id(&*store, &arguments.id).await?;
     if parked.reason != Reason::InDoubt {
         return Err(Failure::wrong(format!(
@@ -435,7 +438,7 @@ async fn link_sent(
     let sent = typed(&setup.program, parked.side, &names.parse(parked.side, key)?)?;
     let mut pair = Both::new(from.clone(), from);
     pair[parked.side] = sent;
-    import_links(&setup, &[pair]).await?;
+    settle_as_sent(&setup, parked.side, &pair).await?;
     store.drop_parked(&[parked.id]).await?;
     Ok(())
 }

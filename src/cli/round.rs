@@ -132,10 +132,10 @@ async fn number_parked(report: &mut RunReport, store: &dyn Store) -> Result<(), 
     let stored = store.parked(&filter).await?;
     let numbers: std::collections::HashMap<_, _> = stored
         .iter()
-        .map(|parked| ((parked.side, &parked.keys.source, &parked.keys.target, &parked.field), parked.id))
+        .map(|parked| ((parked.side, &parked.keys.source, &parked.keys.target, &parked.row, &parked.field), parked.id))
         .collect();
     for parked in &mut report.parked {
-        let place = (parked.side, &parked.keys.source, &parked.keys.target, &parked.field);
+        let place = (parked.side, &parked.keys.source, &parked.keys.target, &parked.row, &parked.field);
         parked.id = numbers.get(&place).copied().unwrap_or(0);
     }
     Ok(())

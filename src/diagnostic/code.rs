@@ -94,6 +94,8 @@ codes! {
         "The record would be created under a key that another record has, and `match` does not say that they are the same.";
     REFUSED = "E0708", "the system refused the record",
         "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself.";
+    KEY_BLANK = "E0709", "a key field has no value",
+        "A record is created under a key that fields of the mapping fill, at least in part, and one of them has no value in this record. It is parked and comes back by itself when the value is there.";
     IN_DOUBT = "E0801", "sent, without an answer, and there is no way to look",
         "Whether the record was created cannot be told. It is not sent again: `engine parked settle` says what happened.";
     SYSTEM_FAILED = "E0802", "a system could not be reached, or refused us",

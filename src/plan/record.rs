@@ -7,8 +7,9 @@ use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, Recor
 use super::field::{Case, FieldStep, Refused};
 use super::link::{Bases, Link, LinkStatus};
 use super::seen::{Record, Seen};
-use crate::compile::{BaseKind, DeletePolicy, FieldProgram, Policy, Program};
+use crate::compile::{BaseKind, DeletePolicy, FieldProgram, Misfitting, Policy, Program, Rejection};
 use crate::connector::Action;
+use crate::diagnostic::Code;
 use crate::record::{Both, Side, Value, same, short_digest};
 
 /// What is known of a pair of records.
@@ -134,6 +135,17 @@ fn create(program: &Program, to: Side, record: &Record) -> Decision {
             Ok(value) => value,
             Err(rejection) => return reject(Refused { toward: to, rejection }),
         };
+        if value.is_null() && program.sides[to].key_fields.contains(&Some(index)) {
+            let rejection = Rejection::from(Misfitting {
+                code: Code::KEY_BLANK,
+                field: field.name.clone(),
+                value: None,
+                rule: None,
+                message: format!("`{}` fills the key of the {to}, and has no value", field.name),
+                place: field.place.clone(),
+            });
+            return reject(Refused { toward: to, rejection });
+        }
         fields.push(FieldWrite { field: index, value, against: None });
     }
     let mut decision = Decision::only(Verdict::Link);

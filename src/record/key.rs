@@ -14,8 +14,8 @@ use super::{Kind, Value};
 pub struct Key(CompactString);
 
 impl Key {
-    /// The key made of these values. `None` where one of them is null: such a
-    /// record cannot be identified.
+    /// The key made of these values. `None` where one of them is null, or where
+    /// there are none: such a record cannot be identified.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Key> {
         let mut out = CompactString::const_new("[");
         for (index, value) in values.into_iter().enumerate() {
@@ -36,7 +36,12 @@ impl Key {
             }
         }
         out.push(']');
-        Some(Key(out))
+        (out != "[]").then_some(Key(out))
+    }
+
+    /// The key of a record that only the answer to its creation will tell.
+    pub fn untold() -> Key {
+        Key(CompactString::const_new(""))
     }
 
     /// A key from its canonical text, as the state keeps it.
@@ -49,8 +54,7 @@ impl Key {
         &self.0
     }
 
-    /// It has no entry: the key of a record that only the answer to its
-    /// creation will tell.
+    /// It has no entry: it is [`Key::untold`].
     pub fn is_empty(&self) -> bool {
         matches!(self.0.as_str(), "" | "[]")
     }
@@ -130,5 +134,7 @@ mod tests {
         assert_eq!(Key::new(&[Value::Integer(42)]), Key::new(&[Value::Decimal("42.00".parse().unwrap())]));
         assert_eq!(Key::new(&[Value::text("a\"\\\n")]).unwrap().entries(), vec![serde_json::json!("a\"\\\n")]);
         assert_eq!(Key::new(&[Value::Null]), None);
+        assert_eq!(Key::new(&[]), None);
+        assert!(Key::untold().is_empty() && Key::from_canonical("[]").is_empty());
     }
 }

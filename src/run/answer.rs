@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::Fact;
 use super::execute::Work;
+use super::fault::is_harmless;
 use super::flight::Flight;
+use super::recover::KEY_UNTOLD;
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
@@ -52,6 +54,13 @@ impl Session<'_> {
             let recorded =
                 send.link.is_none().then(|| creates.next().expect("the link of each new record was recorded"));
             match outcome {
+                // Done, and nobody says under which key: found again by `match`, or by a person.
+                Outcome::Done { key, .. } if send.write.action == Action::Create && Key::new(&key).is_none() => {
+                    not_made.extend(recorded.map(|(position, _)| position));
+                    self.counts.toward(side).created += 1;
+                    let from = item.all_keys()[side.other()].clone().expect("what is created comes from a record");
+                    self.park_in_doubt(side, &from, KEY_UNTOLD);
+                }
                 Outcome::Done { key, stored } => {
                     let (position, mut link) = match recorded {
                         Some((position, link)) => (Some(position), link),
@@ -190,8 +199,15 @@ impl Session<'_> {
             return Ok(());
         }
         let changes: Vec<Change> = undo.iter().map(|undo| undo.change.clone()).collect();
-        let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
-        let outcomes = writing.write(&changes, unrecorded()).await.map_err(|fault| Trouble::Side(side, fault))?;
+        let mut attempt = 1;
+        let outcomes = loop {
+            let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
+            match writing.write(&changes, unrecorded()).await {
+                Ok(outcomes) => break outcomes,
+                Err(fault) if is_harmless(&fault) => self.setup.wait(side, &mut attempt, fault).await?,
+                Err(fault) => return Err(Trouble::Side(side, fault)),
+            }
+        };
         let keys: Vec<Key> = undo.iter().map(|undo| undo.before.keys[side].clone()).collect();
         let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
         for ((Undo { work, change, before, parked }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored) {

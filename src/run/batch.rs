@@ -12,7 +12,6 @@ use crate::compile::{BaseKind, DeletedWhen, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
 use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
-use crate::state::Reason;
 
 /// A record with its link, which follows the program's layout.
 struct Paired {
@@ -41,7 +40,12 @@ impl Session<'_> {
         for (mark, row) in batch.rows() {
             let key = self.program.sides[side].key(row);
             let Some(key) = key else {
-                self.park_without_key(side, mark);
+                if *mark == Mark::Deleted || *mark == Mark::Live && matches!(self.see(side, row, true), Ok(Seen::Gone))
+                {
+                    self.counts.toward(toward).skipped += 1;
+                } else {
+                    self.park_without_key(side, mark, row);
+                }
                 continue;
             };
             let seen = match mark {
@@ -174,8 +178,12 @@ impl Session<'_> {
 
     /// A record that is owed nothing any more is taken off the list.
     pub(super) fn clear_owed(&mut self, side: Side, key: &Key) {
-        if !self.owed.is_empty() && self.owed.remove(&(side, key.clone())).is_some() {
-            self.pending.unpark.push((side, key.clone()));
+        if self.owed.is_empty() {
+            return;
+        }
+        let place = (side, key.clone());
+        if !self.in_doubt.contains(&place) && self.owed.remove(&place).is_some() {
+            self.pending.unpark.push(place);
         }
     }
 
@@ -306,7 +314,7 @@ impl Session<'_> {
         Ok(seen)
     }
 
-    async fn fetch_keys(&self, side: Side, keys: &[Key]) -> Result<Found, Trouble> {
+    pub(super) async fn fetch_keys(&self, side: Side, keys: &[Key]) -> Result<Found, Trouble> {
         let access = &self.program.sides[side].access;
         let probes: Vec<Vec<Value>> = keys.iter().map(|key| self.key_values(side, key)).collect();
         self.setup.call(side, || self.setup.objects[side].fetch(&access.key, &probes, Scope::Everything)).await
@@ -343,14 +351,6 @@ impl Session<'_> {
     fn park_malformed(&mut self, side: Side, key: &Key, why: &str) {
         let rejection = self.malformed(why);
         self.park_rejected(side.other(), side, key, &rejection);
-    }
-
-    fn park_without_key(&mut self, side: Side, mark: &Mark) {
-        let why = match mark {
-            Mark::Malformed(why) => format!("the {side} could not read a record: {why}"),
-            _ => format!("a record of the {side} has no key"),
-        };
-        self.park(side.other(), Both::default(), Reason::Rejected, None, Some("E0704"), &why);
     }
 }
 

@@ -46,9 +46,17 @@ impl Session<'_> {
     async fn refuse_restored(&self, side: Side, low: &Value) -> Result<(), Trouble> {
         let setup = self.setup;
         let low = before(low, self.program.sides[side].overlap);
+        let mut attempt = 1;
         let mut stream = setup.objects[side].read(Listing::Full);
         while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(|fault| Trouble::Side(side, fault))?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(fault) => {
+                    setup.wait(side, &mut attempt, fault).await?;
+                    stream = setup.objects[side].read(Listing::Full);
+                    continue;
+                }
+            };
             let mut seen = Vec::new();
             for (mark, row) in batch.rows() {
                 let stamp = self.program.sides[side].access.cursor.map(|slot| &row[slot]);
@@ -105,7 +113,9 @@ impl Session<'_> {
         }
         let stored = self.state.cursors[side].as_ref().filter(|cursor| cursor.filter == self.setup.filters[side]);
         let from = match stored.and_then(|cursor| cursor.low.as_ref()) {
-            Some(low) if !self.options.full => Some(before(low, program.overlap)),
+            Some(low) if !self.options.full && !self.keyless[side].values().any(|known| known.due) => {
+                Some(before(low, program.overlap))
+            }
             _ => None,
         };
         Listing::Changes { from, but_created: false }

@@ -10,6 +10,7 @@ use crate::compile::{DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
 use crate::plan::LinkStatus;
 use crate::record::{Both, Key, Side};
+use crate::state::Spooled;
 
 /// By default so many deletes are let through, or 5 % of the links if that is
 /// more.
@@ -99,6 +100,32 @@ impl Session<'_> {
         }
     }
 
+    /// True in a run of everything, and where one of these keys was asked for.
+    fn asks_for(&self, keys: &Both<Key>) -> bool {
+        let asked = &self.options.keys;
+        asked.is_empty() || asked.iter().any(|(side, key)| keys[*side] == *key)
+    }
+
+    /// How many spooled deletes this run is about, and where the first of them
+    /// would be made.
+    async fn count_spooled(&self) -> Result<(u64, Option<Side>), Trouble> {
+        let (store, name) = (&self.setup.store, &self.program.name);
+        if self.options.keys.is_empty() {
+            let first = store.spooled(name, 0, 1).await?;
+            return Ok((store.count_spooled(name).await?, first.first().map(|spooled| spooled.on)));
+        }
+        let (mut count, mut first, mut after) = (0, None, 0);
+        loop {
+            let page = store.spooled(name, after, 500).await?;
+            let Some(last) = page.last() else { return Ok((count, first)) };
+            after = last.link;
+            for spooled in page.iter().filter(|spooled| self.asks_for(&spooled.keys)) {
+                count += 1;
+                first = first.or(Some(spooled.on));
+            }
+        }
+    }
+
     /// The deletes of this run and those held back before: all or nothing
     /// under the limit, each looked at once more.
     pub(super) async fn flush_deletes(&mut self) -> Result<(), Trouble> {
@@ -106,7 +133,8 @@ impl Session<'_> {
         let setup = self.setup;
         let name = self.program.name.clone();
         let planned = self.planned.iter().filter(|planned| planned.action == Action::Delete).count() as u64;
-        let waiting = setup.store.count_spooled(&name).await? + planned;
+        let (spooled, first) = self.count_spooled().await?;
+        let waiting = spooled + planned;
         if waiting == 0 {
             return Ok(());
         }
@@ -118,7 +146,6 @@ impl Session<'_> {
         // What this run has recovered is among them.
         let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?;
         if done + waiting > limit && !self.options.over_limit {
-            let first = setup.store.spooled(&name, 0, 1).await?.first().map(|spooled| spooled.on);
             let first =
                 first.or_else(|| self.planned.iter().find(|all| all.action == Action::Delete).map(|one| one.side));
             let on = first.unwrap_or(Side::Target);
@@ -135,6 +162,7 @@ impl Session<'_> {
             let page = setup.store.spooled(&name, after, 500).await?;
             let Some(last) = page.last() else { break };
             after = last.link;
+            let page: Vec<Spooled> = page.into_iter().filter(|spooled| self.asks_for(&spooled.keys)).collect();
             for on in Side::BOTH {
                 let gone = on.other();
                 let keys: Vec<Key> =

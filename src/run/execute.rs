@@ -133,6 +133,18 @@ impl Session<'_> {
     ) {
         let toward = item.from.other();
         let keys = item.all_keys();
+        if self.is_in_doubt(&keys) {
+            let found = item.seen.source.live().is_some() && item.seen.target.live().is_some();
+            if !(found && matches!(decision.verdict, Verdict::Keep | Verdict::Link)) {
+                return;
+            }
+            // Its counterpart stands, and they are linked: the doubt is over.
+            for side in Side::BOTH {
+                if let Some(key) = &keys[side] {
+                    self.in_doubt.remove(&(side, key.clone()));
+                }
+            }
+        }
         let mut unchanged = true;
         let mut parked = false;
         match &decision.verdict {
@@ -347,7 +359,7 @@ impl Session<'_> {
     pub(super) fn new_link(&self, keys: &Both<Option<Key>>) -> Link {
         Link {
             id: 0,
-            keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
+            keys: keys.clone().map(|key| key.unwrap_or_else(Key::untold)),
             revision: 1,
             status: LinkStatus::Linked,
             outside: false,
@@ -452,7 +464,7 @@ impl Session<'_> {
             id: known.map_or(0, |conflict| conflict.id),
             mapping: self.program.name.to_string(),
             link,
-            keys: keys.clone().map(|key| key.unwrap_or_else(|| Key::from_canonical(""))),
+            keys: keys.clone().map(|key| key.unwrap_or_else(Key::untold)),
             field,
             bases: step.bases,
             values: step.values,

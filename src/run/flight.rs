@@ -121,9 +121,8 @@ impl Flight {
                     *value = values.map_or(Value::Missing, |values| values[*position].clone());
                 }
             }
-            keys.expect("each write is an intent")[self.side] =
-                Key::new(&change.key).unwrap_or_else(|| Key::from_canonical(""));
-            if change.key.iter().any(Value::is_null) {
+            keys.expect("each write is an intent")[self.side] = Key::new(&change.key).unwrap_or_else(Key::untold);
+            if change.key.iter().all(|value| *value == Value::Missing) {
                 change.key.clear();
             }
         }

@@ -196,7 +196,22 @@ impl Session<'_> {
         }
         let mut found: Vec<Match> = found.into_iter().map(|found| found.unwrap_or(Match::New)).collect();
         self.leave_to_owners(side, new, &mut found).await?;
+        self.leave_in_doubt(side, &mut found);
         Ok(found)
+    }
+
+    /// Where nothing says which records are the same, a new one may be the very
+    /// one whose creation is in doubt, and would go back to where it came from.
+    fn leave_in_doubt(&self, side: Side, found: &mut [Match]) {
+        let other = side.other();
+        let told_apart = !self.program.matching.is_empty() || self.matches_by_key(other);
+        let doubt = self.in_doubt.iter().find(|(of, _)| *of == other);
+        let Some((_, key)) = doubt.filter(|_| !told_apart && self.program.sides[other].may_create) else { return };
+        for found in found.iter_mut().filter(|found| matches!(found, Match::New)) {
+            *found = Match::Ambiguous(format!(
+                "it may be what became of the {other} record with key {key}, which is in doubt: settle that first"
+            ));
+        }
     }
 
     /// New records of a side that another mapping has linked are not linked
@@ -397,24 +412,19 @@ impl Session<'_> {
     /// Without `match` and without a fully mapped key, a first sync into a side
     /// that holds records would double them.
     pub(super) async fn refuse_unsafe_first_sync(&mut self) -> Result<(), Trouble> {
-        if self.state.first_sync_done || self.links_at_start > 0 {
+        let own = self.links_at_start > 0 || !self.in_doubt.is_empty();
+        if self.state.first_sync_done || self.state.first_sync_begun && own {
             return Ok(());
         }
         for side in Side::BOTH {
-            if !self.program.sides[side].may_create {
+            let program = &self.program.sides[side];
+            if !program.may_create {
                 continue;
             }
-            let mut stream = self.setup.objects[side].read(Listing::Full);
-            let first = loop {
-                match stream.next().await {
-                    None => break None,
-                    Some(Ok(batch)) if batch.is_empty() => {}
-                    Some(Ok(batch)) => break Some(batch),
-                    Some(Err(fault)) => return Err(Trouble::Side(side, fault)),
-                }
-            };
-            self.empty[side] = first.is_none();
-            if first.is_some() && self.program.matching.is_empty() && !self.program.sides[side].key_is_mapped() {
+            let told_apart = !self.program.matching.is_empty() || program.key_is_mapped();
+            let (empty, strangers) = self.look_over(side, told_apart).await?;
+            self.empty[side] = empty;
+            if strangers && !told_apart {
                 return Err(Trouble::Refused {
                     code: "E0903",
                     message: format!(
@@ -426,6 +436,41 @@ impl Session<'_> {
                 });
             }
         }
-        Ok(())
+        // On record before anything is written.
+        self.state.first_sync_begun = true;
+        self.pending.mapping = Some(self.state.clone());
+        self.flush().await
+    }
+
+    /// Whether a side is empty, and whether it holds records without a link.
+    /// With `shortly` the second is not looked for.
+    async fn look_over(&self, side: Side, shortly: bool) -> Result<(bool, bool), Trouble> {
+        let setup = self.setup;
+        let (mut attempt, mut empty) = (1, true);
+        let mut stream = setup.objects[side].read(Listing::Full);
+        while let Some(batch) = stream.next().await {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(fault) => {
+                    setup.wait(side, &mut attempt, fault).await?;
+                    stream = setup.objects[side].read(Listing::Full);
+                    continue;
+                }
+            };
+            empty &= batch.is_empty();
+            if shortly && !empty {
+                break;
+            }
+            let stands = |(mark, row): &(&Mark, &[Value])| {
+                **mark != Mark::Deleted && !matches!(self.see(side, row, true), Ok(Seen::Gone))
+            };
+            let keys: Vec<Key> =
+                batch.rows().filter(stands).filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
+            let links = setup.store.links(&self.program.name, side, &keys).await?;
+            if links.iter().any(Option::is_none) {
+                return Ok((empty, true));
+            }
+        }
+        Ok((empty, false))
     }
 }

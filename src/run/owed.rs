@@ -11,8 +11,20 @@ use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::Listing;
 use crate::diagnostic::Code;
 use crate::plan::LinkStatus;
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
+
+/// A row without a key that is owed.
+#[derive(Debug, Default)]
+pub(super) struct Keyless {
+    /// The number it is parked under; 0 where it is new.
+    pub id: i64,
+    pub attempts: u32,
+    /// Its next try has come: as nothing finds it, the side is read as a whole.
+    pub due: bool,
+    /// It has shown up in this run.
+    pub seen: bool,
+}
 
 /// Retried on every run up to this many attempts, then less and less often.
 const EAGER: u32 = 10;
@@ -22,6 +34,11 @@ impl Session<'_> {
     pub(super) async fn retry_owed(&mut self) -> Result<(), Trouble> {
         if self.owed.is_empty() {
             return Ok(());
+        }
+        // `match` may find what became of those in doubt; else nothing is done for them.
+        for side in Side::BOTH {
+            let doubted = self.in_doubt.iter().filter(|(of, _)| *of == side).map(|(_, key)| key.clone()).collect();
+            self.revisit(side, doubted).await?;
         }
         let mut filter = ParkedFilter {
             mapping: Some(self.program.name.to_string()),
@@ -115,6 +132,8 @@ impl Session<'_> {
     /// half done, until nothing is left to look at.
     pub(super) async fn look_again(&mut self) -> Result<(), Trouble> {
         while !self.again.source.is_empty() || !self.again.target.is_empty() {
+            // They may be paired with what is not in the state yet.
+            self.flush().await?;
             for side in Side::BOTH {
                 let keys: Vec<Key> = self.again[side].keys().cloned().collect();
                 let rounds = self.again[side].clone();
@@ -146,6 +165,7 @@ impl Session<'_> {
             id: 0,
             mapping: self.program.name.to_string(),
             keys,
+            row: None,
             side,
             reason,
             field: field.map(|field| field.name.clone()),
@@ -161,12 +181,42 @@ impl Session<'_> {
         self.put_aside(parked);
     }
 
+    /// Parks a record of which nobody can tell whether its creation on `side`
+    /// is in effect, or under which key.
+    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str) {
+        let mut keys = Both::default();
+        keys[side.other()] = Some(from.clone());
+        self.park(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+    }
+
+    /// The last write of a record is in doubt.
+    pub(super) fn is_in_doubt(&self, keys: &Both<Option<Key>>) -> bool {
+        !self.in_doubt.is_empty()
+            && Side::BOTH
+                .into_iter()
+                .any(|side| keys[side].as_ref().is_some_and(|key| self.in_doubt.contains(&(side, key.clone()))))
+    }
+
     fn put_aside(&mut self, mut parked: Parked) {
+        if parked.reason == Reason::InDoubt {
+            let keys = Side::BOTH.into_iter().filter_map(|side| Some((side, parked.keys[side].clone()?)));
+            self.in_doubt.extend(keys);
+        } else if self.is_in_doubt(&parked.keys) {
+            // Whatever else is the matter with it: it stays in doubt.
+            return;
+        }
         let now = self.setup.world.now();
-        let known =
-            Side::BOTH.into_iter().filter_map(|side| self.owed.get(&(side, parked.keys[side].clone()?)).copied()).max();
-        parked.attempts = known.map_or(0, |known| known.attempts) + 1;
-        parked.since = known.map_or(parked.since, |known| known.since);
+        let from = parked.side.other();
+        let known = match &parked.row {
+            Some(row) => self.keyless[from].get(row).map(|known| (known.attempts, parked.since)),
+            None => Side::BOTH
+                .into_iter()
+                .filter_map(|side| self.owed.get(&(side, parked.keys[side].clone()?)))
+                .max()
+                .map(|known| (known.attempts, known.since)),
+        };
+        parked.attempts = known.map_or(0, |(attempts, _)| attempts) + 1;
+        parked.since = known.map_or(parked.since, |(_, since)| since);
         parked.next_try = if parked.reason == Reason::InDoubt {
             None
         } else if parked.attempts < EAGER {
@@ -185,7 +235,49 @@ impl Session<'_> {
                 self.owed.insert((side, key.clone()), owed);
             }
         }
+        if let Some(row) = &parked.row {
+            let known = self.keyless[from].entry(row.clone()).or_default();
+            (known.attempts, known.seen) = (parked.attempts, true);
+        }
         self.pending.park.push(parked);
+    }
+
+    /// Parks a row that has no key: under what it shows, so that it is told from
+    /// others and known again.
+    pub(super) fn park_without_key(&mut self, side: Side, mark: &Mark, row: &[Value]) {
+        let shown = self.summary(side, row);
+        let message = match mark {
+            Mark::Malformed(why) => format!("the {side} could not read a record: {why}"),
+            _ => format!("a record of the {side} has no key: {shown}"),
+        };
+        let why = Value::text(&message);
+        let digest = format!("#{:032x}", digest(row.iter().chain([&why])));
+        if self.keyless[side].get(&digest).is_some_and(|known| known.seen) {
+            return;
+        }
+        let rejection = self.malformed(&message);
+        let mut parked = self.rejected(side.other(), Both::default(), &rejection);
+        parked.row = Some(digest);
+        self.put_aside(parked);
+    }
+
+    /// The first values of a row, for whoever looks for it.
+    fn summary(&self, side: Side, row: &[Value]) -> String {
+        let named = self.program.sides[side].access.shape.fields.iter().zip(row);
+        let shown = named.filter(|(_, value)| !value.is_blank()).take(3);
+        let shown = shown.map(|(field, value)| format!("{} {}", field.name, value.to_json()));
+        shown.map(|part| part.chars().take(60).collect::<String>()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// All of a side was read: rows without a key that did not show up any more
+    /// are owed no longer.
+    pub(super) async fn forget_rows(&mut self, side: Side) -> Result<(), Trouble> {
+        let gone: Vec<i64> = self.keyless[side].values().filter(|known| !known.seen).map(|known| known.id).collect();
+        self.keyless[side].retain(|_, known| known.seen);
+        if !gone.is_empty() && self.fence.is_some() {
+            self.setup.store.drop_parked(&gone).await?;
+        }
+        Ok(())
     }
 
     /// Parks a record of `from` for a value that does not fit on `side`.
@@ -196,10 +288,16 @@ impl Session<'_> {
     }
 
     pub(super) fn park_rejection(&mut self, side: Side, keys: Both<Option<Key>>, rejection: &Rejection) {
-        let parked = Parked {
+        let parked = self.rejected(side, keys, rejection);
+        self.put_aside(parked);
+    }
+
+    fn rejected(&self, side: Side, keys: Both<Option<Key>>, rejection: &Rejection) -> Parked {
+        Parked {
             id: 0,
             mapping: self.program.name.to_string(),
             keys,
+            row: None,
             side,
             reason: Reason::Rejected,
             field: (rejection.field != "*").then(|| rejection.field.clone()),
@@ -211,8 +309,7 @@ impl Session<'_> {
             attempts: 0,
             since: self.setup.world.now(),
             next_try: None,
-        };
-        self.put_aside(parked);
+        }
     }
 
     /// A record that its own side could not read.

@@ -1,5 +1,7 @@
 //! Intents that an earlier run left without an answer.
 
+use std::collections::BTreeSet;
+
 use super::event::Fact;
 use super::execute::Ended;
 use super::fault::SETTLING;
@@ -8,8 +10,14 @@ use super::session::Session;
 use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Seen};
-use crate::record::{Both, Key, Side};
-use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, Intents, IntentsId, Reason};
+use crate::record::{Both, Key, Side, Value, same};
+use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, Intents, IntentsId};
+
+/// Why a record is in doubt: whether it was created, or under which key.
+const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
+const SHOWS_OTHERWISE: &str =
+    "sent, without an answer, and under the key it was to have stands a record that shows something else";
+pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
 
 impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
@@ -78,18 +86,27 @@ impl Session<'_> {
     /// All of it is in effect.
     async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
-        for link in &intents.creates {
-            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+        let mut not_made = Vec::new();
+        for (position, link) in intents.creates.iter().enumerate() {
             self.counts.toward(side).created += 1;
+            if link.keys[side].is_empty() {
+                not_made.push(position);
+                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD);
+            } else {
+                self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+            }
         }
         let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
-            if let Some(link) = link {
+            if intent.keys[side].is_empty() {
+                self.counts.toward(side).created += 1;
+                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD);
+            } else if let Some(link) = link {
                 self.take_in(side, intent, link);
             }
         }
-        self.recovered_creates(&intents, &[]);
-        self.pending.answered.push(Answered { intents: id, not_made: Vec::new() });
+        self.recovered_creates(&intents, &not_made);
+        self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         Ok(())
     }
@@ -125,6 +142,9 @@ impl Session<'_> {
             if field.field < link.bases.len() {
                 link.bases.set(field.field, field.bases.clone(), self.written(field.field));
             }
+        }
+        if !intent.set.is_empty() {
+            link.status = LinkStatus::Severed { gone: side.other() };
         }
         self.recovered(side, &link.keys, intent.fields.iter().map(|field| (field.field, &field.value)));
         self.pending.links.push(link);
@@ -163,40 +183,64 @@ impl Session<'_> {
         Ok(self.setup.store.links(&self.program.name, other, &keys).await?)
     }
 
+    /// The keys of records that show what was to be set beside the fields.
+    async fn set_as_intended(&self, side: Side, changes: &[Intent]) -> Result<BTreeSet<Key>, Trouble> {
+        let changes: Vec<&Intent> = changes.iter().filter(|intent| !intent.set.is_empty()).collect();
+        if changes.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let keys: Vec<Key> = changes.iter().map(|intent| intent.keys[side].clone()).collect();
+        let found = self.fetch_keys(side, &keys).await?;
+        let shape = &self.program.sides[side].access.shape;
+        let shows = |row: &[Value], (name, value): &(String, Value)| {
+            let slot = shape.fields.iter().position(|field| field.name == name.as_str());
+            slot.is_some_and(|slot| same(&row[slot], value))
+        };
+        let rows = found.batch.rows().zip(&found.probes);
+        let set = rows.filter(|((_, row), probe)| changes[**probe].set.iter().all(|set| shows(row, set)));
+        Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
+    }
+
     /// The writer is at its end; the records tell what it did.
     async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
         // A side that is asked by token says so where nothing came into effect.
         let in_effect = intents.token.is_some();
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
-        let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();
+        let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
         let there = self.look(side, &known).await?;
         let mut not_made = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
-            let pair = link.keys.clone().map(Some);
-            if key.as_str().is_empty() {
+            if key.is_empty() {
                 not_made.push(position);
-                let mut pair = pair;
-                pair[side] = None;
-                let message = "sent, without an answer, and there is no way to look whether it is in effect";
-                self.park(side, pair, Reason::InDoubt, None, Some("E0801"), message);
+                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK);
             } else if there.get(key).is_some_and(|seen| self.is_ours(side, in_effect, link, seen)) {
                 self.counts.toward(side).created += 1;
-                self.tell(pair, Fact::Recovered { side, applied: true });
+                self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
+                let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
+                if there.contains_key(key) && !told_apart {
+                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE);
+                }
             }
         }
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
-        let keys: Vec<Key> = intents.changes.iter().map(|intent| intent.keys[side].clone()).collect();
-        let there = self.look(side, &keys).await?;
+        let keys = intents.changes.iter().map(|intent| &intent.keys[side]).filter(|key| !key.is_empty());
+        let there = self.look(side, &keys.cloned().collect::<Vec<_>>()).await?;
+        let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
+            if intent.keys[side].is_empty() {
+                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK);
+                continue;
+            }
             let Some(link) = link else { continue };
             let seen = there.get(&intent.keys[side]);
             let in_effect = match (intent.action, seen) {
+                _ if !intent.set.is_empty() => set.contains(&intent.keys[side]),
                 (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
                 (Action::Delete, Some(_)) | (Action::Create | Action::Update, None) => false,
                 (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {

@@ -114,12 +114,12 @@ impl Session<'_> {
                         |field: &FieldWrite| Some((self.slot(side, field), field.against.as_ref()?.expect.clone()));
                     change.expect.extend(send.write.fields.iter().filter_map(expected));
                     change.expect.extend(send.expect.iter().cloned());
-                    intents.changes.push(Self::intent(side, send, link, &work[send.work]));
+                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
                 }
                 Some(link) => {
                     // A record that is made anew for a link that stands.
                     self.fill(side, &mut change, send.write.fields.iter().cloned());
-                    intents.changes.push(Self::intent(side, send, link, &work[send.work]));
+                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
                 }
                 None => {
                     let item = &mut work[send.work];
@@ -173,7 +173,8 @@ impl Session<'_> {
         }
     }
 
-    fn intent(side: Side, send: &Send, link: &Link, item: &Work) -> Intent {
+    fn intent(&self, side: Side, send: &Send, link: &Link, item: &Work) -> Intent {
+        let shape = &self.program.sides[side].access.shape;
         let field = |write: &FieldWrite| IntentField {
             field: write.field,
             value: write.value.clone(),
@@ -186,6 +187,7 @@ impl Session<'_> {
             revision: link.revision + 1,
             action: send.write.action,
             fields: send.write.fields.iter().map(field).collect(),
+            set: send.set.iter().map(|(slot, value)| (shape.fields[*slot].name.to_string(), value.clone())).collect(),
         }
     }
 }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
+use super::owed::Keyless;
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::setup::{Options, Setup};
@@ -17,7 +18,8 @@ use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, RunCounts, RunRecord, RunStatus,
+    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
+    SideCounts,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -63,6 +65,11 @@ pub(super) struct Session<'a> {
     pub in_conflict: BTreeSet<LinkId>,
     /// What is parked under each key.
     pub owed: BTreeMap<(Side, Key), Owed>,
+    /// Rows of each side that have no key and are owed, by their digest.
+    pub keyless: Both<BTreeMap<String, Keyless>>,
+    /// Records whose last write is in doubt, by the side and key they come from.
+    /// Nothing is written for them until they are linked, or a person settles it.
+    pub in_doubt: BTreeSet<(Side, Key)>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.
     pub again: Both<BTreeMap<Key, u32>>,
@@ -111,6 +118,8 @@ impl<'a> Session<'a> {
             undecided: Vec::new(),
             in_conflict: BTreeSet::new(),
             owed: BTreeMap::new(),
+            keyless: Both::default(),
+            in_doubt: BTreeSet::new(),
             again: Both::default(),
             pending: Commit::default(),
             links_at_start: 0,
@@ -130,8 +139,10 @@ impl<'a> Session<'a> {
     async fn go(&mut self) -> Result<(), Trouble> {
         self.open().await?;
         self.recover().await?;
+        self.links_at_start = self.setup.store.count_links(&self.program.name).await?;
         self.load_owed().await?;
         if !self.options.keys.is_empty() {
+            self.refuse_unsafe_first_sync().await?;
             return self.only_keys().await;
         }
         let mut horizons = Both::default();
@@ -172,7 +183,6 @@ impl<'a> Session<'a> {
         self.state.fingerprints = setup.fingerprints.clone();
         self.state.runs += 1;
         self.layouts = Layouts::enter(&mut self.state, &setup.layout);
-        self.links_at_start = setup.store.count_links(name).await?;
         let filter = ConflictFilter { mapping: Some(name.to_string()), open: true, ..ConflictFilter::default() };
         self.in_conflict = setup.store.conflicts(&filter).await?.into_iter().map(|conflict| conflict.link).collect();
         self.pending.mapping = Some(self.state.clone());
@@ -181,13 +191,23 @@ impl<'a> Session<'a> {
 
     async fn load_owed(&mut self) -> Result<(), Trouble> {
         let filter = ParkedFilter { mapping: Some(self.program.name.to_string()), ..ParkedFilter::default() };
+        let now = self.setup.world.now();
         for parked in self.setup.store.parked(&filter).await? {
+            if parked.keys.source.is_none() && parked.keys.target.is_none() {
+                let due = parked.next_try.is_some_and(|next_try| next_try <= now);
+                let known = Keyless { id: parked.id, attempts: parked.attempts, due, seen: false };
+                self.keyless[parked.side.other()].insert(parked.row.unwrap_or_default(), known);
+                continue;
+            }
             for side in Side::BOTH {
                 if let Some(key) = &parked.keys[side] {
                     let found = Owed { attempts: parked.attempts, since: parked.since };
                     let known = self.owed.entry((side, key.clone())).or_insert(found);
                     known.attempts = known.attempts.max(found.attempts);
                     known.since = known.since.min(found.since);
+                    if parked.reason == Reason::InDoubt {
+                        self.in_doubt.insert((side, key.clone()));
+                    }
                 }
             }
         }
@@ -207,11 +227,13 @@ impl<'a> Session<'a> {
             }
         }
         let complete = listing == Listing::Full;
+        let everything = complete || matches!(listing, Listing::Changes { from: None, .. });
         let sweeping = complete && self.sweeps_by_listing(side);
         if sweeping {
             self.sweep_begin(side).await?;
         }
         let mut attempt = 1;
+        let (before, mut written_before) = (*self.counts.toward(side.other()), 0);
         'reading: loop {
             let mut stream = setup.objects[side].read(listing.clone());
             let mut next = stream.next().await;
@@ -221,6 +243,11 @@ impl<'a> Session<'a> {
                     Some(Err(fault)) => {
                         drop(stream);
                         setup.wait(side, &mut attempt, fault).await?;
+                        if complete {
+                            self.land().await?;
+                            self.flush().await?;
+                            written_before = self.count_anew(side.other(), &before);
+                        }
                         continue 'reading;
                     }
                     Some(Ok(batch)) => {
@@ -238,6 +265,13 @@ impl<'a> Session<'a> {
             }
         }
         self.land().await?;
+        let counts = self.counts.toward(side.other());
+        counts.unchanged = counts.unchanged.saturating_sub(written_before);
+        // Records that are put off lie in memory alone: the cursor passes none of them.
+        self.look_again().await?;
+        if everything {
+            self.forget_rows(side).await?;
+        }
         if let Some(horizon) = &horizon {
             self.move_cursor(side, horizon);
         }
@@ -246,6 +280,16 @@ impl<'a> Session<'a> {
         }
         self.pending.mapping = Some(self.state.clone());
         self.flush().await
+    }
+
+    /// A listing starts once more, and what it shows is counted once. Answers
+    /// with how many records of it have been written by now: they will show up
+    /// as unchanged.
+    fn count_anew(&mut self, toward: Side, before: &SideCounts) -> u64 {
+        let counts = self.counts.toward(toward);
+        let SideCounts { read, unchanged, skipped, .. } = *before;
+        *counts = SideCounts { read, unchanged, skipped, ..*counts };
+        counts.created + counts.updated - before.created - before.updated
     }
 
     /// This run has changed records of a side.

@@ -10,7 +10,7 @@ use super::setup::Setup;
 use super::world::World;
 use crate::compile::BaseKind;
 use crate::plan::{Bases, Link, LinkStatus};
-use crate::record::{Both, Key};
+use crate::record::{Both, Key, Side};
 use crate::state::{Commit, MappingState, Parked, Reason, RunCounts, RunRecord, RunStatus, Store};
 
 /// Stores links without bases: the next run reads both sides and compares each
@@ -20,6 +20,11 @@ use crate::state::{Commit, MappingState, Parked, Reason, RunCounts, RunRecord, R
 /// Where the mapping's sides are not those its links belong to, or a key has a
 /// link already.
 pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trouble> {
+    store_links(setup, pairs, None).await
+}
+
+/// `instead` is the link whose place they take.
+async fn store_links(setup: &Setup, pairs: &[Both<Key>], instead: Option<&Link>) -> Result<(), Trouble> {
     let name = &*setup.program.name;
     // Records that did not change since the cursor have to be compared as well.
     setup.store.reset(name, false).await?;
@@ -30,9 +35,9 @@ pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trou
     let layout = Layouts::enter(&mut state, &setup.layout).current;
     let digests = matches!(setup.program.bases, BaseKind::Digests { .. });
     let link = |keys: &Both<Key>| Link {
-        id: 0,
+        id: instead.map_or(0, |link| link.id),
         keys: keys.clone(),
-        revision: 0,
+        revision: instead.map_or(0, |link| link.revision),
         status: LinkStatus::Linked,
         outside: false,
         bases: Bases::none(setup.program.fields.len(), digests),
@@ -42,6 +47,18 @@ pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trou
     };
     let commit = Commit { links: pairs.iter().map(link).collect(), mapping: Some(state), ..Commit::default() };
     Ok(setup.store.commit(&fence, &commit).await?)
+}
+
+/// A record in doubt was created, under this key on `side`: both are linked,
+/// without bases. A link that stands is of a record that was to be made anew.
+///
+/// # Errors
+/// Where the mapping's sides are not those its links belong to, or the key on
+/// `side` has a link already.
+pub async fn settle_as_sent(setup: &Setup, side: Side, keys: &Both<Key>) -> Result<(), Trouble> {
+    let (name, other) = (&*setup.program.name, side.other());
+    let known = setup.store.links(name, other, std::slice::from_ref(&keys[other])).await?;
+    store_links(setup, std::slice::from_ref(keys), known.into_iter().flatten().next().as_ref()).await
 }
 
 /// Says that both sides are the ones the links belong to, whatever they are
@@ -77,7 +94,11 @@ pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTim
 /// Notes a run that could not begin, so that a mapping whose system is away
 /// does not look well.
 pub async fn fail_run(store: &dyn Store, world: &dyn World, mapping: &str, trouble: Trouble) -> RunReport {
-    let mut report = RunReport::unstarted(mapping, world, trouble);
+    fail_begun_run(store, RunReport::unstarted(mapping, world, trouble)).await
+}
+
+/// Notes a run that broke off, and could not say so itself.
+pub async fn fail_begun_run(store: &dyn Store, mut report: RunReport) -> RunReport {
     if let Err(error) = note(store, &mut report).await {
         report.troubles.push(error);
     }

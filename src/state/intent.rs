@@ -32,6 +32,9 @@ pub struct Intent {
     pub revision: u64,
     pub action: Action,
     pub fields: Vec<IntentField>,
+    /// What is set beside the fields, by name (`deletes: { set: … }`): once it
+    /// is acknowledged the link is severed.
+    pub set: Vec<(String, Value)>,
 }
 
 /// One field of a change.

@@ -136,6 +136,8 @@ pub struct Parked {
     pub id: i64,
     pub mapping: String,
     pub keys: Both<Option<Key>>,
+    /// Where the record has no key: a digest of the row, `#` before it.
+    pub row: Option<String>,
     /// The side that would have been written.
     pub side: Side,
     pub reason: Reason,
@@ -168,9 +170,10 @@ pub struct ParkedFilter {
 }
 
 impl Parked {
-    /// What it is parked for: one for each of these.
+    /// What it is parked for: one for each of these. A record without a key is
+    /// parked as a whole, with its row in the place of a field.
     pub(super) fn place(&self) -> (Side, Option<&Key>, Option<&Key>, Option<&str>) {
-        (self.side, self.keys.source.as_ref(), self.keys.target.as_ref(), self.field.as_deref())
+        (self.side, self.keys.source.as_ref(), self.keys.target.as_ref(), self.row.as_deref().or(self.field.as_deref()))
     }
 }
 

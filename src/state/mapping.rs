@@ -18,6 +18,9 @@ pub struct MappingState {
     pub cursors: Both<Option<Cursor>>,
     /// When each side was last swept.
     pub swept: Both<Option<DateTime<Utc>>>,
+    /// A first sync was let through: what stands on the sides since may be its
+    /// own.
+    pub first_sync_begun: bool,
     /// Both sides were read to their end at least once.
     pub first_sync_done: bool,
 }
@@ -28,6 +31,7 @@ impl MappingState {
     pub(super) fn begin_anew(&mut self) {
         self.fingerprints = Both::default();
         self.swept = Both::default();
+        self.first_sync_begun = false;
         self.first_sync_done = false;
     }
 }

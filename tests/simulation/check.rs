@@ -130,7 +130,8 @@ impl End<'_> {
                 };
                 for slot in EDITED {
                     let open = self.open(code, slot);
-                    let agree = same(&rows[0][slot], &counterpart[0][slot]);
+                    let agree = same(&rows[0][slot], &counterpart[0][slot])
+                        || !self.scenario.two_way && self.has_drifted(code, slot, number(&rows[0][slot]));
                     if from == Side::Source && agree && open.is_some() {
                         broken.push(format!("{code}.{slot} is the same on both sides and in conflict"));
                     }
@@ -144,6 +145,15 @@ impl End<'_> {
             }
         }
         self.broken.extend(broken);
+    }
+
+    /// In a mapping of one direction: the source's value has been in the target,
+    /// where people have edited it since.
+    fn has_drifted(&self, code: &str, slot: usize, value: i64) -> bool {
+        let shown = self.history(Side::Target, code, slot);
+        let arrived = shown.iter().rposition(|version| version.value == value && !version.by_people);
+        let last = shown.last().is_some_and(|version| version.by_people);
+        last && arrived.is_some_and(|arrived| shown[arrived + 1..].iter().all(|version| version.by_people))
     }
 
     /// The open conflict of a field, found by the values it has seen.
@@ -177,9 +187,6 @@ impl End<'_> {
     fn no_edit_is_lost(&mut self) {
         let mut broken = Vec::new();
         for side in Side::BOTH {
-            if !self.scenario.two_way {
-                continue;
-            }
             for ((code, slot), versions) in &self.stage.systems[side].history {
                 let other = self.history(side.other(), code, *slot);
                 for pair in versions.windows(2) {
@@ -187,17 +194,28 @@ impl End<'_> {
                     if !before.by_people || after.by_people || before.value == after.value {
                         continue;
                     }
+                    if self.stage.unfound.contains(code) {
+                        continue;
+                    }
                     if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
                         continue;
                     }
                     let made = other.iter().find(|version| version.value == after.value && version.at < after.at);
-                    let Some(made) = made.filter(|made| made.by_people) else {
+                    // In one direction an edit stays until the other side is edited again.
+                    let stood = |version: &Version| version.value == after.value && version.at < before.at;
+                    let put_back = !self.scenario.two_way && versions.iter().any(stood);
+                    let Some(made) =
+                        made.filter(|made| made.by_people && !(put_back && !self.stage.doubted.contains(code)))
+                    else {
                         broken.push(format!(
                             "{code}.{slot}: the {side}'s {} was overwritten with its own old {}",
                             before.value, after.value
                         ));
                         continue;
                     };
+                    if !self.scenario.two_way {
+                        continue;
+                    }
                     let superseded = other.iter().any(|reached| reached.value == before.value && reached.at < made.at);
                     let told = self.told_of(code, side, *slot, before.value);
                     if !superseded && told.is_none() {

@@ -5,11 +5,13 @@
 //! from the seed. `object` and `store` are the seams through which the engine
 //! meets it. `scenario` is what a seed makes of a mapping, `play` one seed
 //! from the first edit to rest, `check` what must hold then, and `mutants`
-//! breaks one promise at a time, which `check` has to notice.
+//! breaks one promise at a time, which `check` has to notice. `cases` are single
+//! histories, played by hand.
 //!
 //! `ENGINE_SIM_SEEDS=1000000` plays more seeds, `ENGINE_SIM_SEED=123` one with
 //! its whole trace.
 
+mod cases;
 mod check;
 mod mutants;
 mod object;

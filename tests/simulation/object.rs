@@ -46,7 +46,7 @@ impl SimObject {
     async fn call(&self, doing: &str) -> Result<(), Fault> {
         self.stage.pause(doing).await;
         let mut stage = self.stage.lock();
-        if stage.fails() {
+        if stage.fails_here(self.side, doing) || stage.fails() {
             stage.tell(&format!("{}: {doing} fails", self.side));
             return Err(Fault::external(doing, "", "the line is down"));
         }
@@ -267,6 +267,7 @@ impl Writing for SimWriting<'_> {
                 let mut stage = shared.lock();
                 let trouble = if stage.fails() { stage.seed.below(4) } else { 9 };
                 match trouble {
+                    _ if stage.fails_here(*side, "writing") => return Err(lost()),
                     0 => return Err(lost()),
                     1 => {
                         stage.tell(&format!("{side}: a batch and its answer are lost"));
@@ -304,11 +305,11 @@ impl Writing for SimWriting<'_> {
                     }
                 }
             }
-            if shared.passes().await {
+            if shared.passes().await || shared.lock().dies_here(*side, "written") {
                 shared.lock().doubt(*side, &changes, all_done(&outcomes));
                 shared.die("written").await;
             }
-            debug_assert!(changes.iter().all(|change| change.key.first().is_some_and(|key| number(key) > 0)));
+            debug_assert!(changes.iter().all(|change| change.key.iter().all(|key| number(key) > 0)));
             Ok(outcomes)
         })
     }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use engine::plan::Resolution;
 use engine::record::{Both, Side};
-use engine::run::{Neighbours, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping};
-use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, Store};
+use engine::run::{
+    Neighbours, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping, settle_as_not_sent, settle_as_sent,
+};
+use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, Store};
 
 use super::check;
 use super::mutants::Mutant;
@@ -54,7 +56,7 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
     Played { trace: std::mem::take(&mut shared.lock().trace), broken }
 }
 
-fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Arc<Setup> {
+pub(super) fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Arc<Setup> {
     let mut program = scenario.program();
     if mutant == Some(Mutant::OverlapZero) {
         for side in Side::BOTH {
@@ -106,6 +108,7 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
         let setup = setup(scenario, mutant, shared, memory);
         run_once(&setup, &options, shared, &mut told).await;
         resolve(shared, memory).await;
+        settle(&setup, shared, memory).await;
         let (edits, pause) = {
             let mut stage = shared.lock();
             (stage.seed.below(5), 1_000 + stage.seed.below(15_000))
@@ -122,8 +125,9 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
     for _ in 0..8 {
         let before = written(shared);
         run_once(&setup, &options, shared, &mut told).await;
+        let settled = settle(&setup, shared, memory).await;
         shared.sleep(Duration::from_secs(20)).await;
-        if written(shared) == before {
+        if written(shared) == before && !settled {
             told.at_rest = true;
             break;
         }
@@ -169,6 +173,42 @@ async fn run_once(setup: &Arc<Setup>, options: &Options, shared: &Shared, told: 
             told.reports.push(report);
         }
     }
+}
+
+/// Somebody looks up what became of records in doubt, once nothing is under way
+/// any more.
+async fn settle(setup: &Setup, shared: &Shared, memory: &MemoryStore) -> bool {
+    let mut any = false;
+    let filter = ParkedFilter { reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
+    for parked in memory.parked(&filter).await.expect("the state can be read") {
+        let from = parked.side.other();
+        let key = parked.keys[from].clone().expect("what is in doubt comes from a record");
+        let there = {
+            let mut stage = shared.lock();
+            let patience = if stage.editing { 30 } else { 100 };
+            if !stage.seed.percent(patience) || !stage.is_calm() {
+                continue;
+            }
+            let there = stage.counterpart(from, &key);
+            stage.tell(&format!("somebody settles {key} of the {from} as {there:?}"));
+            there
+        };
+        any = true;
+        let settled = "the state can be changed";
+        if let Some(there) = there {
+            let mut keys = Both::new(key.clone(), key);
+            keys[parked.side] = there;
+            // What stands there may be another record's by now.
+            let known = memory.links("test", parked.side, std::slice::from_ref(&keys[parked.side])).await;
+            if known.expect(settled) == [None] {
+                settle_as_sent(setup, parked.side, &keys).await.expect(settled);
+            }
+            memory.drop_parked(&[parked.id]).await.expect(settled);
+        } else {
+            settle_as_not_sent(memory, &parked, shared.now()).await.expect(settled);
+        }
+    }
+    any
 }
 
 /// Somebody decides about some of the open conflicts, or enters the other

@@ -50,6 +50,11 @@ pub(super) struct Scenario {
     pub(super) batch: usize,
     /// The side has a `where`, which people let records leave and enter.
     pub(super) filters: Both<bool>,
+    /// The side gives the keys of new records away before they are written;
+    /// else only its answer tells them.
+    pub(super) allots: Both<bool>,
+    /// Records are found by their code.
+    pub(super) matched: bool,
 }
 
 impl Scenario {
@@ -82,6 +87,9 @@ impl Scenario {
             edits: *seed.pick(&[0, 15, 30]),
             crashes: if seed.percent(50) { 30 } else { 0 },
             batch: *seed.pick(&[1, 2, 100]),
+            allots: Both::from_fn(|_| seed.percent(75)),
+            // On both sides people enter the same thing: something has to tell.
+            matched: seed.percent(60) || two_way,
             filters: Both::from_fn(|_| seed.percent(25)),
         }
     }
@@ -119,7 +127,7 @@ impl Scenario {
             spec.bases = BaseKind::Digests { written: Side::Target };
         }
         let mut program = spec.build();
-        program.matching = vec![vec![0]];
+        program.matching = if self.matched { vec![vec![0]] } else { Vec::new() };
         program.grain_nanos = 1_000_000_000;
         program.limits.delete = self.delete_limit.map(Limit::Count);
         for side in Side::BOTH {

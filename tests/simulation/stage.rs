@@ -47,12 +47,21 @@ pub(super) struct Stage {
     started: tokio::time::Instant,
     /// Codes of which a write was in doubt, with nothing to ask.
     pub(super) doubted: BTreeSet<String>,
+    /// Of these nobody even knew the key: once found they agree anew, as on
+    /// adoption, and what was edited meanwhile is not known from what was sent.
+    pub(super) unfound: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
     /// Batches whose answer the engine has not committed yet.
     pub(super) unacknowledged: Vec<(Side, Vec<Change>, bool)>,
     /// Every conflict as it was committed, whatever became of it.
     pub(super) logged: Vec<Conflict>,
+    /// Calls that fail once: a side, what it is doing, after so many others.
+    pub(super) fails_at: Vec<(Side, &'static str, u64)>,
+    /// The engine dies the next time it comes there.
+    pub(super) dies_at: Option<(Side, &'static str)>,
+    /// The target stores other numbers than the engine sends.
+    pub(super) alters: bool,
     /// Whole rows as the last writes were answered; for a mutant.
     pub(super) answers: Both<BTreeMap<i64, Vec<Value>>>,
     /// Keys that a broken listing left out; for a mutant.
@@ -85,6 +94,8 @@ pub(super) struct System {
     /// What became of a batch, for those who ask: all done, or not.
     pub(super) fates: BTreeMap<String, Fate>,
     tokens: u64,
+    /// The code of each row that ever was.
+    codes: BTreeMap<i64, String>,
     /// Of each code and slot, every value it ever showed.
     pub(super) history: BTreeMap<(String, usize), Vec<Version>>,
     /// Everything that ever happened to a code's record.
@@ -140,9 +151,13 @@ impl Shared {
             ids: 0,
             started,
             doubted: BTreeSet::new(),
+            unfound: BTreeSet::new(),
             uncounted: false,
             unacknowledged: Vec::new(),
             logged: Vec::new(),
+            fails_at: Vec::new(),
+            dies_at: None,
+            alters: false,
             answers: Both::default(),
             absent: Both::default(),
         };
@@ -180,6 +195,10 @@ impl Shared {
         }
         self.crash.notify_one();
         std::future::pending::<()>().await;
+    }
+
+    pub(super) async fn sleep_for(&self, seconds: u64) {
+        self.sleep(Duration::from_secs(seconds)).await;
     }
 
     pub(super) async fn pause(&self, at: &str) {
@@ -273,6 +292,28 @@ impl Stage {
         self.failing && self.scenario.faults > 0 && self.seed.percent(self.scenario.faults)
     }
 
+    /// True where this very call was to fail.
+    pub(super) fn fails_here(&mut self, side: Side, doing: &str) -> bool {
+        let Some(at) = self.fails_at.iter().position(|(of, what, _)| (*of, *what) == (side, doing)) else {
+            return false;
+        };
+        match &mut self.fails_at[at].2 {
+            0 => {
+                self.fails_at.remove(at);
+                true
+            }
+            left => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
+    /// True where the engine was to die here.
+    pub(super) fn dies_here(&mut self, side: Side, doing: &str) -> bool {
+        self.dies_at.take_if(|at| *at == (side, doing)).is_some()
+    }
+
     /// What is due becomes visible.
     pub(super) fn land(&mut self) {
         let now = self.now();
@@ -302,6 +343,7 @@ impl Stage {
     }
 
     pub(super) fn allot(&mut self, side: Side, count: usize) -> Vec<Vec<Value>> {
+        let count = if self.scenario.allots[side] { count } else { 0 };
         (0..count).map(|_| vec![Value::Integer(self.systems[side].id())]).collect()
     }
 
@@ -335,7 +377,11 @@ impl Stage {
                 .find(|(slot, _)| *slot == CODE)
                 .map(|(_, code)| code.to_string())
                 .or_else(|| self.systems[side].rows.get(&number(change.key.first()?)).map(|row| code_of(row)));
-            if !(self.scenario.tokens[side] && all_or_nothing) {
+            // What was created under a key that nobody knows is found again by its code, without bases.
+            if change.key.is_empty() {
+                self.unfound.extend(code.clone());
+            }
+            if change.key.is_empty() || !(self.scenario.tokens[side] && all_or_nothing) {
                 self.doubted.extend(code);
             }
         }
@@ -355,7 +401,7 @@ impl Stage {
     }
 
     fn apply_one(&mut self, side: Side, change: &Change, stamp: DateTime<Utc>) -> Outcome {
-        let id = number(&change.key[ID]);
+        let id = change.key.first().map_or_else(|| self.systems[side].id(), number);
         if change.action == Action::Create {
             let code = change.set.iter().find(|(slot, _)| *slot == CODE).expect("a record has a code").1.to_string();
             self.wait_for(side, |open| open.code == code);
@@ -385,7 +431,7 @@ impl Stage {
             self.set(side, id, &change.set, stamp, false);
             self.systems[side].updated += 1;
         }
-        Outcome::Done { key: change.key.clone(), stored: Some(self.systems[side].rows[&id].clone()) }
+        Outcome::Done { key: vec![Value::Integer(id)], stored: Some(self.systems[side].rows[&id].clone()) }
     }
 
     /// A row that a user's statement holds is written after it.
@@ -412,11 +458,14 @@ impl Stage {
     fn set(&mut self, side: Side, id: i64, set: &[(usize, Value)], stamp: DateTime<Utc>, by_people: bool) {
         let at = self.tick();
         let decimals = self.scenario.decimals[side];
+        let alters = self.alters && side == Side::Target && !by_people;
         let system = &mut self.systems[side];
         let row = system.rows.get_mut(&id).expect("only a row that is there is set");
         for (slot, value) in set {
             let edited = EDITED.contains(slot) && !value.is_null();
-            row[*slot] = if edited && decimals {
+            row[*slot] = if edited && alters {
+                Value::Integer(-1)
+            } else if edited && decimals {
                 Value::Decimal(rust_decimal::Decimal::new(number(value) * 100, 2))
             } else {
                 value.clone()
@@ -424,6 +473,7 @@ impl Stage {
         }
         row[MODIFIED] = Value::Instant(stamp);
         let code = code_of(row);
+        system.codes.insert(id, code.clone());
         let who = if by_people { "people set" } else { "the engine sets" };
         system.touched.entry(code.clone()).or_default().push(Touch { at, stamp, by_people });
         let mut told = format!("{side}: {who} {code} (row {id}, stamp {})", stamp.format("%H:%M:%S%.3f"));
@@ -445,6 +495,13 @@ impl Stage {
         self.systems[side].rows.iter().find(|(_, row)| stands(row)).map(|(id, _)| *id)
     }
 
+    /// The other side's record with the code that this one has, or last had.
+    pub(super) fn counterpart(&self, side: Side, key: &Key) -> Option<Key> {
+        let id: i64 = key.plain().parse().expect("keys are numbers");
+        let code = self.systems[side].codes.get(&id)?;
+        Key::new(&[Value::Integer(self.row_of(side.other(), code)?)])
+    }
+
     fn value(&mut self) -> Value {
         self.values += 1;
         Value::Integer(self.values)
@@ -452,14 +509,11 @@ impl Stage {
 
     /// Somebody does something.
     pub(super) fn people(&mut self) {
+        if !self.scenario.two_way && self.seed.percent(25) {
+            return self.drift();
+        }
         let side = if self.scenario.two_way { *self.seed.pick(&Side::BOTH) } else { Side::Source };
-        let held: Vec<i64> = self.systems[side].open.iter().map(|open| open.row).collect();
-        let rows: Vec<i64> = self.systems[side]
-            .rows
-            .iter()
-            .filter(|(id, row)| !held.contains(id) && row[DELETED] != Value::Boolean(true))
-            .map(|(id, _)| *id)
-            .collect();
+        let rows = self.free_rows(side);
         match self.seed.below(100) {
             0..12 => self.create(side),
             12..20 => self.create_twin(side),
@@ -468,17 +522,32 @@ impl Stage {
                 self.delete(side, id);
             }
             _ if rows.is_empty() => self.create(side),
-            chance => {
-                let id = *self.seed.pick(&rows);
-                let slot = if chance < 34 { NOTE } else { *self.seed.pick(&EDITED) };
-                let value = if slot == NOTE && self.may_leave(side, id) {
-                    Value::Boolean(self.seed.percent(60))
-                } else {
-                    self.value()
-                };
-                self.statement(side, id, vec![(slot, value)]);
-            }
+            chance => self.edit(side, &rows, chance < 34),
         }
+    }
+
+    /// Somebody edits the side that a mapping of one direction writes.
+    fn drift(&mut self) {
+        let rows = self.free_rows(Side::Target);
+        if !rows.is_empty() {
+            let note = self.seed.percent(20);
+            self.edit(Side::Target, &rows, note);
+        }
+    }
+
+    /// Live rows that no statement holds.
+    fn free_rows(&self, side: Side) -> Vec<i64> {
+        let system = &self.systems[side];
+        let held: Vec<i64> = system.open.iter().map(|open| open.row).collect();
+        let free = |(id, row): &(&i64, &Vec<Value>)| !held.contains(id) && row[DELETED] != Value::Boolean(true);
+        system.rows.iter().filter(free).map(|(id, _)| *id).collect()
+    }
+
+    fn edit(&mut self, side: Side, rows: &[i64], note: bool) {
+        let id = *self.seed.pick(rows);
+        let slot = if note { NOTE } else { *self.seed.pick(&EDITED) };
+        let value = if note && self.may_leave(side, id) { Value::Boolean(self.seed.percent(60)) } else { self.value() };
+        self.statement(side, id, vec![(slot, value)]);
     }
 
     /// A row that the engine has carried over may leave the `where`: until then
@@ -507,7 +576,7 @@ impl Stage {
         self.systems[side].open.push(Transaction { row, code, stamp, until, set });
     }
 
-    fn create(&mut self, side: Side) {
+    pub(super) fn create(&mut self, side: Side) {
         self.codes += 1;
         let code = format!("c{}", self.codes);
         self.insert(side, &code);
@@ -554,7 +623,7 @@ impl Stage {
         self.set(side, id, &set, stamp, true);
     }
 
-    fn delete(&mut self, side: Side, id: i64) {
+    pub(super) fn delete(&mut self, side: Side, id: i64) {
         if self.scenario.marks[side] {
             let stamp = self.stamp(side);
             self.set(side, id, &[(DELETED, Value::Boolean(true))], stamp, true);

@@ -112,7 +112,7 @@ pub(super) async fn links_are_one_to_one(store: &dyn Store) {
     moved.keys.target = number(2);
     assert_broken(commit(vec![moved]).await, "target key [2]", promise);
     let mut keyless = link("d", 4);
-    keyless.keys.target = Key::from_canonical("");
+    keyless.keys.target = Key::untold();
     assert_broken(commit(vec![keyless]).await, "needs a key on both sides", "a link has two keys");
     let missing = Link { id: stored[1].id + 1000, ..link("e", 5) };
     assert_broken(commit(vec![missing]).await, "there is no link", "only a link that is there is updated");
@@ -169,9 +169,9 @@ pub(super) async fn creates_become_links_when_they_are_answered(store: &dyn Stor
     store_links(store, &fence, vec![link("a", 1)]).await;
     store.sweep_begin(&fence, Side::Source).await.expect("a sweep begins");
     let mut untold = link("d", 0);
-    untold.keys.target = Key::from_canonical("");
+    untold.keys.target = Key::untold();
     let mut untold_too = link("e", 0);
-    untold_too.keys.target = Key::from_canonical("");
+    untold_too.keys.target = Key::untold();
     let creates = vec![link("b", 2), link("c", 3), untold.clone(), untold_too.clone()];
     let id = store.intend(&fence, &intents(creates.clone())).await.expect("intents are recorded");
     assert_eq!(one_link(store, Side::Source, key("b")).await, None, "an open create is no link");
@@ -214,7 +214,9 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         revision: link.revision + 1,
         action,
         fields,
+        set: Vec::new(),
     };
+    let set = vec![("active".to_owned(), Value::Boolean(false)), ("left_on".to_owned(), Value::Null)];
     let decimal = Value::Decimal("19.90".parse().expect("a number"));
     let first = Intents {
         side: Side::Source,
@@ -224,11 +226,12 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         changes: vec![
             change(&stored[0], Action::Update, vec![field(0, decimal, Some(Value::Null)), field(3, Value::Null, None)]),
             change(&stored[1], Action::Delete, Vec::new()),
+            Intent { set, ..change(&stored[1], Action::Update, Vec::new()) },
             change(&stored[1], Action::Create, vec![field(0, Value::text("ação"), None)]),
         ],
     };
     let mut untold = link("u", 0);
-    untold.keys.target = Key::from_canonical("");
+    untold.keys.target = Key::untold();
     let creates: Vec<Link> = (0..700).map(|n| link(&format!("{n:04}"), 100 + n)).chain([untold]).collect();
     let second = Intents { changes: vec![change(&stored[0], Action::Update, Vec::new())], ..intents(creates) };
     let first_id = store.intend(&fence, &first).await.expect("intents are recorded");

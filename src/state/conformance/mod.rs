@@ -115,6 +115,7 @@ fn answer(intents: i64, not_made: Vec<usize>) -> Commit {
 fn parked(name: &str, field: Option<&str>) -> Parked {
     Parked {
         id: 0,
+        row: None,
         mapping: MAPPING.into(),
         keys: Both::new(Some(key(name)), None),
         side: Side::Target,
@@ -254,7 +255,8 @@ async fn the_mapping_is_kept(store: &dyn Store) {
         ],
         cursors: Both::new(Some(cursor(Some(Value::Instant(time(5))))), Some(cursor(None))),
         swept: Both::new(None, Some(time(9))),
-        first_sync_done: true,
+        first_sync_begun: true,
+        first_sync_done: false,
     };
     let commit = Commit { mapping: Some(state.clone()), ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a mapping is stored");
@@ -375,6 +377,7 @@ async fn a_reset_forgets_what_it_says(store: &dyn Store) {
         layouts: vec![Layout { id: 1, fields: Vec::new(), settled: true }],
         cursors: Both::new(Some(cursor.clone()), Some(cursor)),
         swept: Both::new(Some(time(0)), None),
+        first_sync_begun: true,
         first_sync_done: true,
     };
     let commit = Commit {
@@ -395,8 +398,13 @@ async fn a_reset_forgets_what_it_says(store: &dyn Store) {
     assert_eq!(store.mapping(MAPPING).await, Ok(Some(without.clone())), "cursors are forgotten");
     assert_eq!(all_links(store).await, links, "links are kept");
     store.reset(MAPPING, true).await.expect("a mapping is reset");
-    let anew =
-        MappingState { fingerprints: Both::default(), swept: Both::default(), first_sync_done: false, ..without };
+    let anew = MappingState {
+        fingerprints: Both::default(),
+        swept: Both::default(),
+        first_sync_begun: false,
+        first_sync_done: false,
+        ..without
+    };
     assert_eq!(store.mapping(MAPPING).await, Ok(Some(anew)), "the next sync is a first one");
     assert_eq!(all_links(store).await, Vec::new());
     assert_eq!(one_link(store, Side::Source, key("a")).await, None);

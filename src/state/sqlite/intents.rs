@@ -16,7 +16,8 @@ use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Value, decode_values};
 
 /// A change as people may read it. Its values stand apart, exactly: for each
-/// field the value, what is expected (where anything is), both bases.
+/// field the value, what is expected (where anything is), both bases; after
+/// those of all changes, what is set beside fields.
 #[derive(Serialize, Deserialize)]
 struct Change {
     link: LinkId,
@@ -24,6 +25,8 @@ struct Change {
     revision: u64,
     action: Action,
     fields: Vec<(usize, Expects)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    set: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,6 +49,7 @@ pub(super) async fn store(
     let values = fields.flat_map(|field| {
         [Some(&field.value), field.expect.as_ref(), Some(&field.bases.source), Some(&field.bases.target)]
     });
+    let set = intents.changes.iter().flat_map(|change| change.set.iter().map(|(_, value)| value));
     let done = sqlx::query(
         "INSERT INTO intents (mapping, side, token, at, first_create, last_create, keyless, changes, change_values) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -58,7 +62,7 @@ pub(super) async fn store(
     .bind(mapping.last_link())
     .bind(intents.creates.iter().any(|link| link.keys.source.is_empty() || link.keys.target.is_empty()))
     .bind(serde_json::to_string(&changes).expect("changes are JSON"))
-    .bind(encode_all(values.flatten()))
+    .bind(encode_all(values.flatten().chain(set)))
     .execute(connection)
     .await?;
     Ok(done.last_insert_rowid())
@@ -73,6 +77,7 @@ fn change(intent: &Intent) -> Change {
         revision: intent.revision,
         action: intent.action,
         fields: intent.fields.iter().map(expects).collect(),
+        set: intent.set.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 
@@ -93,12 +98,23 @@ pub(super) async fn open(
         let links = links::range(connection, first, last).await?;
         let changes: Vec<Change> = serde_json::from_str(&changes).map_err(|_| damaged("an intent"))?;
         let mut values = decode_values(&values).map_err(|_| damaged("an intent"))?.into_iter();
+        let mut names: Vec<Vec<String>> = Vec::with_capacity(changes.len());
+        let mut intents = Vec::with_capacity(changes.len());
+        for mut change in changes {
+            names.push(std::mem::take(&mut change.set));
+            intents.push(intent(change, &mut values)?);
+        }
+        for (intent, names) in intents.iter_mut().zip(names) {
+            for name in names {
+                intent.set.push((name, values.next().ok_or_else(|| damaged("an intent"))?));
+            }
+        }
         let intents = Intents {
             side: side(&word)?,
             token,
             at: parse_time(&at)?,
             creates: links.into_iter().map(|link| Link { id: 0, ..link }).collect(),
-            changes: changes.into_iter().map(|change| intent(change, &mut values)).collect::<Result<_, _>>()?,
+            changes: intents,
         };
         open.push((id, intents));
     }
@@ -117,7 +133,7 @@ fn intent(change: Change, values: &mut impl Iterator<Item = Value>) -> Result<In
         fields.push(IntentField { field, value, expect, bases: Both::new(next()?, next()?) });
     }
     let Change { link, keys, revision, action, .. } = change;
-    Ok(Intent { link, keys, revision, action, fields })
+    Ok(Intent { link, keys, revision, action, fields, set: Vec::new() })
 }
 
 /// Closes intents: creates become links as they stand but for those that were

@@ -87,7 +87,7 @@ const TABLES: &str = "
         side TEXT NOT NULL,
         source_key TEXT NOT NULL,              -- empty where there is none
         target_key TEXT NOT NULL,
-        field TEXT NOT NULL,                   -- empty for the record as a whole
+        field TEXT NOT NULL,                   -- empty for the record as a whole, its digest where it has no key
         reason TEXT NOT NULL,
         value TEXT,
         code TEXT,
@@ -155,6 +155,13 @@ const ADDED: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// Where first syncs are not noted yet: one that has run and made links is under
+/// way.
+const FIRST_SYNC_BEGUN: &str = "
+    ALTER TABLE mappings ADD COLUMN first_sync_begun INTEGER NOT NULL DEFAULT 0;
+    UPDATE mappings SET first_sync_begun = 1 WHERE links > 0 AND runs > 0;
+";
+
 /// What one engine keeps for itself while it runs.
 pub(super) const TEMPORARY: &str = "
     CREATE TEMPORARY TABLE sweeps (
@@ -186,6 +193,13 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sto
         }
         _ => return Err(StoreError::Newer { found, known: LAYOUT }),
     }
-    sqlx::raw_sql(ADDED).execute(connection).await?;
+    sqlx::raw_sql(ADDED).execute(&mut *connection).await?;
+    let noted: bool =
+        sqlx::query_scalar("SELECT count(*) > 0 FROM pragma_table_info('mappings') WHERE name = 'first_sync_begun'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if !noted {
+        sqlx::raw_sql(FIRST_SYNC_BEGUN).execute(connection).await?;
+    }
     Ok(())
 }

@@ -73,7 +73,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
     // One statement, so that state and cursors are of one moment.
     let rows = sqlx::query(
         "SELECT m.runs, m.source_fingerprint, m.target_fingerprint, m.layouts, m.source_swept, m.target_swept, \
-         m.first_sync_done, c.side, c.low, c.timeline, c.filter \
+         m.first_sync_begun, m.first_sync_done, c.side, c.low, c.timeline, c.filter \
          FROM mappings m LEFT JOIN cursors c ON c.mapping = m.mapping WHERE m.name = ? AND m.runs IS NOT NULL",
     )
     .bind(mapping)
@@ -87,13 +87,14 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
         layouts: serde_json::from_str(row.try_get(3)?).map_err(|_| damaged("a field layout"))?,
         cursors: Both::default(),
         swept: Both::new(swept(row.try_get(4)?)?, swept(row.try_get(5)?)?),
-        first_sync_done: row.try_get(6)?,
+        first_sync_begun: row.try_get(6)?,
+        first_sync_done: row.try_get(7)?,
     };
     for row in &rows {
-        if let Some(word) = row.try_get::<Option<&str>, _>(7)? {
-            let low: Option<&[u8]> = row.try_get(8)?;
+        if let Some(word) = row.try_get::<Option<&str>, _>(8)? {
+            let low: Option<&[u8]> = row.try_get(9)?;
             let low = low.map(|bytes| decode_exactly(bytes, "a cursor").map(|[low]| low)).transpose()?;
-            state.cursors[side(word)?] = Some(Cursor { low, timeline: row.try_get(9)?, filter: row.try_get(10)? });
+            state.cursors[side(word)?] = Some(Cursor { low, timeline: row.try_get(10)?, filter: row.try_get(11)? });
         }
     }
     Ok(Some(state))
@@ -108,7 +109,7 @@ pub(super) async fn store(
     if let Some(state) = &commit.mapping {
         sqlx::query(
             "UPDATE mappings SET runs = ?, source_fingerprint = ?, target_fingerprint = ?, layouts = ?, \
-             source_swept = ?, target_swept = ?, first_sync_done = ? WHERE mapping = ?",
+             source_swept = ?, target_swept = ?, first_sync_begun = ?, first_sync_done = ? WHERE mapping = ?",
         )
         .bind(signed(state.runs))
         .bind(&state.fingerprints.source)
@@ -116,6 +117,7 @@ pub(super) async fn store(
         .bind(serde_json::to_string(&state.layouts).expect("layouts are JSON"))
         .bind(state.swept.source.map(time_text))
         .bind(state.swept.target.map(time_text))
+        .bind(state.first_sync_begun)
         .bind(state.first_sync_done)
         .bind(mapping.mapping)
         .execute(&mut *connection)
@@ -163,7 +165,7 @@ pub(super) async fn reset(connection: &mut SqliteConnection, mapping: &str, link
         "DELETE FROM parked WHERE mapping = ?1",
         "DELETE FROM written WHERE mapping = ?1",
         "UPDATE mappings SET links = 0, source_fingerprint = '', target_fingerprint = '', source_swept = NULL, \
-         target_swept = NULL, first_sync_done = 0 WHERE mapping = ?1",
+         target_swept = NULL, first_sync_begun = 0, first_sync_done = 0 WHERE mapping = ?1",
     ] {
         sqlx::query(sql).bind(number).bind(LINKS_EACH).execute(&mut *connection).await?;
     }

@@ -32,7 +32,7 @@ pub(super) async fn park(connection: &mut SqliteConnection, mapping: i64, parked
                 .bind(parked.side.name())
                 .bind(parked.keys.source.as_ref().map_or("", Key::as_str))
                 .bind(parked.keys.target.as_ref().map_or("", Key::as_str))
-                .bind(parked.field.as_deref().unwrap_or_default())
+                .bind(parked.row.as_deref().or(parked.field.as_deref()).unwrap_or_default())
                 .bind(parked.reason.name())
                 .bind(parked.value.as_deref())
                 .bind(parked.code.as_deref())
@@ -126,13 +126,18 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
     let rows = query.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
+            let keys = Both::new(key(row.try_get(2)?), key(row.try_get(3)?));
+            let field = some(row.try_get(6)?).map(str::to_owned);
+            let keyless = keys.source.is_none() && keys.target.is_none();
+            let (of_row, field) = if keyless { (field, None) } else { (None, field) };
             Ok(Parked {
                 id: row.try_get(0)?,
                 mapping: row.try_get(1)?,
-                keys: Both::new(key(row.try_get(2)?), key(row.try_get(3)?)),
+                keys,
+                row: of_row,
                 side: side(row.try_get(4)?)?,
                 reason: named(&Reason::ALL, Reason::name, row.try_get(5)?)?,
-                field: some(row.try_get(6)?).map(str::to_owned),
+                field,
                 value: row.try_get(7)?,
                 code: row.try_get(8)?,
                 message: row.try_get(9)?,
