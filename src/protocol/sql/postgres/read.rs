@@ -26,6 +26,9 @@ use crate::record::{Batch, Kind, Mark, Value};
 /// thousand million.
 const CREATIONS: usize = 4096;
 
+/// The answer of a transaction in which something has failed.
+const FAILED_TRANSACTION: &str = "25P02";
+
 /// A table opened for one mapping.
 pub(super) struct Opened {
     pub(super) connections: Arc<Connections>,
@@ -208,7 +211,8 @@ impl Opened {
 
     /// Rows whose slots `by` equal a probe, with the probe's index and whether
     /// the row is within `where` and `start`. A probe that is no value of the
-    /// column's type at all finds nothing.
+    /// column's type at all finds nothing; a `where` that fails on a row is an
+    /// error, for nobody knows then what stands there.
     pub(super) fn find<'a>(
         &'a self,
         connection: &'a mut PgConnection,
@@ -222,16 +226,14 @@ impl Opened {
                 return Ok(());
             }
             let everything: Vec<usize> = (0..self.columns.len()).collect();
-            let mut arguments = PgArguments::default();
-            for (position, slot) in by.iter().enumerate() {
-                let base = &self.columns[*slot].native.base;
-                let texts: Vec<_> = probes.iter().map(|(_, probe)| encode::text(base, &probe[position])).collect();
-                arguments.add(texts).map_err(sqlx::Error::Encode)?;
-            }
+            let arguments = self.probe_arguments(by, probes)?;
             let rows =
                 sqlx::query_with(safe(self.probe_statement(by, scope)), arguments).fetch_all(&mut *connection).await;
             let rows = match rows {
-                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("22")) => {
+                Err(error) if is_of_a_value(&error) => {
+                    if self.are_values(connection, by, probes).await? {
+                        return Err(error);
+                    }
                     if probes.len() > 1 {
                         let (first, second) = probes.split_at(probes.len() / 2);
                         self.find(connection, by, first, scope, found).await?;
@@ -252,6 +254,38 @@ impl Opened {
             Ok(())
         }
         .boxed()
+    }
+
+    fn probe_arguments(&self, by: &[usize], probes: &[(usize, &[Value])]) -> Result<PgArguments, sqlx::Error> {
+        let mut arguments = PgArguments::default();
+        for (position, slot) in by.iter().enumerate() {
+            let base = &self.columns[*slot].native.base;
+            let texts: Vec<_> = probes.iter().map(|(_, probe)| encode::text(base, &probe[position])).collect();
+            arguments.add(texts).map_err(sqlx::Error::Encode)?;
+        }
+        Ok(arguments)
+    }
+
+    /// Whether every probe is a value of its columns' types. In a transaction
+    /// that has failed nothing is asked any more: what failed it stands.
+    async fn are_values(
+        &self,
+        connection: &mut PgConnection,
+        by: &[usize],
+        probes: &[(usize, &[Value])],
+    ) -> Result<bool, sqlx::Error> {
+        let casts = by.iter().enumerate().map(|(position, slot)| {
+            let cast = &self.columns[*slot].native.cast;
+            format!("(SELECT count(item::{cast}) FROM unnest(${}::text[]) AS item)", position + 1)
+        });
+        let sql = format!("SELECT {}", casts.collect::<Vec<_>>().join(" + "));
+        let arguments = self.probe_arguments(by, probes)?;
+        match sqlx::query_with(safe(sql), arguments).fetch_one(connection).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_of_a_value(&error) => Ok(false),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(FAILED_TRANSACTION) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The number of the transaction, or subtransaction, that made the row
@@ -377,6 +411,12 @@ impl Opened {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A value that is none of its type, or that an operator does not take.
+fn is_of_a_value(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22"))
 }
 
 /// The cluster and its timeline, which changes when it is restored; `None`
