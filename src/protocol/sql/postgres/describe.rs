@@ -1,5 +1,6 @@
 //! PostgreSQL's catalog: tables, views, types, rights.
 
+use chrono_tz::Tz;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
@@ -263,13 +264,23 @@ async fn types(connection: &mut PgConnection, oid: i64) -> Result<Vec<Entry>, sq
         .collect()
 }
 
+/// The server counts microseconds, a column as few digits as it was declared
+/// with, and a date days.
+fn grain(kind: &Kind) -> u64 {
+    match kind {
+        Kind::Date => 86_400_000_000_000,
+        Kind::LocalTime { digits } | Kind::Instant { digits } => 10u64.pow(9 - u32::from(*digits).min(6)),
+        _ => 1000,
+    }
+}
+
 impl Table {
     /// As `FROM` takes it.
     pub(super) fn quoted(&self) -> String {
         format!("{}.{}", quote(&self.schema), quote(&self.name))
     }
 
-    pub(super) fn description(&self) -> Description {
+    pub(super) fn description(&self, timezone: Tz) -> Description {
         let names = |slots: &[usize]| slots.iter().map(|slot| self.columns[*slot].field.name.to_string()).collect();
         let mut notes = Vec::new();
         for column in &self.columns {
@@ -300,7 +311,8 @@ impl Table {
             can_update: self.can_update,
             can_delete: self.can_delete,
             sees_open_transactions: self.sees_transactions,
-            clock_grain_nanos: 1000,
+            grains_nanos: self.columns.iter().map(|column| grain(&column.field.kind)).collect(),
+            timezone,
             notes,
         }
     }

@@ -113,7 +113,7 @@ impl Connector for Server {
             let mut lease = self.connections.acquire(&doing).await?;
             let table = describe::find(&mut lease, object).await.map_err(|error| fault::fault(&doing, &error))?;
             lease.give_back();
-            let description = table.as_ref().ok().map(describe::Table::description);
+            let description = table.as_ref().ok().map(|table| table.description(self.timezone));
             if let Ok(table) = table {
                 self.described.lock().expect("nothing panics while it holds the lock").insert(object.to_owned(), table);
             }

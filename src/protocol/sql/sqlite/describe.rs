@@ -174,6 +174,18 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
     Ok(table)
 }
 
+/// Stamps of a column closer than this many nanoseconds may be the same
+/// moment: `CURRENT_TIMESTAMP` counts seconds.
+fn grain(column: &Column) -> u64 {
+    let digits = match (&column.field.kind, column.stamp) {
+        (Kind::Date, _) => return 86_400_000_000_000,
+        (_, Stamp::Text { digits, .. }) => u32::try_from(digits.min(9)).unwrap_or(9),
+        (_, Stamp::Seconds) => 0,
+        (_, Stamp::Milliseconds) => 3,
+    };
+    10u64.pow(9 - digits)
+}
+
 fn one_line(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ").to_uppercase()
 }
@@ -229,18 +241,7 @@ impl Table {
         Ok(())
     }
 
-    /// Stamps closer than this many nanoseconds may be the same moment:
-    /// `CURRENT_TIMESTAMP` counts seconds.
-    fn grain(&self) -> u64 {
-        let finest = self.columns.iter().map(|column| match column.stamp {
-            Stamp::Text { digits, .. } => digits.min(9),
-            Stamp::Seconds => 0,
-            Stamp::Milliseconds => 3,
-        });
-        10u64.pow(9 - u32::try_from(finest.max().unwrap_or(0)).unwrap_or(0))
-    }
-
-    pub(super) fn description(&self, path: &Path) -> Description {
+    pub(super) fn description(&self, path: &Path, timezone: Tz) -> Description {
         let names = |slots: &[usize]| slots.iter().map(|slot| self.columns[*slot].field.name.to_string()).collect();
         let mut notes = Vec::new();
         if self.has_triggers && !self.is_view {
@@ -266,7 +267,8 @@ impl Table {
             can_delete: self.can_delete,
             // The horizon is taken while nobody writes.
             sees_open_transactions: true,
-            clock_grain_nanos: self.grain(),
+            grains_nanos: self.columns.iter().map(grain).collect(),
+            timezone,
             notes,
         }
     }
