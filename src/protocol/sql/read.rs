@@ -32,13 +32,18 @@ pub(super) struct Statement {
 }
 
 /// Whether a value can be where a cursor stands. In a column of times, what is
-/// no time (`infinity`, a text where SQLite lets one in) is not.
+/// no time (`infinity`, a text where SQLite lets one in) is not; nor is a
+/// number without end (`NaN`, `Infinity`), which nothing is beyond.
 pub(super) fn is_position(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Date | Kind::LocalTime { .. } | Kind::Instant { .. } => {
             matches!(value, Value::Date(_) | Value::LocalTime(_) | Value::Instant(_))
         }
-        _ => !value.is_null(),
+        _ => match value {
+            Value::Float(float) => float.is_finite(),
+            Value::WideDecimal(number) => !number.ends_with(['N', 'y']),
+            value => !value.is_null(),
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_stream::{stream, try_stream};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -372,13 +372,21 @@ impl Opened {
             }
             horizon.clock = self.stamp(cursor, clock);
             horizon.oldest_open = oldest.and_then(|oldest| self.stamp(cursor, oldest));
+            if horizon.clock.is_none() {
+                horizon.open = open_transactions(&mut lease).await.map_err(failed)?;
+            }
         }
         lease.give_back();
         Ok(horizon)
     }
 
-    /// A point in time as the column of this slot would hold it.
+    /// A point in time as the column of this slot would hold it at the least:
+    /// a stamp of that moment may have lost what the column has no digits for.
     fn stamp(&self, slot: usize, time: DateTime<Utc>) -> Option<Value> {
+        let time = match self.columns[slot].field.kind {
+            Kind::Instant { digits } | Kind::LocalTime { digits } => time.trunc_subsecs(digits.into()),
+            _ => time,
+        };
         let local = time.with_timezone(&self.zone).naive_local();
         match self.columns[slot].field.kind {
             Kind::Instant { .. } => Some(Value::Instant(time)),
@@ -417,6 +425,20 @@ impl Opened {
 fn is_of_a_value(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code.starts_with("22"))
+}
+
+/// Every open transaction of the database but ours, whether it has written yet
+/// or not, by the lock it holds on itself, which every role may see. A
+/// prepared one had another name before.
+async fn open_transactions(lease: &mut Lease) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND a.datname = current_database() \
+         AND l.pid <> pg_backend_pid() AND a.backend_type IS DISTINCT FROM 'autovacuum worker' \
+         UNION SELECT '' FROM pg_prepared_xacts WHERE database = current_database()",
+    )
+    .fetch_all(&mut **lease)
+    .await
 }
 
 /// The cluster and its timeline, which changes when it is restored; `None`
