@@ -297,7 +297,7 @@ impl Session<'_> {
         Ok(seen)
     }
 
-    async fn fetch_keys(&self, side: Side, keys: &[Key]) -> Result<Found, Trouble> {
+    pub(super) async fn fetch_keys(&self, side: Side, keys: &[Key]) -> Result<Found, Trouble> {
         let access = &self.program.sides[side].access;
         let probes: Vec<Vec<Value>> = keys.iter().map(|key| self.key_values(side, key)).collect();
         self.setup.call(side, || self.setup.objects[side].fetch(&access.key, &probes, Scope::Everything)).await

@@ -1,13 +1,14 @@
 //! Intents that an earlier run left without an answer.
 
+use std::collections::BTreeMap;
+
 use super::event::Fact;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, Link, Seen};
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Mark, Side, Value};
 use crate::state::{Answered, Intent, Intents, IntentsId, Reason};
 
 impl Session<'_> {
@@ -102,12 +103,20 @@ impl Session<'_> {
     /// A record under the key of an unanswered create is the one we made. Where
     /// the batch is known to have come into effect, a key that its system gave
     /// to us is nobody else's. Otherwise the key may have been given again
-    /// since, and the record has to match what was sent, or to show all of it.
-    fn is_ours(&self, side: Side, in_effect: bool, link: &Link, seen: &Result<Seen, Rejection>) -> bool {
+    /// since, and the record has to match what was sent, or to show all of it,
+    /// whether the mapping's filters let it in by now or not. `None` where the
+    /// system cannot read it, so that nobody can tell.
+    fn is_ours(&self, side: Side, in_effect: bool, link: &Link, mark: &Mark, row: &[Value]) -> Option<bool> {
         let is_given = !self.program.sides[side].key_is_mapped();
-        let Ok(Seen::Live(record)) = seen else { return is_given };
+        if is_given && in_effect {
+            return Some(true);
+        }
+        if matches!(mark, Mark::Malformed(_)) {
+            return None;
+        }
+        let shown: Vec<Option<Value>> = self.program.fields.iter().map(|field| field.read(side, row).ok()).collect();
         let shows = |index: usize| {
-            let (field, shown) = (&self.program.fields[index], &record.fields[index]);
+            let (field, Some(shown)) = (&self.program.fields[index], &shown[index]) else { return false };
             match &link.bases {
                 Bases::Values(values) => {
                     values.get(index).and_then(Option::as_ref).is_none_or(|base| field.same(side, &base[side], shown))
@@ -117,11 +126,12 @@ impl Session<'_> {
         };
         let written = |index: &usize| self.program.fields[*index].writes(side);
         let matches = |fields: &Vec<usize>| {
-            let agrees = |index: &usize| written(index) && !record.fields[*index].is_blank() && shows(*index);
+            let is_blank = |index: usize| shown[index].as_ref().is_none_or(Value::is_blank);
+            let agrees = |index: &usize| written(index) && !is_blank(*index) && shows(*index);
             !fields.is_empty() && fields.iter().all(agrees)
         };
-        is_given && (in_effect || self.program.matching.iter().any(matches))
-            || (0..self.program.fields.len()).filter(written).all(shows)
+        let all = (0..self.program.fields.len()).filter(written).all(shows);
+        Some(all || is_given && self.program.matching.iter().any(matches))
     }
 
     /// The links that changes of `side` belong to, found by the other side's
@@ -139,7 +149,11 @@ impl Session<'_> {
         let in_effect = intents.token.is_some();
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
         let known: Vec<Key> = keys.iter().filter(|key| !key.as_str().is_empty()).cloned().collect();
-        let there = self.look(side, &known).await?;
+        let there = self.fetch_keys(side, &known).await?;
+        let mut rows: BTreeMap<&Key, Vec<(&Mark, &[Value])>> = BTreeMap::new();
+        for (row, probe) in there.batch.rows().zip(&there.probes) {
+            rows.entry(&known[*probe]).or_default().push(row);
+        }
         let mut not_made = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             let pair = link.keys.clone().map(Some);
@@ -149,11 +163,27 @@ impl Session<'_> {
                 pair[side] = None;
                 let message = "sent, without an answer, and there is no way to look whether it is in effect";
                 self.park(side, pair, Reason::InDoubt, None, Some("E0801"), message);
-            } else if there.get(key).is_some_and(|seen| self.is_ours(side, in_effect, link, seen)) {
+                continue;
+            }
+            let told: Vec<Option<bool>> = rows
+                .get(key)
+                .into_iter()
+                .flatten()
+                .map(|(mark, row)| self.is_ours(side, in_effect, link, mark, row))
+                .collect();
+            if told.contains(&Some(true)) {
                 self.counts.toward(side).created += 1;
                 self.tell(pair, Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
+                if told.contains(&None) {
+                    let message = format!(
+                        "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
+                    );
+                    let mut pair = pair;
+                    pair[side] = None;
+                    self.park(side, pair, Reason::InDoubt, None, Some("E0801"), &message);
+                }
             }
         }
         self.recovered_creates(&intents, &not_made);
