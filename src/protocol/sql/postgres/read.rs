@@ -227,8 +227,8 @@ impl Opened {
             }
             let everything: Vec<usize> = (0..self.columns.len()).collect();
             let arguments = self.probe_arguments(by, probes)?;
-            let rows =
-                sqlx::query_with(safe(self.probe_statement(by, scope)), arguments).fetch_all(&mut *connection).await;
+            let rows = sqlx::query_with(safe(self.probe_statement(by, scope)), arguments).fetch_all(&mut *connection);
+            let rows = self.connections.answer(rows).await;
             let rows = match rows {
                 Err(error) if is_of_a_value(&error) => {
                     if self.are_values(connection, by, probes).await? {
@@ -280,7 +280,8 @@ impl Opened {
         });
         let sql = format!("SELECT {}", casts.collect::<Vec<_>>().join(" + "));
         let arguments = self.probe_arguments(by, probes)?;
-        match sqlx::query_with(safe(sql), arguments).fetch_one(connection).await {
+        let counted = sqlx::query_with(safe(sql), arguments).fetch_one(connection);
+        match self.connections.answer(counted).await {
             Ok(_) => Ok(true),
             Err(error) if is_of_a_value(&error) => Ok(false),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(FAILED_TRANSACTION) => Ok(true),
@@ -308,7 +309,7 @@ impl Opened {
             self.selection.table,
             equal.join(" AND ")
         );
-        sqlx::query_scalar_with(safe(sql), arguments).fetch_optional(connection).await
+        self.connections.answer(sqlx::query_scalar_with(safe(sql), arguments).fetch_optional(connection)).await
     }
 
     fn probe_statement(&self, by: &[usize], scope: Scope) -> String {
@@ -340,13 +341,18 @@ impl Opened {
 
     async fn take_horizon(&self) -> Result<Horizon, Fault> {
         let doing = self.doing("asking for the horizon of");
-        let failed = |error: sqlx::Error| fault::fault(&doing, &error);
         let mut lease = self.connections.acquire(&doing).await?;
-        let mut horizon = Horizon { timeline: timeline(&mut lease).await.map_err(failed)?, ..Horizon::default() };
+        let horizon = self.connections.answer(self.ask_horizon(&mut lease)).await;
+        let horizon = horizon.map_err(|error| fault::fault(&doing, &error))?;
+        lease.give_back();
+        Ok(horizon)
+    }
+
+    async fn ask_horizon(&self, lease: &mut Lease) -> Result<Horizon, sqlx::Error> {
+        let mut horizon = Horizon { timeline: timeline(lease).await?, ..Horizon::default() };
         if let Some(cursor) = self.access.cursor {
             // The clock first: a transaction that begins after it has later stamps.
-            let clock: DateTime<Utc> =
-                sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *lease).await.map_err(failed)?;
+            let clock: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut **lease).await?;
             // Every open transaction may already have taken its stamp, whether
             // it has written yet or not. Those of other roles show no start
             // where we may not see it. A prepared transaction tells when it
@@ -356,27 +362,26 @@ impl Opened {
                    AND pid <> pg_backend_pid() AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')), \
                  (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))",
             )
-            .fetch_one(&mut *lease)
+            .fetch_one(&mut **lease)
             .await
-            .map_err(failed)?;
+            ?;
             let sql = format!(
                 "SELECT {} FROM {} WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1",
                 self.selection.selected[cursor],
                 self.selection.table,
                 column = self.selection.columns[cursor],
             );
-            let row = sqlx::query(safe(sql)).fetch_optional(&mut *lease).await.map_err(failed)?;
+            let row = sqlx::query(safe(sql)).fetch_optional(&mut **lease).await?;
             if let Some(row) = row {
-                let largest = self.value(&row, 0, cursor, &mut Mark::Live).map_err(failed)?;
+                let largest = self.value(&row, 0, cursor, &mut Mark::Live)?;
                 horizon.largest = Some(largest).filter(|value| is_position(&self.columns[cursor].field.kind, value));
             }
             horizon.clock = self.stamp(cursor, clock);
             horizon.oldest_open = oldest.and_then(|oldest| self.stamp(cursor, oldest));
             if horizon.clock.is_none() {
-                horizon.open = open_transactions(&mut lease).await.map_err(failed)?;
+                horizon.open = open_transactions(lease).await?;
             }
         }
-        lease.give_back();
         Ok(horizon)
     }
 
@@ -519,7 +524,8 @@ impl Object for Arc<Opened> {
             let Some(token) = token else { return Ok(Settled::Look) };
             let doing = self.doing("settling a batch of");
             let mut lease = self.connections.acquire(&doing).await?;
-            let settled = self.ask_settled(&mut lease, token).await.map_err(|error| fault::fault(&doing, &error))?;
+            let settled = self.connections.answer(self.ask_settled(&mut lease, token)).await;
+            let settled = settled.map_err(|error| fault::fault(&doing, &error))?;
             lease.give_back();
             Ok(settled)
         })
