@@ -203,7 +203,8 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid), a.atttypid::int8, a.atttypmod, \
          format_type(a.atttypid, a.atttypmod), \
          CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END, \
-         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true) \
+         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true), \
+         EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic) \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -228,6 +229,7 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     field.nullable = !row.try_get::<bool, _>(2)?;
     field.generated = computed || !identity.is_empty() || expression.is_some();
     field.read_only = computed || row.try_get::<bool, _>(10)?;
+    field.loose = native.is_citext() || row.try_get::<bool, _>(11)?;
     field.native = row.try_get::<String, _>(8)?.into();
     let default = if computed { None } else { sequence.map(next).or(expression) };
     Ok((row.try_get(0)?, Column { field, native, default }))

@@ -154,7 +154,9 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
             .fetch_optional(&mut *connection)
             .await?;
     // The catalog's pragmas do not tell; only the text does.
-    let defers_references = definition.is_some_and(|sql| one_line(&sql).contains("INITIALLY DEFERRED"));
+    let definition = definition.map(|sql| one_line(&sql)).unwrap_or_default();
+    let (defers_references, names_collation) =
+        (definition.contains("INITIALLY DEFERRED"), definition.contains("COLLATE"));
     let writable = |event: &str| !is_view || triggers.iter().any(|sql| sql.contains(event));
     let mut table = Table {
         name,
@@ -171,6 +173,9 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         can_delete: writable("INSTEAD OF DELETE"),
     };
     table.learn_stamps(connection, without_rowid == 0 && !is_view).await?;
+    if is_view || names_collation {
+        table.learn_collations(connection).await?;
+    }
     Ok(table)
 }
 
@@ -237,6 +242,24 @@ impl Table {
                 };
                 column.field.kind = Kind::Instant { digits };
             }
+        }
+        Ok(())
+    }
+
+    /// The catalog does not tell collations: the column is asked whether it
+    /// takes some texts for one.
+    async fn learn_collations(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let table = quote(&self.name);
+        let texts = self.columns.iter().map(|column| {
+            let name = quote(&column.field.name);
+            format!(
+                "(SELECT count(*) < 3 FROM (SELECT {name} FROM {table} WHERE FALSE UNION SELECT 'a' UNION SELECT 'A' UNION SELECT 'a '))"
+            )
+        });
+        let sql = format!("SELECT {}", texts.collect::<Vec<_>>().join(", "));
+        let row = sqlx::query(safe(sql)).persistent(false).fetch_one(connection).await?;
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            column.field.loose = row.try_get(index)?;
         }
         Ok(())
     }
