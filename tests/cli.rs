@@ -6,6 +6,7 @@ mod checks;
 mod faults;
 mod mistakes;
 mod project;
+mod readings;
 mod records;
 mod rings;
 mod story;
