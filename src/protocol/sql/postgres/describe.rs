@@ -40,6 +40,9 @@ pub(super) struct Column {
     pub(super) native: Native,
     /// What the column holds in a row that comes without it, as an expression.
     pub(super) default: Option<String>,
+    /// No row holds null there: said of a table of the server's own, where it
+    /// is held to; of a foreign one it is only claimed.
+    pub(super) never_null: bool,
 }
 
 /// Every table and view outside the system's schemas.
@@ -204,7 +207,8 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          format_type(a.atttypid, a.atttypmod), \
          CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END, \
          c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true), \
-         EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic) \
+         EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic), \
+         a.attnotnull AND c.relkind IN ('r', 'p') \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -232,7 +236,7 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     field.loose = native.is_citext() || row.try_get::<bool, _>(11)?;
     field.native = row.try_get::<String, _>(8)?.into();
     let default = if computed { None } else { sequence.map(next).or(expression) };
-    Ok((row.try_get(0)?, Column { field, native, default }))
+    Ok((row.try_get(0)?, Column { field, native, default, never_null: row.try_get(12)? }))
 }
 
 /// The types of a table's columns, and those they are made of.

@@ -59,6 +59,7 @@ impl Opened {
             selected: Vec::new(),
             key: access.key.clone(),
             cursor: access.cursor,
+            cursor_is_nullable: access.cursor.is_none_or(|slot| !columns[slot].never_null),
             within: String::new(),
         };
         selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
