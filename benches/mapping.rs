@@ -94,7 +94,8 @@ fn description(columns: &[(&'static str, Kind)]) -> Description {
         can_update: true,
         can_delete: true,
         sees_open_transactions: true,
-        clock_grain_nanos: 1000,
+        grains_nanos: vec![1000; columns.len()],
+        timezone: chrono_tz::Tz::UTC,
         notes: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ mod faults;
 mod mistakes;
 mod owed;
 mod project;
+mod readings;
 mod records;
 mod rings;
 mod story;

@@ -10,6 +10,7 @@ mod demo;
 mod examples;
 mod programs;
 mod properties;
+mod readings;
 mod readme;
 mod seed;
 mod servers;

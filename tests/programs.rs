@@ -117,6 +117,7 @@ impl ProgramSpec {
             },
             overlap: Duration::ZERO,
             modified: None,
+            zone: chrono_tz::Tz::UTC,
             deleted: DeletedWhen::Unknown,
             when: None,
             read: true,

@@ -79,7 +79,12 @@ fn assemble(
         update: limits.update.as_ref().map(|limit| limit.value),
         delete: limits.delete.as_ref().map(|limit| limit.value),
     });
-    let grain = |side: Option<&Description>| side.map_or(0, |side| side.clock_grain_nanos);
+    let grain = |side: Side| {
+        let name = &sides[side].access.shape.fields[sides[side].modified?].name;
+        let described = described[side]?;
+        described.grains_nanos.get(described.shape.slot(name)?).copied()
+    };
+    let grain_nanos = Side::BOTH.into_iter().filter_map(grain).max().unwrap_or(0);
     let layout = fields.iter().map(|field| (identity(field, &sides), rules_digest(field))).collect();
     let filters = Both::from_fn(|side| {
         let access = &sides[side].access;
@@ -96,7 +101,7 @@ fn assemble(
         record_policy: mapping.default_policy(),
         bases,
         limits,
-        grain_nanos: grain(described.source).max(grain(described.target)),
+        grain_nanos,
     };
     Some(Compiled { program, layout, filters })
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono_tz::Tz;
+
 use crate::compile::expression::{Expression, Resolve};
-use crate::compile::program::{DeletePolicy, DeletedWhen, SideProgram};
+use crate::compile::program::{DeletePolicy, DeletedWhen, SideProgram, instant};
 use crate::config::model;
 use crate::config::model::{Cursor, Deleted, Mapping, Operation, SideSpec};
 use crate::config::tree::{At, Node};
 use crate::connector::{Access, Description};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
-use crate::record::{Field, Kind, Shape, Side, Value};
+use crate::record::{Field, Kind, Misfit, Shape, Side, Value};
 
 /// Records in one batch of a reading.
 const BATCH: usize = 4_000;
@@ -155,13 +157,14 @@ pub(super) fn compile(
         Some(name) => slots.field(name, diagnostics),
         None => cursor.filter(|slot| slots.kind(*slot).is_time()),
     };
+    let zone = slots.described.map_or(Tz::UTC, |described| described.timezone);
     let start = spec.start.as_ref().and_then(|start| {
         let Some(slot) = modified.or(cursor) else {
             let message = "`start` needs a `modified` or a `cursor` to compare with";
             diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, &start.place, message));
             return None;
         };
-        match slots.kind(slot).fit(Value::text(&start.value)) {
+        match fit_start(&start.value, slots.kind(slot), zone) {
             Ok(value) => Some((slot, value)),
             Err(misfit) => {
                 diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &start.place, misfit.message));
@@ -186,6 +189,17 @@ pub(super) fn compile(
         text.and_then(|text| Expression::compile(text, &mut slots, diagnostics))
     });
     let deletes = deletes(mapping, side, &mut slots, diagnostics);
+    if let (Some(slot), Some(overlap)) = (cursor, spec.cursor.as_ref().and_then(|cursor| cursor.overlap.as_ref()))
+        && !has_distances(slots.kind(slot))
+    {
+        let message = format!(
+            "an `overlap` needs a cursor of times or numbers, and `{}` is of kind {}",
+            slots.name(slot),
+            slots.kind(slot).name()
+        );
+        let help = "take it out, or read by a column that holds a time or a number";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &overlap.place, message).help(help));
+    }
     let overlap = match spec.cursor.as_ref().and_then(|cursor| cursor.overlap.as_ref()) {
         Some(overlap) => overlap.value.0,
         None if slots.described.is_some_and(|described| described.sees_open_transactions) => Duration::ZERO,
@@ -222,6 +236,7 @@ pub(super) fn compile(
         },
         overlap,
         modified,
+        zone,
         deleted,
         when,
         read: reads,
@@ -230,6 +245,23 @@ pub(super) fn compile(
         deletes,
         key_fields,
     })
+}
+
+/// Whether a value of the kind, less an overlap, is one again.
+fn has_distances(kind: &Kind) -> bool {
+    kind.is_time() || matches!(kind, Kind::Integer { .. } | Kind::Decimal { .. } | Kind::Float { .. })
+}
+
+/// A start without a zone is in the connection's.
+fn fit_start(text: &str, kind: &Kind, zone: Tz) -> Result<Value, Misfit> {
+    let fitted = kind.fit(Value::text(text));
+    match (kind, &fitted) {
+        (Kind::Instant { digits }, Err(_)) => match (Kind::LocalTime { digits: *digits }).fit(Value::text(text)) {
+            Ok(Value::LocalTime(local)) => Ok(Value::Instant(instant(local, zone))),
+            _ => fitted,
+        },
+        _ => fitted,
+    }
 }
 
 pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {

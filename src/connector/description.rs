@@ -31,9 +31,12 @@ pub struct Description {
     /// Whether the side tells the start of its oldest open transaction, so
     /// that a late commit is seen without leaning on the overlap.
     pub sees_open_transactions: bool,
-    /// The side's clock ticks in steps of this many nanoseconds as far as its
-    /// stamps tell; stamps closer than this are a tie.
-    pub clock_grain_nanos: u64,
+    /// For each field of `shape`, the steps in nanoseconds in which its stamps
+    /// go as far as they tell: stamps closer than this are a tie. Only times
+    /// and dates need one.
+    pub grains_nanos: Vec<u64>,
+    /// The zone of its times and dates without one.
+    pub timezone: chrono_tz::Tz,
     /// What a user should know (a type carried as text, a trigger that changes
     /// what is written), for `validate --online`.
     pub notes: Vec<String>,

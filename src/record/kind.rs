@@ -69,6 +69,9 @@ pub struct Field {
     pub generated: bool,
     /// Cannot be written (a computed column, a column of a view).
     pub read_only: bool,
+    /// The system may take texts for equal that are not the same, of another
+    /// case for example.
+    pub loose: bool,
     /// The system's own name of the type, for people.
     pub native: CompactString,
 }
@@ -82,6 +85,7 @@ impl Field {
             nullable: true,
             generated: false,
             read_only: false,
+            loose: false,
             native: CompactString::default(),
         }
     }

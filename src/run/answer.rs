@@ -253,11 +253,9 @@ impl Session<'_> {
             }
         }
         let row = stored?;
-        if let (Some(shown), Some(people), true) = (
-            self.program.sides[side].modified.and_then(|slot| super::batch::stamp(&row[slot])),
-            send.people,
-            send.write.action != Action::Create,
-        ) {
+        if let (Some(shown), Some(people), true) =
+            (self.program.sides[side].stamp(row), send.people, send.write.action != Action::Create)
+        {
             link.own_stamps[side] = Some(OwnStamp { shown, people });
         }
         let key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);

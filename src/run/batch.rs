@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::{DateTime, NaiveTime, Utc};
-
 use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
@@ -103,8 +101,7 @@ impl Session<'_> {
         {
             return Ok(Seen::Outside);
         }
-        let stamp = program.modified.and_then(|slot| stamp(&row[slot]));
-        Ok(Seen::Live(Record { fields: self.program.read(side, row)?, stamp }))
+        Ok(Seen::Live(Record { fields: self.program.read(side, row)?, stamp: program.stamp(row) }))
     }
 
     /// An expression over a record of one side.
@@ -351,17 +348,5 @@ impl Session<'_> {
     fn park_malformed(&mut self, side: Side, key: &Key, why: &str) {
         let rejection = self.malformed(why);
         self.park_rejected(side.other(), side, key, &rejection);
-    }
-}
-
-/// A stamp as a point in time; a time without a zone counts as UTC here, since
-/// connectors bring it there.
-pub(super) fn stamp(value: &Value) -> Option<DateTime<Utc>> {
-    match value {
-        Value::Instant(time) => Some(*time),
-        Value::LocalTime(time) => Some(time.and_utc()),
-        Value::Date(date) => Some(date.and_time(NaiveTime::MIN).and_utc()),
-        Value::Text(text) => DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.to_utc()),
-        _ => None,
     }
 }

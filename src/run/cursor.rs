@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use chrono::TimeDelta;
+use chrono::{Datelike, TimeDelta};
 use futures::StreamExt;
 use rust_decimal::Decimal;
 
@@ -10,8 +10,8 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Horizon, Listing};
 use crate::plan::{Link, Record, Seen};
-use crate::record::{Mark, Side, Value, order};
-use crate::state::Cursor;
+use crate::record::{Kind, Mark, Side, Value, order, same};
+use crate::state::{Ahead, Cursor};
 
 impl Session<'_> {
     /// Where the side stands before its first page.
@@ -33,8 +33,14 @@ impl Session<'_> {
         if let (Some(low), Some(largest)) =
             (self.state.cursors[side].as_ref().and_then(|cursor| cursor.low.clone()), &horizon.largest)
             && order(largest, &low) == Some(Ordering::Less)
+            && let Some(cursor) = &self.state.cursors[side]
+            && !cursor.receded.as_ref().is_some_and(|receded| same(receded, largest))
         {
             self.refuse_restored(side, &low).await?;
+            // What was found harmless once need not be listed again.
+            if let Some(cursor) = &mut self.state.cursors[side] {
+                cursor.receded = Some(largest.clone());
+            }
         }
         Ok(horizon)
     }
@@ -45,7 +51,7 @@ impl Session<'_> {
     /// that were read already.
     async fn refuse_restored(&self, side: Side, low: &Value) -> Result<(), Trouble> {
         let setup = self.setup;
-        let low = before(low, self.program.sides[side].overlap);
+        let Some(low) = self.overlapped(side, low) else { return Ok(()) };
         let mut attempt = 1;
         let mut stream = setup.objects[side].read(Listing::Full);
         while let Some(batch) = stream.next().await {
@@ -114,18 +120,26 @@ impl Session<'_> {
         let stored = self.state.cursors[side].as_ref().filter(|cursor| cursor.filter == self.setup.filters[side]);
         let from = match stored.and_then(|cursor| cursor.low.as_ref()) {
             Some(low) if !self.options.full && !self.keyless[side].values().any(|known| known.due) => {
-                Some(before(low, program.overlap))
+                self.overlapped(side, low)
             }
             _ => None,
         };
         Listing::Changes { from, but_created: false }
     }
 
+    /// The low mark of a side, less the overlap.
+    fn overlapped(&self, side: Side, low: &Value) -> Option<Value> {
+        let program = &self.program.sides[side];
+        let cursor = program.access.cursor?;
+        before(low, program.overlap, &program.access.shape.fields[cursor].kind)
+    }
+
     /// Everything up to the horizon is dealt with: the next run starts there.
     pub(super) fn move_cursor(&mut self, side: Side, horizon: &Horizon) {
-        let earlier = self.state.cursors[side].take().and_then(|cursor| cursor.low);
+        let stored = self.state.cursors[side].take().unwrap_or_default();
+        let earlier = stored.low;
         // Rows may have gone since: what was read before stays read.
-        let largest = match (&horizon.largest, earlier) {
+        let largest = match (&horizon.largest, earlier.clone()) {
             (Some(now), Some(earlier)) if order(&earlier, now) == Some(Ordering::Greater) => Some(earlier),
             (Some(now), _) => Some(now.clone()),
             (None, earlier) => earlier,
@@ -136,25 +150,91 @@ impl Session<'_> {
                 low = Some(bound.clone());
             }
         }
-        let cursor = Cursor { low, timeline: horizon.timeline.clone(), filter: self.setup.filters[side].clone() };
+        let mut ahead = None;
+        if !horizon.open.is_empty()
+            && let Some(mark) = low
+        {
+            // Numbers tell nothing of time: the mark waits until those have ended that may put records below it.
+            let is_open = |ahead: &Ahead| horizon.open.iter().any(|name| name.is_empty() || ahead.open.contains(name));
+            match stored.ahead {
+                Some(waits) if is_open(&waits) => (low, ahead) = (earlier, Some(waits)),
+                waits => {
+                    low = waits.map(|ahead| ahead.mark).or(earlier);
+                    ahead = Some(Ahead { mark, open: horizon.open.clone() });
+                }
+            }
+        }
+        let receded = stored.receded.filter(|receded| horizon.largest.as_ref().is_some_and(|now| same(receded, now)));
+        let (timeline, filter) = (horizon.timeline.clone(), self.setup.filters[side].clone());
+        let cursor = Cursor { low, timeline, filter, ahead, receded };
         self.pending.cursors[side] = Some(cursor.clone());
         self.state.cursors[side] = Some(cursor);
     }
 }
 
-/// A cursor value, this much earlier. Whole numbers go back by a record for
-/// each second of the overlap.
-fn before(low: &Value, overlap: std::time::Duration) -> Value {
-    let delta = TimeDelta::from_std(overlap).unwrap_or(TimeDelta::MAX);
-    match low {
-        Value::Instant(time) => time.checked_sub_signed(delta).map_or_else(|| low.clone(), Value::Instant),
-        Value::LocalTime(time) => time.checked_sub_signed(delta).map_or_else(|| low.clone(), Value::LocalTime),
-        // A date is as coarse as a day.
-        Value::Date(date) => Value::Date(*date - delta),
-        Value::Integer(number) => Value::Integer(number.saturating_sub(delta.num_seconds())),
-        Value::Decimal(number) => {
-            Value::Decimal(number.checked_sub(Decimal::from(delta.num_seconds())).unwrap_or(*number))
+/// A cursor value, this much earlier: a number by one for each second of the
+/// overlap, a date by as many days as begin in it. `None` where no value of
+/// the kind is that early.
+fn before(low: &Value, overlap: std::time::Duration, kind: &Kind) -> Option<Value> {
+    if overlap.is_zero() {
+        return Some(low.clone());
+    }
+    let delta = TimeDelta::from_std(overlap).ok()?;
+    let number = delta.num_seconds();
+    let earlier = match low {
+        Value::Instant(time) => Value::Instant(time.checked_sub_signed(delta).filter(|time| time.year() > 0)?),
+        Value::LocalTime(time) => Value::LocalTime(time.checked_sub_signed(delta).filter(|time| time.year() > 0)?),
+        Value::Date(date) => {
+            let days = delta.num_seconds().div_euclid(DAY) + i64::from(delta.num_seconds().rem_euclid(DAY) > 0);
+            Value::Date(date.checked_sub_signed(TimeDelta::try_days(days)?).filter(|date| date.year() > 0)?)
+        }
+        Value::Integer(low) => Value::Integer(low.checked_sub(number)?),
+        Value::Decimal(low) => Value::Decimal(low.checked_sub(Decimal::from(number))?),
+        // A number too long to count with.
+        Value::WideDecimal(_) => return None,
+        Value::Float(low) => {
+            #[expect(clippy::cast_precision_loss, reason = "a float is no more exact")]
+            let number = number as f64;
+            Value::Float(low - number)
         }
         other => other.clone(),
+    };
+    kind.fit(earlier).ok()
+}
+
+const DAY: i64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Issue 2: an overlap of more years than there are ended the run.
+    #[test]
+    fn an_overlap_goes_as_far_back_as_values_do() {
+        let day = |text: &str| Value::Date(text.parse().unwrap());
+        let at = |text: &str| Value::Instant(text.parse().unwrap());
+        let local = |text: &str| Value::LocalTime(text.parse().unwrap());
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        let (instant, plain) = (Kind::Instant { digits: 6 }, Kind::LocalTime { digits: 6 });
+        let int = |bits| Kind::Integer { bits };
+        for (low, overlap, kind, expected) in [
+            (day("2026-03-01"), Duration::ZERO, Kind::Date, Some(day("2026-03-01"))),
+            (day("2026-03-01"), Duration::from_mins(10), Kind::Date, Some(day("2026-02-28"))),
+            (day("2026-03-01"), days(2), Kind::Date, Some(day("2026-02-27"))),
+            (day("2026-03-01"), days(1_000_000), Kind::Date, None),
+            (day("2026-03-01"), days(100_000_000), Kind::Date, None),
+            (day("2026-03-01"), Duration::MAX, Kind::Date, None),
+            (at("2026-03-01T12:00:00Z"), Duration::from_mins(1), instant.clone(), Some(at("2026-03-01T11:59:00Z"))),
+            (at("2026-03-01T12:00:00Z"), days(100_000_000), instant, None),
+            (local("2026-03-01T12:00:00"), days(100_000_000), plain, None),
+            (Value::Integer(100), Duration::from_mins(1), int(32), Some(Value::Integer(40))),
+            (Value::Integer(100), days(100_000_000), int(32), None),
+            (Value::Integer(i64::MIN + 1), Duration::from_secs(2), int(64), None),
+            (Value::Float(1.5), Duration::from_secs(1), Kind::Float { bits: 64 }, Some(Value::Float(0.5))),
+        ] {
+            assert_eq!(before(&low, overlap, &kind), expected, "{low} less {overlap:?}");
+        }
     }
 }

@@ -21,6 +21,9 @@ pub(super) type Indexes = BTreeMap<usize, HashMap<u128, Vec<Key>>>;
 /// What a new record was found to be.
 enum Match {
     New,
+    /// It may be the same as another of its batch by the system's own
+    /// equality, which tells once that one stands there.
+    Later,
     One(Key),
     /// Several, or one that is taken: why.
     Ambiguous(String),
@@ -63,6 +66,11 @@ impl Session<'_> {
             keys[side] = Some(candidate.key.clone());
             let seen_there = match found {
                 Match::New => Seen::Nobody,
+                Match::Later => {
+                    let rounds = self.again[side].get(&candidate.key).map_or(0, |rounds| rounds + 1);
+                    self.queue(side, &keys, rounds);
+                    continue;
+                }
                 Match::Ambiguous(why) => {
                     self.park(other, keys, Reason::Ambiguous, None, Some("E0705"), &why);
                     continue;
@@ -120,6 +128,8 @@ impl Session<'_> {
         // Records that this batch has already spoken for, by what they match on.
         let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
         let mut claimed: HashMap<Key, usize> = HashMap::new();
+        // The same without what a loose equality may pass over.
+        let mut nearly: BTreeSet<(usize, u128)> = BTreeSet::new();
         for (alternative, fields) in alternatives.iter().enumerate() {
             let mut probes = Vec::new();
             for (record, candidate) in new.iter().enumerate() {
@@ -143,6 +153,10 @@ impl Session<'_> {
             let linked: BTreeSet<&Key> =
                 all.iter().zip(&linked).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
             let owners = self.owners(other, &all).await?;
+            let loose = fields.iter().any(|field| self.is_loose(other, *field));
+            let about_to = |names: String| {
+                format!("another {side} record with the same {names} is about to become its counterpart")
+            };
             let names =
                 || fields.iter().map(|field| program.fields[*field].name.as_str()).collect::<Vec<_>>().join(", ");
             for ((probe, mut keys), twins) in probes.iter().zip(hits).zip(twins) {
@@ -153,10 +167,11 @@ impl Session<'_> {
                         // A twin earlier in this batch is about to be created there: it would be the one hit.
                         match taken.entry((alternative, probe.digest)) {
                             _ if !program.sides[other].may_create => None,
-                            std::collections::hash_map::Entry::Occupied(_) => Some(Match::Ambiguous(format!(
-                                "another {side} record with the same {} is about to become its counterpart",
-                                names()
-                            ))),
+                            std::collections::hash_map::Entry::Occupied(_) => Some(Match::Ambiguous(about_to(names()))),
+                            _ if loose && !nearly.insert((alternative, folded(&probe.values))) => {
+                                // A dry run creates nothing that could be asked for.
+                                Some(if self.options.dry { Match::Ambiguous(about_to(names())) } else { Match::Later })
+                            }
                             std::collections::hash_map::Entry::Vacant(free) => {
                                 free.insert(probe.record);
                                 None
@@ -361,6 +376,12 @@ impl Session<'_> {
         Ok(hits)
     }
 
+    /// Whether a side may take different values of a field for the same.
+    fn is_loose(&self, side: Side, field: usize) -> bool {
+        let way = self.program.fields[field].toward[side].as_ref();
+        way.is_some_and(|way| self.program.sides[side].access.shape.fields[way.slot].loose)
+    }
+
     /// The slots by which a side can be asked for match values, where its own
     /// equality is the one that counts.
     fn match_slots(&self, side: Side, fields: &[usize]) -> Option<Vec<usize>> {
@@ -473,4 +494,16 @@ impl Session<'_> {
         }
         Ok((empty, false))
     }
+}
+
+/// A digest of values without the case, blanks and signs that a loose equality
+/// may pass over.
+fn folded(values: &[Value]) -> u128 {
+    let fold = |value: &Value| match value {
+        Value::Text(text) => {
+            Value::text(text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect::<String>())
+        }
+        other => other.clone(),
+    };
+    digest(&values.iter().map(fold).collect::<Vec<_>>())
 }

@@ -1,22 +1,23 @@
 //! Intents that an earlier run left without an answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::Fact;
 use super::execute::Ended;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Seen};
-use crate::record::{Both, Key, Side, Value, same};
+use crate::record::{Both, Key, Mark, Side, Value, same};
 use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, Intents, IntentsId};
 
 /// Why a record is in doubt: whether it was created, or under which key.
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
 const SHOWS_OTHERWISE: &str =
     "sent, without an answer, and under the key it was to have stands a record that shows something else";
+const UNREADABLE: &str =
+    "sent, without an answer, and the record that stands under the key it was to have cannot be read";
 pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
 
 impl Session<'_> {
@@ -153,12 +154,20 @@ impl Session<'_> {
     /// A record under the key of an unanswered create is the one we made. Where
     /// the batch is known to have come into effect, a key that its system gave
     /// to us is nobody else's. Otherwise the key may have been given again
-    /// since, and the record has to match what was sent, or to show all of it.
-    fn is_ours(&self, side: Side, in_effect: bool, link: &Link, seen: &Result<Seen, Rejection>) -> bool {
+    /// since, and the record has to match what was sent, or to show all of it,
+    /// whether the mapping's filters let it in by now or not. `None` where the
+    /// system cannot read it, so that nobody can tell.
+    fn is_ours(&self, side: Side, in_effect: bool, link: &Link, mark: &Mark, row: &[Value]) -> Option<bool> {
         let is_given = !self.program.sides[side].key_is_mapped();
-        let Ok(Seen::Live(record)) = seen else { return is_given };
+        if is_given && in_effect {
+            return Some(true);
+        }
+        if matches!(mark, Mark::Malformed(_)) {
+            return None;
+        }
+        let shown: Vec<Option<Value>> = self.program.fields.iter().map(|field| field.read(side, row).ok()).collect();
         let shows = |index: usize| {
-            let (field, shown) = (&self.program.fields[index], &record.fields[index]);
+            let (field, Some(shown)) = (&self.program.fields[index], &shown[index]) else { return false };
             match &link.bases {
                 Bases::Values(values) => {
                     values.get(index).and_then(Option::as_ref).is_none_or(|base| field.same(side, &base[side], shown))
@@ -168,11 +177,12 @@ impl Session<'_> {
         };
         let written = |index: &usize| self.program.fields[*index].writes(side);
         let matches = |fields: &Vec<usize>| {
-            let agrees = |index: &usize| written(index) && !record.fields[*index].is_blank() && shows(*index);
+            let is_blank = |index: usize| shown[index].as_ref().is_none_or(Value::is_blank);
+            let agrees = |index: &usize| written(index) && !is_blank(*index) && shows(*index);
             !fields.is_empty() && fields.iter().all(agrees)
         };
-        is_given && (in_effect || self.program.matching.iter().any(matches))
-            || (0..self.program.fields.len()).filter(written).all(shows)
+        let all = (0..self.program.fields.len()).filter(written).all(shows);
+        Some(all || is_given && self.program.matching.iter().any(matches))
     }
 
     /// The links that changes of `side` belong to, found by the other side's
@@ -208,19 +218,33 @@ impl Session<'_> {
         let in_effect = intents.token.is_some();
         let keys: Vec<Key> = intents.creates.iter().map(|link| link.keys[side].clone()).collect();
         let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
-        let there = self.look(side, &known).await?;
+        let there = self.fetch_keys(side, &known).await?;
+        let mut rows: BTreeMap<&Key, Vec<(&Mark, &[Value])>> = BTreeMap::new();
+        for (row, probe) in there.batch.rows().zip(&there.probes) {
+            rows.entry(&known[*probe]).or_default().push(row);
+        }
         let mut not_made = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
                 self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK);
-            } else if there.get(key).is_some_and(|seen| self.is_ours(side, in_effect, link, seen)) {
+                continue;
+            }
+            let told: Vec<Option<bool>> = rows
+                .get(key)
+                .into_iter()
+                .flatten()
+                .map(|(mark, row)| self.is_ours(side, in_effect, link, mark, row))
+                .collect();
+            if told.contains(&Some(true)) {
                 self.counts.toward(side).created += 1;
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
                 let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
-                if there.contains_key(key) && !told_apart {
+                if told.contains(&None) {
+                    self.park_in_doubt(side, &link.keys[side.other()], UNREADABLE);
+                } else if rows.contains_key(key) && !told_apart {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE);
                 }
             }

@@ -57,7 +57,7 @@ pub struct LayoutField {
 }
 
 /// How far a side has been read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cursor {
     /// The next run reads from here, less the overlap. `None` where the side
     /// had no cursor value yet.
@@ -67,4 +67,18 @@ pub struct Cursor {
     /// What the readings depend on besides the cursor (`where`, `start`, `when`,
     /// `deleted`, `allow`, `match`): where they change everything is read again.
     pub filter: String,
+    /// How far it was read beyond `low`, where that is held back.
+    pub ahead: Option<Ahead>,
+    /// The largest value that stands in the side, where it was found to lie
+    /// below `low` only because newer records are gone.
+    pub receded: Option<Value>,
+}
+
+/// A mark that becomes the low one when the transactions that might still put
+/// records below it have ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ahead {
+    pub mark: Value,
+    /// Those transactions, as the side names them.
+    pub open: Vec<String>,
 }

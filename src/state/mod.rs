@@ -27,7 +27,7 @@ pub use ledger::{
     Conflict, ConflictFilter, ConflictStatus, EventRecord, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
     RunStatus, SideCounts, Spooled,
 };
-pub use mapping::{Cursor, Layout, LayoutField, MappingState};
+pub use mapping::{Ahead, Cursor, Layout, LayoutField, MappingState};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 pub use written::{Cell, Written};

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlx::Executor;
 
-use super::object::{create, int, open, rows, write};
+use super::object::{create, int, open, rows, update, write};
 use crate::support::postgres::Database;
 use crate::support::sql;
 
@@ -339,6 +339,49 @@ async fn probes_are_compared_as_the_column_compares() {
     assert_eq!(object.fetch(&[0], &probes, Scope::Everything).await.unwrap().probes, [1]);
 }
 
+/// Issue 2: a record on which `where` failed counted as gone, and its
+/// counterpart was deleted.
+#[tokio::test]
+async fn a_where_that_fails_on_a_row_is_told() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, code text, stock int); \
+             INSERT INTO t VALUES (1, '6', 1), (2, 'x', 1), (3, '7', 0), (4, '8', 1)",
+        )
+        .await;
+    let described = postgres.connector.describe("t").await.unwrap().unwrap();
+    for (filter, native, broken) in [("code::int > 5", "22P02", 2), ("100 / stock > 5", "22012", 3)] {
+        let access = Access {
+            object: "t".into(),
+            shape: Arc::new(described.shape.clone()),
+            key: vec![0],
+            cursor: None,
+            filter: Some(filter.into()),
+            start: None,
+            batch: 100,
+        };
+        let object = postgres.connector.open(access).await.unwrap();
+        for scope in [Scope::Everything, Scope::Filtered] {
+            for ids in [vec![broken], vec![1, broken, 4]] {
+                let probes: Vec<Vec<Value>> = ids.into_iter().map(|id| vec![int(id)]).collect();
+                let fault = object.fetch(&[0], &probes, scope).await.unwrap_err();
+                assert_eq!((fault.kind, fault.native.as_str()), (FaultKind::User, native), "{fault}");
+            }
+            let probes = [Value::text("nonsense"), int(1)].map(|probe| vec![probe]);
+            assert_eq!(object.fetch(&[0], &probes, scope).await.unwrap().probes, [1]);
+        }
+        // In a transaction that has failed the database's words are still the first ones.
+        let moved = [1, broken].map(|id| update(id, vec![(1, Value::text("9"))], vec![(2, int(99))]));
+        let fault = object.begin(0).await.unwrap().write(&moved, unrecorded()).await.unwrap_err();
+        assert_eq!(
+            (fault.kind, fault.native.as_str(), fault.applied),
+            (FaultKind::User, native, Applied::No),
+            "{fault}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn rights_are_told() {
     let postgres = Postgres::new().await;
@@ -420,7 +463,7 @@ async fn a_statement_ends_in_time() {
     let probes: Vec<Vec<Value>> = (1..=300).map(|id| vec![int(id)]).collect();
     told(&asleep.fetch(&[0], &probes, Scope::Everything).await.unwrap_err());
     let object = postgres.open("t", &["id"], None).await;
-    let change = super::object::update(1, vec![(1, Value::text("y"))], vec![]);
+    let change = update(1, vec![(1, Value::text("y"))], vec![]);
     told(&object.begin(0).await.unwrap().write(&[change], unrecorded()).await.unwrap_err());
     // What it left under way does not stand in the way of the next.
     assert_eq!(rows(&*object, Listing::Full).await.len(), 300);
@@ -482,4 +525,39 @@ async fn what_the_engine_does_not_know_is_noted() {
     let total = &described.shape.fields[described.shape.slot("total").unwrap()];
     assert!(total.read_only && total.generated);
     assert_eq!(described.notes, ["`net` is of type `inet`: carried as text"]);
+}
+
+/// Issue 2: a clock with microseconds became the low mark of a column that
+/// holds seconds.
+#[tokio::test]
+async fn the_clock_is_no_finer_than_the_column() {
+    let postgres = Postgres::new().await;
+    postgres.run("CREATE TABLE t (id int PRIMARY KEY, at timestamp(0), fine timestamptz(3), day date)").await;
+    let mut open = postgres.database.connect().await;
+    open.execute("BEGIN").await.unwrap();
+    let nanos = |value: Option<Value>| match value {
+        Some(Value::LocalTime(time)) => time.and_utc().timestamp_subsec_nanos(),
+        Some(Value::Instant(time)) => time.timestamp_subsec_nanos(),
+        other => panic!("{other:?}"),
+    };
+    for (cursor, grain) in [("at", 1_000_000_000), ("fine", 1_000_000)] {
+        let horizon = postgres.open("t", &["id"], Some(cursor)).await.horizon().await.unwrap();
+        assert_eq!((nanos(horizon.clock) % grain, nanos(horizon.oldest_open) % grain), (0, 0), "{cursor}");
+        assert!(horizon.open.is_empty(), "times tell by themselves");
+    }
+    let described = postgres.connector.describe("t").await.unwrap().unwrap();
+    assert_eq!(described.grains_nanos[1..], [1_000_000_000, 1_000_000, 86_400_000_000_000]);
+}
+
+#[tokio::test]
+async fn numbers_without_end_are_no_place_for_a_cursor() {
+    let postgres = Postgres::new().await;
+    postgres.run("CREATE TABLE t (id int PRIMARY KEY, n numeric, f float8); INSERT INTO t VALUES (1, 'NaN', 'Infinity'), (2, 7, 7)").await;
+    for cursor in ["n", "f"] {
+        let object = postgres.open("t", &["id"], Some(cursor)).await;
+        assert_eq!(object.horizon().await.unwrap().largest, None, "{cursor}");
+        let batches: Vec<_> =
+            object.read(Listing::Changes { from: None, but_created: false }).map(Result::unwrap).collect().await;
+        assert_eq!(batches[0].reached.as_ref().map(ToString::to_string).as_deref(), Some("7"), "{cursor}");
+    }
 }

@@ -516,3 +516,26 @@ async fn a_reference_that_could_wait_still_finds_its_record() {
     let outcomes = write(&*parents, &[gone]).await;
     assert!(matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.native == "787"), "{outcomes:?}");
 }
+
+/// Issue 2: a clock with milliseconds became the low mark, and the stamp that
+/// `CURRENT_TIMESTAMP` wrote in the same second lay before it.
+#[tokio::test]
+async fn the_clock_is_no_finer_than_the_next_stamp() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite
+        .run("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME, made DATETIME, day DATE, zoned TIMESTAMPTZ)")
+        .await;
+    sqlite.run("INSERT INTO t VALUES (1, NULL, '2026-03-01 12:00:00.123', NULL, 1772359200000)").await;
+    for cursor in ["at", "made", "zoned"] {
+        let object = sqlite.open("t", &["id"], Some(cursor)).await;
+        let nanos = match object.horizon().await.unwrap().clock {
+            Some(Value::LocalTime(time)) => time.and_utc().timestamp_subsec_nanos(),
+            Some(Value::Instant(time)) => time.timestamp_subsec_nanos(),
+            other => panic!("{cursor}: {other:?}"),
+        };
+        assert_eq!(nanos, 0, "{cursor}");
+    }
+    let described = sqlite.connector.describe("t").await.unwrap().unwrap();
+    let (second, milli) = (1_000_000_000, 1_000_000);
+    assert_eq!(described.grains_nanos[1..], [second, milli, 86_400 * second, milli], "each column has its own");
+}

@@ -133,6 +133,7 @@ impl Object for SimObject {
                 oldest_open: open.map(Value::Instant),
                 largest: stage.systems[self.side].rows.values().map(|row| stamp_of(row)).max().map(Value::Instant),
                 timeline: None,
+                open: Vec::new(),
             })
         })
     }

@@ -99,14 +99,17 @@ pub struct Cursor {
     #[schemars(example = &"updated_at")]
     pub field: At<String>,
     /// How far before the last reading the next one starts, so that what was
-    /// written meanwhile and committed late is not missed. Default: `1m` for
-    /// times, and nothing for numbers.
+    /// written meanwhile and committed late is not missed. For a number, a
+    /// second of it is one number; a text takes none. Default: none where the
+    /// system tells which transactions are still open, else `1m`; `engine
+    /// validate --online` says where it does not.
     #[schemars(example = &"10m")]
     pub overlap: Option<At<Duration>>,
 }
 
 impl Cursor {
-    /// The overlap of a cursor of times that names none.
+    /// The overlap of a cursor that names none, where the system does not tell
+    /// which transactions are open.
     pub const DEFAULT_OVERLAP: Duration = Duration::seconds(60);
 
     fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Cursor> {

@@ -18,6 +18,8 @@ pub(super) struct Selection {
     pub(super) selected: Vec<String>,
     pub(super) key: Vec<usize>,
     pub(super) cursor: Option<usize>,
+    /// Rows may have no cursor value.
+    pub(super) cursor_is_nullable: bool,
     /// `where` and `start` as one condition.
     pub(super) within: String,
 }
@@ -32,13 +34,18 @@ pub(super) struct Statement {
 }
 
 /// Whether a value can be where a cursor stands. In a column of times, what is
-/// no time (`infinity`, a text where SQLite lets one in) is not.
+/// no time (`infinity`, a text where SQLite lets one in) is not; nor is a
+/// number without end (`NaN`, `Infinity`), which nothing is beyond.
 pub(super) fn is_position(kind: &Kind, value: &Value) -> bool {
     match kind {
         Kind::Date | Kind::LocalTime { .. } | Kind::Instant { .. } => {
             matches!(value, Value::Date(_) | Value::LocalTime(_) | Value::Instant(_))
         }
-        _ => !value.is_null(),
+        _ => match value {
+            Value::Float(float) => float.is_finite(),
+            Value::WideDecimal(number) => !number.ends_with(['N', 'y']),
+            value => !value.is_null(),
+        },
     }
 }
 
@@ -60,11 +67,13 @@ impl Selection {
                 let there = format!("{column} IS NOT NULL");
                 let conditions = [self.within.as_str(), from.unwrap_or(&there)];
                 let order = std::iter::once(column.as_str()).chain(key());
-                let nulls = format!("{column} IS NULL");
-                vec![
-                    self.statement(everything.clone(), &conditions, order, true),
-                    self.statement(everything, &[self.within.as_str(), &nulls], key(), false),
-                ]
+                let mut statements = vec![self.statement(everything.clone(), &conditions, order, true)];
+                // Without an index a table is read from end to end for rows that cannot be there.
+                if self.cursor_is_nullable {
+                    let nulls = format!("{column} IS NULL");
+                    statements.push(self.statement(everything, &[self.within.as_str(), &nulls], key(), false));
+                }
+                statements
             }
             (Listing::Full | Listing::Changes { .. }, _) => {
                 vec![self.statement(everything, &[self.within.as_str()], key(), false)]
@@ -89,5 +98,30 @@ impl Selection {
             all_of(conditions.iter().copied()),
         );
         Statement { sql, slots, moves_cursor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_are_asked_for_where_there_can_be_any() {
+        for (cursor_is_nullable, statements) in [(true, 2), (false, 1)] {
+            let selection = Selection {
+                table: "t".into(),
+                qualifier: "t".into(),
+                columns: vec!["id".into(), "n".into()],
+                selected: vec!["id".into(), "n".into()],
+                key: vec![0],
+                cursor: Some(1),
+                cursor_is_nullable,
+                within: "TRUE".into(),
+            };
+            let listing = Listing::Changes { from: None, but_created: false };
+            let made = selection.listing(&listing, None);
+            assert_eq!(made.len(), statements);
+            assert!(made[0].moves_cursor && made[0].sql.contains("n IS NOT NULL"), "{}", made[0].sql);
+        }
     }
 }

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents, Layout,
+    Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents, Layout,
     LayoutField, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled, Store,
     StoreError,
 };
@@ -214,7 +214,7 @@ async fn a_commit_is_all_or_nothing(store: &dyn Store) {
     let fence = acquire(store).await;
     let stored = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
     let id = store.intend(&fence, &intents(vec![link("c", 3)])).await.expect("intents are recorded");
-    let cursor = Cursor { low: Some(Value::Integer(1)), timeline: None, filter: String::new() };
+    let cursor = Cursor { low: Some(Value::Integer(1)), ..Cursor::default() };
     let commit = Commit {
         answered: vec![Answered { intents: id, not_made: Vec::new() }],
         forget: vec![stored[0].id],
@@ -244,7 +244,13 @@ async fn a_commit_is_all_or_nothing(store: &dyn Store) {
 
 async fn the_mapping_is_kept(store: &dyn Store) {
     let fence = acquire(store).await;
-    let cursor = |low: Option<Value>| Cursor { low, timeline: Some("t1".into()), filter: "A1_TIPO = 'F'".into() };
+    let cursor = |low: Option<Value>| Cursor {
+        low,
+        timeline: Some("t1".into()),
+        filter: "A1_TIPO = 'F'".into(),
+        ahead: Some(Ahead { mark: Value::Integer(9), open: vec!["3/12".into(), String::new()] }),
+        receded: Some(Value::Integer(4)),
+    };
     let field = LayoutField { id: "A1_NOME -> name".into(), rules: "12ab".into() };
     let mut state = MappingState {
         runs: 4,
@@ -261,7 +267,7 @@ async fn the_mapping_is_kept(store: &dyn Store) {
     let commit = Commit { mapping: Some(state.clone()), ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a mapping is stored");
     assert_eq!(store.mapping(MAPPING).await, Ok(Some(state.clone())));
-    let moved = Cursor { timeline: None, ..cursor(Some(Value::Integer(7))) };
+    let moved = Cursor { timeline: None, ahead: None, receded: None, ..cursor(Some(Value::Integer(7))) };
     let commit = Commit { cursors: Both::new(None, Some(moved.clone())), ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a cursor moves");
     state.cursors.target = Some(moved.clone());
@@ -370,7 +376,8 @@ async fn a_reset_forgets_what_it_says(store: &dyn Store) {
     let other = store.acquire("other").await.expect("a mapping is acquired");
     let links = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
     let foreign = store_links(store, &other, vec![link("a", 1)]).await;
-    let cursor = Cursor { low: None, timeline: None, filter: String::new() };
+    let ahead = Some(Ahead { mark: Value::Integer(9), open: Vec::new() });
+    let cursor = Cursor { ahead, ..Cursor::default() };
     let state = MappingState {
         runs: 3,
         fingerprints: Both::new("erp".into(), "crm".into()),

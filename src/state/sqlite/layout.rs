@@ -144,6 +144,14 @@ const ADDED: &str = "
         run TEXT NOT NULL,
         at TEXT NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS marks (         -- what goes with a cursor, where there is anything
+        mapping INTEGER NOT NULL,
+        side TEXT NOT NULL,
+        ahead BLOB,                            -- the low mark to be, once none of
+        open TEXT,                             -- these transactions is open: [name, ...]
+        receded BLOB,
+        PRIMARY KEY (mapping, side)
+    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS written (       -- what may come back through a ring of mappings
         object TEXT NOT NULL,
         key TEXT NOT NULL,

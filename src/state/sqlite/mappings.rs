@@ -5,9 +5,9 @@ use sqlx::{Row, SqliteConnection};
 use super::codec::{decode_exactly, encode_all, parse_time, side, signed, time_text, unsigned};
 use super::error::damaged;
 use super::layout::LINKS_EACH;
-use super::{Commit, Cursor, Fence, MappingState, StoreError};
+use super::{Ahead, Commit, Cursor, Fence, MappingState, StoreError};
 use crate::plan::LinkId;
-use crate::record::{Both, Side};
+use crate::record::{Both, Side, Value};
 
 /// What every change of a mapping needs of its row.
 #[derive(Debug)]
@@ -73,8 +73,9 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
     // One statement, so that state and cursors are of one moment.
     let rows = sqlx::query(
         "SELECT m.runs, m.source_fingerprint, m.target_fingerprint, m.layouts, m.source_swept, m.target_swept, \
-         m.first_sync_begun, m.first_sync_done, c.side, c.low, c.timeline, c.filter \
-         FROM mappings m LEFT JOIN cursors c ON c.mapping = m.mapping WHERE m.name = ? AND m.runs IS NOT NULL",
+         m.first_sync_begun, m.first_sync_done, c.side, c.low, c.timeline, c.filter, k.ahead, k.open, k.receded \
+         FROM mappings m LEFT JOIN cursors c ON c.mapping = m.mapping \
+         LEFT JOIN marks k ON k.mapping = c.mapping AND k.side = c.side WHERE m.name = ? AND m.runs IS NOT NULL",
     )
     .bind(mapping)
     .fetch_all(connection)
@@ -92,9 +93,19 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
     };
     for row in &rows {
         if let Some(word) = row.try_get::<Option<&str>, _>(8)? {
-            let low: Option<&[u8]> = row.try_get(9)?;
-            let low = low.map(|bytes| decode_exactly(bytes, "a cursor").map(|[low]| low)).transpose()?;
-            state.cursors[side(word)?] = Some(Cursor { low, timeline: row.try_get(10)?, filter: row.try_get(11)? });
+            let mark = |column: usize| -> Result<Option<Value>, StoreError> {
+                let bytes: Option<&[u8]> = row.try_get(column)?;
+                bytes.map(|bytes| decode_exactly(bytes, "a cursor").map(|[mark]| mark)).transpose()
+            };
+            let open: Option<&str> = row.try_get(13)?;
+            let open = open.map(serde_json::from_str).transpose().map_err(|_| damaged("a cursor"))?;
+            state.cursors[side(word)?] = Some(Cursor {
+                low: mark(9)?,
+                timeline: row.try_get(10)?,
+                filter: row.try_get(11)?,
+                ahead: mark(12)?.zip(open).map(|(mark, open)| Ahead { mark, open }),
+                receded: mark(14)?,
+            });
         }
     }
     Ok(Some(state))
@@ -122,7 +133,7 @@ pub(super) async fn store(
         .bind(mapping.mapping)
         .execute(&mut *connection)
         .await?;
-        sqlx::query("DELETE FROM cursors WHERE mapping = ?").bind(mapping.mapping).execute(&mut *connection).await?;
+        forget_cursors(connection, mapping.mapping).await?;
     } else {
         sqlx::query("UPDATE mappings SET runs = 0 WHERE mapping = ? AND runs IS NULL")
             .bind(mapping.mapping)
@@ -140,7 +151,41 @@ pub(super) async fn store(
                 .bind(&cursor.filter)
                 .execute(&mut *connection)
                 .await?;
+            store_marks(connection, mapping.mapping, side, cursor).await?;
         }
+    }
+    Ok(())
+}
+
+async fn store_marks(
+    connection: &mut SqliteConnection,
+    mapping: i64,
+    side: Side,
+    cursor: &Cursor,
+) -> Result<(), StoreError> {
+    if cursor.ahead.is_none() && cursor.receded.is_none() {
+        sqlx::query("DELETE FROM marks WHERE mapping = ? AND side = ?")
+            .bind(mapping)
+            .bind(side.name())
+            .execute(connection)
+            .await?;
+        return Ok(());
+    }
+    let open = cursor.ahead.as_ref().map(|ahead| serde_json::to_string(&ahead.open).expect("names are JSON"));
+    sqlx::query("INSERT OR REPLACE INTO marks (mapping, side, ahead, open, receded) VALUES (?, ?, ?, ?, ?)")
+        .bind(mapping)
+        .bind(side.name())
+        .bind(cursor.ahead.as_ref().map(|ahead| encode_all([&ahead.mark])))
+        .bind(open)
+        .bind(cursor.receded.as_ref().map(|receded| encode_all([receded])))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn forget_cursors(connection: &mut SqliteConnection, mapping: i64) -> Result<(), StoreError> {
+    for sql in ["DELETE FROM cursors WHERE mapping = ?", "DELETE FROM marks WHERE mapping = ?"] {
+        sqlx::query(sql).bind(mapping).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -152,7 +197,7 @@ pub(super) async fn reset(connection: &mut SqliteConnection, mapping: &str, link
             .fetch_optional(&mut *connection)
             .await?;
     let Some(number) = number else { return Ok(()) };
-    sqlx::query("DELETE FROM cursors WHERE mapping = ?").bind(number).execute(&mut *connection).await?;
+    forget_cursors(connection, number).await?;
     if !links {
         return Ok(());
     }

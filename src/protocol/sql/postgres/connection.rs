@@ -70,6 +70,17 @@ impl Connections {
         })
     }
 
+    /// Waits for the answer to a statement. The server itself ends one that
+    /// takes twice the `timeout`; where nothing was heard for longer still,
+    /// nobody is there any more.
+    pub(super) async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let patience = 3 * self.timeout;
+        tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| Err(fault::silence(patience)))
+    }
+
     /// A connection, which comes back only by [`Lease::give_back`].
     pub(super) async fn acquire(self: &Arc<Connections>, doing: &str) -> Result<Lease, Fault> {
         let late = |_| fault::late(doing, self.timeout);

@@ -191,6 +191,11 @@ fn array(element: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
     if lengths.is_empty() {
         return Ok(Value::List(Box::default()));
     }
+    // Each item has a length of four bytes before it; the server sends no empty dimensions.
+    let items_in_all = lengths.iter().try_fold(1usize, |all, length| all.checked_mul(*length)).ok_or(BROKEN)?;
+    if items_in_all == 0 || items_in_all > rest.len() / 4 {
+        return Err(BROKEN);
+    }
     items(element, &lengths, &mut rest)
 }
 
@@ -225,6 +230,34 @@ mod tests {
         bytes.extend(scale.to_be_bytes());
         bytes.extend(digits.iter().flat_map(|digit| digit.to_be_bytes()));
         decode(&Type::Numeric, &bytes).unwrap().to_string()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes: Vec<u8>, head in 0u8..4, kind in 0usize..20) {
+            let kinds = [
+                Type::Bool, Type::Int2, Type::Int4, Type::Int8, Type::Oid, Type::Float4, Type::Float8, Type::Numeric,
+                Type::Text, Type::Char, Type::Bytea, Type::Uuid, Type::Json, Type::Jsonb, Type::Date, Type::Time,
+                Type::Timestamp, Type::Timestamptz, Type::Interval, Type::Printed,
+            ];
+            let kind = kinds[kind].clone();
+            let _taken = decode(&kind, &bytes);
+            // The shortest ways into an array and a number.
+            let mut array = vec![0, 0, 0, head, 0, 0, 0, 0, 0, 0, 0, 25];
+            array.extend(&bytes);
+            let _taken = decode(&Type::Array(Box::new(kind)), &array);
+            let mut number = vec![0, head, 0, head, 0, 0];
+            number.extend(&bytes);
+            let _taken = decode(&Type::Numeric, &number);
+        }
+    }
+
+    /// An array of a thousand million empty lists would fit into twenty bytes.
+    #[test]
+    fn an_array_is_no_longer_than_its_bytes() {
+        let mut bytes = vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 23];
+        bytes.extend([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert!(decode(&Type::Array(Box::new(Type::Int4)), &bytes).is_err());
     }
 
     #[test]

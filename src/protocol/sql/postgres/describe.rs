@@ -1,5 +1,6 @@
 //! PostgreSQL's catalog: tables, views, types, rights.
 
+use chrono_tz::Tz;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
@@ -39,6 +40,9 @@ pub(super) struct Column {
     pub(super) native: Native,
     /// What the column holds in a row that comes without it, as an expression.
     pub(super) default: Option<String>,
+    /// No row holds null there: said of a table of the server's own, where it
+    /// is held to; of a foreign one it is only claimed.
+    pub(super) never_null: bool,
 }
 
 /// Every table and view outside the system's schemas.
@@ -202,7 +206,9 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid), a.atttypid::int8, a.atttypmod, \
          format_type(a.atttypid, a.atttypmod), \
          CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END, \
-         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true) \
+         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true), \
+         EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic), \
+         a.attnotnull AND c.relkind IN ('r', 'p') \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -227,9 +233,10 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     field.nullable = !row.try_get::<bool, _>(2)?;
     field.generated = computed || !identity.is_empty() || expression.is_some();
     field.read_only = computed || row.try_get::<bool, _>(10)?;
+    field.loose = native.is_citext() || row.try_get::<bool, _>(11)?;
     field.native = row.try_get::<String, _>(8)?.into();
     let default = if computed { None } else { sequence.map(next).or(expression) };
-    Ok((row.try_get(0)?, Column { field, native, default }))
+    Ok((row.try_get(0)?, Column { field, native, default, never_null: row.try_get(12)? }))
 }
 
 /// The types of a table's columns, and those they are made of.
@@ -263,13 +270,23 @@ async fn types(connection: &mut PgConnection, oid: i64) -> Result<Vec<Entry>, sq
         .collect()
 }
 
+/// The server counts microseconds, a column as few digits as it was declared
+/// with, and a date days.
+fn grain(kind: &Kind) -> u64 {
+    match kind {
+        Kind::Date => 86_400_000_000_000,
+        Kind::LocalTime { digits } | Kind::Instant { digits } => 10u64.pow(9 - u32::from(*digits).min(6)),
+        _ => 1000,
+    }
+}
+
 impl Table {
     /// As `FROM` takes it.
     pub(super) fn quoted(&self) -> String {
         format!("{}.{}", quote(&self.schema), quote(&self.name))
     }
 
-    pub(super) fn description(&self) -> Description {
+    pub(super) fn description(&self, timezone: Tz) -> Description {
         let names = |slots: &[usize]| slots.iter().map(|slot| self.columns[*slot].field.name.to_string()).collect();
         let mut notes = Vec::new();
         for column in &self.columns {
@@ -300,7 +317,8 @@ impl Table {
             can_update: self.can_update,
             can_delete: self.can_delete,
             sees_open_transactions: self.sees_transactions,
-            clock_grain_nanos: 1000,
+            grains_nanos: self.columns.iter().map(|column| grain(&column.field.kind)).collect(),
+            timezone,
             notes,
         }
     }

@@ -22,6 +22,12 @@ pub(super) fn late(doing: &str, timeout: Duration) -> Fault {
     Fault::external(doing, "", format!("no answer within {} s{LIMIT}", timeout.as_secs_f64()))
 }
 
+/// The same, as an error of the driver's.
+pub(super) fn silence(patience: Duration) -> sqlx::Error {
+    let words = format!("no answer within {} s{LIMIT}", patience.as_secs_f64());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, words))
+}
+
 /// Maps an error of the driver. `doing` says what we were about.
 pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
     if let Some(fault) = tls::fault(doing, error) {

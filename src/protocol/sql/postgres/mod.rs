@@ -88,10 +88,9 @@ impl Connector for Server {
         Box::pin(async move {
             let doing = "connecting";
             let mut lease = self.connections.acquire(doing).await?;
-            let version: String = sqlx::query_scalar("SELECT current_setting('server_version')")
-                .fetch_one(&mut *lease)
-                .await
-                .map_err(|error| fault::fault(doing, &error))?;
+            let version = sqlx::query_scalar("SELECT current_setting('server_version')").fetch_one(&mut *lease);
+            let version: String =
+                self.connections.answer(version).await.map_err(|error| fault::fault(doing, &error))?;
             lease.give_back();
             Ok(format!("PostgreSQL {version}"))
         })
@@ -101,7 +100,8 @@ impl Connector for Server {
         Box::pin(async move {
             let doing = "listing the tables";
             let mut lease = self.connections.acquire(doing).await?;
-            let objects = describe::list(&mut lease).await.map_err(|error| fault::fault(doing, &error))?;
+            let objects = self.connections.answer(describe::list(&mut lease)).await;
+            let objects = objects.map_err(|error| fault::fault(doing, &error))?;
             lease.give_back();
             Ok(objects)
         })
@@ -111,9 +111,10 @@ impl Connector for Server {
         Box::pin(async move {
             let doing = format!("describing `{object}`");
             let mut lease = self.connections.acquire(&doing).await?;
-            let table = describe::find(&mut lease, object).await.map_err(|error| fault::fault(&doing, &error))?;
+            let table = self.connections.answer(describe::find(&mut lease, object)).await;
+            let table = table.map_err(|error| fault::fault(&doing, &error))?;
             lease.give_back();
-            let description = table.as_ref().ok().map(describe::Table::description);
+            let description = table.as_ref().ok().map(|table| table.description(self.timezone));
             if let Ok(table) = table {
                 self.described.lock().expect("nothing panics while it holds the lock").insert(object.to_owned(), table);
             }
@@ -128,7 +129,7 @@ impl Connector for Server {
                 Some(table) => Ok(table),
                 None => {
                     let mut lease = self.connections.acquire(&doing).await?;
-                    let found = describe::find(&mut lease, &access.object).await;
+                    let found = self.connections.answer(describe::find(&mut lease, &access.object)).await;
                     let found = found.map_err(|error| fault::fault(&doing, &error))?;
                     lease.give_back();
                     found

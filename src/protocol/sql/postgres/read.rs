@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_stream::{stream, try_stream};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -25,6 +25,9 @@ use crate::record::{Batch, Kind, Mark, Value};
 /// Transactions that are remembered. Their numbers repeat only after some four
 /// thousand million.
 const CREATIONS: usize = 4096;
+
+/// The answer of a transaction in which something has failed.
+const FAILED_TRANSACTION: &str = "25P02";
 
 /// A table opened for one mapping.
 pub(super) struct Opened {
@@ -56,6 +59,7 @@ impl Opened {
             selected: Vec::new(),
             key: access.key.clone(),
             cursor: access.cursor,
+            cursor_is_nullable: access.cursor.is_none_or(|slot| !columns[slot].never_null),
             within: String::new(),
         };
         selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
@@ -208,7 +212,8 @@ impl Opened {
 
     /// Rows whose slots `by` equal a probe, with the probe's index and whether
     /// the row is within `where` and `start`. A probe that is no value of the
-    /// column's type at all finds nothing.
+    /// column's type at all finds nothing; a `where` that fails on a row is an
+    /// error, for nobody knows then what stands there.
     pub(super) fn find<'a>(
         &'a self,
         connection: &'a mut PgConnection,
@@ -222,16 +227,14 @@ impl Opened {
                 return Ok(());
             }
             let everything: Vec<usize> = (0..self.columns.len()).collect();
-            let mut arguments = PgArguments::default();
-            for (position, slot) in by.iter().enumerate() {
-                let base = &self.columns[*slot].native.base;
-                let texts: Vec<_> = probes.iter().map(|(_, probe)| encode::text(base, &probe[position])).collect();
-                arguments.add(texts).map_err(sqlx::Error::Encode)?;
-            }
-            let rows =
-                sqlx::query_with(safe(self.probe_statement(by, scope)), arguments).fetch_all(&mut *connection).await;
+            let arguments = self.probe_arguments(by, probes)?;
+            let rows = sqlx::query_with(safe(self.probe_statement(by, scope)), arguments).fetch_all(&mut *connection);
+            let rows = self.connections.answer(rows).await;
             let rows = match rows {
-                Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("22")) => {
+                Err(error) if is_of_a_value(&error) => {
+                    if self.are_values(connection, by, probes).await? {
+                        return Err(error);
+                    }
                     if probes.len() > 1 {
                         let (first, second) = probes.split_at(probes.len() / 2);
                         self.find(connection, by, first, scope, found).await?;
@@ -254,6 +257,39 @@ impl Opened {
         .boxed()
     }
 
+    fn probe_arguments(&self, by: &[usize], probes: &[(usize, &[Value])]) -> Result<PgArguments, sqlx::Error> {
+        let mut arguments = PgArguments::default();
+        for (position, slot) in by.iter().enumerate() {
+            let base = &self.columns[*slot].native.base;
+            let texts: Vec<_> = probes.iter().map(|(_, probe)| encode::text(base, &probe[position])).collect();
+            arguments.add(texts).map_err(sqlx::Error::Encode)?;
+        }
+        Ok(arguments)
+    }
+
+    /// Whether every probe is a value of its columns' types. In a transaction
+    /// that has failed nothing is asked any more: what failed it stands.
+    async fn are_values(
+        &self,
+        connection: &mut PgConnection,
+        by: &[usize],
+        probes: &[(usize, &[Value])],
+    ) -> Result<bool, sqlx::Error> {
+        let casts = by.iter().enumerate().map(|(position, slot)| {
+            let cast = &self.columns[*slot].native.cast;
+            format!("(SELECT count(item::{cast}) FROM unnest(${}::text[]) AS item)", position + 1)
+        });
+        let sql = format!("SELECT {}", casts.collect::<Vec<_>>().join(" + "));
+        let arguments = self.probe_arguments(by, probes)?;
+        let counted = sqlx::query_with(safe(sql), arguments).fetch_one(connection);
+        match self.connections.answer(counted).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_of_a_value(&error) => Ok(false),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(FAILED_TRANSACTION) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The number of the transaction, or subtransaction, that made the row
     /// with this key what it is.
     pub(super) async fn xmin(
@@ -274,7 +310,7 @@ impl Opened {
             self.selection.table,
             equal.join(" AND ")
         );
-        sqlx::query_scalar_with(safe(sql), arguments).fetch_optional(connection).await
+        self.connections.answer(sqlx::query_scalar_with(safe(sql), arguments).fetch_optional(connection)).await
     }
 
     fn probe_statement(&self, by: &[usize], scope: Scope) -> String {
@@ -306,13 +342,18 @@ impl Opened {
 
     async fn take_horizon(&self) -> Result<Horizon, Fault> {
         let doing = self.doing("asking for the horizon of");
-        let failed = |error: sqlx::Error| fault::fault(&doing, &error);
         let mut lease = self.connections.acquire(&doing).await?;
-        let mut horizon = Horizon { timeline: timeline(&mut lease).await.map_err(failed)?, ..Horizon::default() };
+        let horizon = self.connections.answer(self.ask_horizon(&mut lease)).await;
+        let horizon = horizon.map_err(|error| fault::fault(&doing, &error))?;
+        lease.give_back();
+        Ok(horizon)
+    }
+
+    async fn ask_horizon(&self, lease: &mut Lease) -> Result<Horizon, sqlx::Error> {
+        let mut horizon = Horizon { timeline: timeline(lease).await?, ..Horizon::default() };
         if let Some(cursor) = self.access.cursor {
             // The clock first: a transaction that begins after it has later stamps.
-            let clock: DateTime<Utc> =
-                sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *lease).await.map_err(failed)?;
+            let clock: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut **lease).await?;
             // Every open transaction may already have taken its stamp, whether
             // it has written yet or not. Those of other roles show no start
             // where we may not see it. A prepared transaction tells when it
@@ -322,29 +363,36 @@ impl Opened {
                    AND pid <> pg_backend_pid() AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')), \
                  (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))",
             )
-            .fetch_one(&mut *lease)
+            .fetch_one(&mut **lease)
             .await
-            .map_err(failed)?;
+            ?;
             let sql = format!(
                 "SELECT {} FROM {} WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1",
                 self.selection.selected[cursor],
                 self.selection.table,
                 column = self.selection.columns[cursor],
             );
-            let row = sqlx::query(safe(sql)).fetch_optional(&mut *lease).await.map_err(failed)?;
+            let row = sqlx::query(safe(sql)).fetch_optional(&mut **lease).await?;
             if let Some(row) = row {
-                let largest = self.value(&row, 0, cursor, &mut Mark::Live).map_err(failed)?;
+                let largest = self.value(&row, 0, cursor, &mut Mark::Live)?;
                 horizon.largest = Some(largest).filter(|value| is_position(&self.columns[cursor].field.kind, value));
             }
             horizon.clock = self.stamp(cursor, clock);
             horizon.oldest_open = oldest.and_then(|oldest| self.stamp(cursor, oldest));
+            if horizon.clock.is_none() {
+                horizon.open = open_transactions(lease).await?;
+            }
         }
-        lease.give_back();
         Ok(horizon)
     }
 
-    /// A point in time as the column of this slot would hold it.
+    /// A point in time as the column of this slot would hold it at the least:
+    /// a stamp of that moment may have lost what the column has no digits for.
     fn stamp(&self, slot: usize, time: DateTime<Utc>) -> Option<Value> {
+        let time = match self.columns[slot].field.kind {
+            Kind::Instant { digits } | Kind::LocalTime { digits } => time.trunc_subsecs(digits.into()),
+            _ => time,
+        };
         let local = time.with_timezone(&self.zone).naive_local();
         match self.columns[slot].field.kind {
             Kind::Instant { .. } => Some(Value::Instant(time)),
@@ -377,6 +425,26 @@ impl Opened {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A value that is none of its type, or that an operator does not take.
+fn is_of_a_value(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22"))
+}
+
+/// Every open transaction of the database but ours, whether it has written yet
+/// or not, by the lock it holds on itself, which every role may see. A
+/// prepared one had another name before.
+async fn open_transactions(lease: &mut Lease) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND a.datname = current_database() \
+         AND l.pid <> pg_backend_pid() AND a.backend_type IS DISTINCT FROM 'autovacuum worker' \
+         UNION SELECT '' FROM pg_prepared_xacts WHERE database = current_database()",
+    )
+    .fetch_all(&mut **lease)
+    .await
 }
 
 /// The cluster and its timeline, which changes when it is restored; `None`
@@ -457,7 +525,8 @@ impl Object for Arc<Opened> {
             let Some(token) = token else { return Ok(Settled::Look) };
             let doing = self.doing("settling a batch of");
             let mut lease = self.connections.acquire(&doing).await?;
-            let settled = self.ask_settled(&mut lease, token).await.map_err(|error| fault::fault(&doing, &error))?;
+            let settled = self.connections.answer(self.ask_settled(&mut lease, token)).await;
+            let settled = settled.map_err(|error| fault::fault(&doing, &error))?;
             lease.give_back();
             Ok(settled)
         })

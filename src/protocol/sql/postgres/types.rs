@@ -143,6 +143,11 @@ fn numeric(modifier: i32) -> Kind {
 }
 
 impl Native {
+    /// The one text that is printed: it compares without case.
+    pub(super) fn is_citext(&self) -> bool {
+        matches!((&self.base, &self.kind), (Type::Printed, Kind::Text { .. }))
+    }
+
     /// How a column is selected: as it is where its binary form is known.
     pub(super) fn selected(&self, column: &str) -> String {
         match (&self.base, &self.kind) {

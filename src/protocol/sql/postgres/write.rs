@@ -9,8 +9,8 @@
 
 use std::collections::HashSet;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
 
@@ -31,11 +31,11 @@ pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fa
     let mut lease = object.connections.acquire(&doing).await?;
     // Constraints that could wait for the end are checked with each
     // statement: at the end nobody could say which record broke them.
-    sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE")
-        .execute(&mut *lease)
-        .await
-        .map_err(failed)?;
-    let token = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *lease).await.map_err(failed)?;
+    let connections = &object.connections;
+    let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE");
+    connections.answer(begin.execute(&mut *lease)).await.map_err(failed)?;
+    let token = sqlx::query_scalar("SELECT pg_current_xact_id()::text");
+    let token = connections.answer(token.fetch_one(&mut *lease)).await.map_err(failed)?;
     let keys = if allot == 0 { Vec::new() } else { allot_keys(object, &mut lease, allot).await.map_err(failed)? };
     Ok(Batch { object, lease, token, keys, created: Vec::new() })
 }
@@ -53,7 +53,7 @@ async fn allot_keys(object: &Opened, lease: &mut Lease, count: usize) -> Result<
     };
     let sql = format!("SELECT {} FROM generate_series(1, $1::int8)", defaults.join(", "));
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let rows = sqlx::query(safe(sql)).bind(count).fetch_all(&mut **lease).await?;
+    let rows = object.connections.answer(sqlx::query(safe(sql)).bind(count).fetch_all(&mut **lease)).await?;
     let value = |row: &PgRow, index: usize| -> Result<Value, sqlx::Error> {
         let bytes = row.try_get_raw(index)?.as_bytes().map_err(sqlx::Error::Decode)?;
         decode::decode(&key[index].native.base, bytes).map_err(|why| sqlx::Error::Decode(why.into()))
@@ -98,7 +98,8 @@ impl Writing for Batch<'_> {
                 return Err(Fault::not_recorded(doing));
             }
             let Batch { object, mut lease, created, .. } = *self;
-            sqlx::raw_sql("COMMIT").execute(&mut *lease).await.map_err(|error| {
+            let commit = sqlx::raw_sql("COMMIT").execute(&mut *lease);
+            object.connections.answer(commit).await.map_err(|error| {
                 if fault::was_rolled_back(&error) { failed(error) } else { failed(error).maybe_applied() }
             })?;
             lease.give_back();
@@ -180,7 +181,8 @@ impl Batch<'_> {
         slots: &[usize],
         members: &[usize],
     ) -> Result<(), sqlx::Error> {
-        let mut copy = self.lease.copy_in_raw(sql).await?;
+        let connections = &self.object.connections;
+        let mut copy = connections.answer(self.lease.copy_in_raw(sql)).await?;
         let mut lines = String::with_capacity(PIECE + PIECE / 4);
         for index in members {
             let change = &changes[*index];
@@ -193,12 +195,12 @@ impl Batch<'_> {
             }
             lines.push('\n');
             if lines.len() >= PIECE {
-                copy.send(lines.as_bytes()).await?;
+                connections.answer(copy.send(lines.as_bytes()).map_ok(drop)).await?;
                 lines.clear();
             }
         }
-        copy.send(lines.as_bytes()).await?;
-        copy.finish().await.map(drop)
+        connections.answer(copy.send(lines.as_bytes()).map_ok(drop)).await?;
+        connections.answer(copy.finish()).await.map(drop)
     }
 
     /// Makes changes by one statement; where a record breaks it, in halves.
@@ -256,7 +258,8 @@ impl Batch<'_> {
         }
         let sql = self.statement(form, &slots);
         self.savepoint().await?;
-        let rows = match sqlx::query_with(safe(sql), arguments).fetch_all(&mut *self.lease).await {
+        let made = sqlx::query_with(safe(sql), arguments).fetch_all(&mut *self.lease);
+        let rows = match self.object.connections.answer(made).await {
             Ok(rows) => rows,
             Err(error) => return self.undo(error).await.map(Err),
         };
@@ -275,7 +278,7 @@ impl Batch<'_> {
             let index = match index {
                 Ok(index) => index,
                 Err(why) => {
-                    sqlx::raw_sql("ROLLBACK TO SAVEPOINT engine_change").execute(&mut *self.lease).await?;
+                    self.say("ROLLBACK TO SAVEPOINT engine_change").await?;
                     return Ok(Err(Refusal { native: String::new(), message: why.into(), slot: None }));
                 }
             };
@@ -399,7 +402,8 @@ impl Batch<'_> {
         let sql =
             format!("INSERT INTO {} {values}{conflict} RETURNING {}", selection.table, selection.selected.join(", "));
         self.savepoint().await?;
-        match sqlx::query_with(safe(sql), arguments).fetch_optional(&mut *self.lease).await {
+        let made = sqlx::query_with(safe(sql), arguments).fetch_optional(&mut *self.lease);
+        match object.connections.answer(made).await {
             Err(error) => self.undo(error).await.map(Outcome::Refused),
             Ok(None) if form.keyed => self.release().await.map(|()| Outcome::Exists),
             Ok(None) => {
@@ -487,11 +491,16 @@ impl Batch<'_> {
     }
 
     async fn savepoint(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("SAVEPOINT engine_change").execute(&mut *self.lease).await.map(drop)
+        self.say("SAVEPOINT engine_change").await
     }
 
     async fn release(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("RELEASE SAVEPOINT engine_change").execute(&mut *self.lease).await.map(drop)
+        self.say("RELEASE SAVEPOINT engine_change").await
+    }
+
+    async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        let said = sqlx::raw_sql(statement).execute(&mut *self.lease);
+        self.object.connections.answer(said).await.map(drop)
     }
 
     /// Undoes the attempt where the error concerns records; else passes it on.
@@ -499,7 +508,7 @@ impl Batch<'_> {
         let Some(mut refusal) = fault::refusal(&error, self.object.table.has_policies) else { return Err(error) };
         refusal.slot = fault::column(&error)
             .and_then(|name| self.object.columns.iter().position(|column| column.field.name == name));
-        sqlx::raw_sql("ROLLBACK TO SAVEPOINT engine_change").execute(&mut *self.lease).await?;
+        self.say("ROLLBACK TO SAVEPOINT engine_change").await?;
         Ok(refusal)
     }
 }

@@ -154,7 +154,9 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
             .fetch_optional(&mut *connection)
             .await?;
     // The catalog's pragmas do not tell; only the text does.
-    let defers_references = definition.is_some_and(|sql| one_line(&sql).contains("INITIALLY DEFERRED"));
+    let definition = definition.map(|sql| one_line(&sql)).unwrap_or_default();
+    let (defers_references, names_collation) =
+        (definition.contains("INITIALLY DEFERRED"), definition.contains("COLLATE"));
     let writable = |event: &str| !is_view || triggers.iter().any(|sql| sql.contains(event));
     let mut table = Table {
         name,
@@ -171,7 +173,22 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         can_delete: writable("INSTEAD OF DELETE"),
     };
     table.learn_stamps(connection, without_rowid == 0 && !is_view).await?;
+    if is_view || names_collation {
+        table.learn_collations(connection).await?;
+    }
     Ok(table)
+}
+
+/// Stamps of a column closer than this many nanoseconds may be the same
+/// moment: `CURRENT_TIMESTAMP` counts seconds.
+fn grain(column: &Column) -> u64 {
+    let digits = match (&column.field.kind, column.stamp) {
+        (Kind::Date, _) => return 86_400_000_000_000,
+        (_, Stamp::Text { digits, .. }) => u32::try_from(digits.min(9)).unwrap_or(9),
+        (_, Stamp::Seconds) => 0,
+        (_, Stamp::Milliseconds) => 3,
+    };
+    10u64.pow(9 - digits)
 }
 
 fn one_line(sql: &str) -> String {
@@ -229,18 +246,25 @@ impl Table {
         Ok(())
     }
 
-    /// Stamps closer than this many nanoseconds may be the same moment:
-    /// `CURRENT_TIMESTAMP` counts seconds.
-    fn grain(&self) -> u64 {
-        let finest = self.columns.iter().map(|column| match column.stamp {
-            Stamp::Text { digits, .. } => digits.min(9),
-            Stamp::Seconds => 0,
-            Stamp::Milliseconds => 3,
+    /// The catalog does not tell collations: the column is asked whether it
+    /// takes some texts for one.
+    async fn learn_collations(&mut self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let table = quote(&self.name);
+        let texts = self.columns.iter().map(|column| {
+            let name = quote(&column.field.name);
+            format!(
+                "(SELECT count(*) < 3 FROM (SELECT {name} FROM {table} WHERE FALSE UNION SELECT 'a' UNION SELECT 'A' UNION SELECT 'a '))"
+            )
         });
-        10u64.pow(9 - u32::try_from(finest.max().unwrap_or(0)).unwrap_or(0))
+        let sql = format!("SELECT {}", texts.collect::<Vec<_>>().join(", "));
+        let row = sqlx::query(safe(sql)).persistent(false).fetch_one(connection).await?;
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            column.field.loose = row.try_get(index)?;
+        }
+        Ok(())
     }
 
-    pub(super) fn description(&self, path: &Path) -> Description {
+    pub(super) fn description(&self, path: &Path, timezone: Tz) -> Description {
         let names = |slots: &[usize]| slots.iter().map(|slot| self.columns[*slot].field.name.to_string()).collect();
         let mut notes = Vec::new();
         if self.has_triggers && !self.is_view {
@@ -266,7 +290,8 @@ impl Table {
             can_delete: self.can_delete,
             // The horizon is taken while nobody writes.
             sees_open_transactions: true,
-            clock_grain_nanos: self.grain(),
+            grains_nanos: self.columns.iter().map(grain).collect(),
+            timezone,
             notes,
         }
     }

@@ -187,7 +187,7 @@ impl Connector for Database {
         Box::pin(async move {
             let table = self.inner.table(&format!("describing `{object}`"), object).await?;
             let path = std::fs::canonicalize(&self.inner.path).unwrap_or_else(|_| self.inner.path.clone());
-            Ok(table.ok().map(|table| table.description(&path)))
+            Ok(table.ok().map(|table| table.description(&path, self.inner.settings.timezone)))
         })
     }
 

@@ -44,6 +44,7 @@ impl Opened {
             selected: Vec::new(),
             key: access.key.clone(),
             cursor: access.cursor,
+            cursor_is_nullable: access.cursor.is_none_or(|slot| columns[slot].field.nullable),
             within: String::new(),
         };
         selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
@@ -225,10 +226,11 @@ impl Opened {
             let row = sqlx::query(safe(sql)).fetch_one(&mut *transaction).await.map_err(failed)?;
             let largest = self.columns[cursor].read(row.try_get_raw(0).map_err(failed)?);
             horizon.largest = largest.ok().filter(|value| is_position(&self.columns[cursor].field.kind, value));
-            let now: String = sqlx::query_scalar("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")
+            let now: String = sqlx::query_scalar("SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now')")
                 .fetch_one(&mut *transaction)
                 .await
                 .map_err(failed)?;
+            // Nothing says how fine the next stamp will be: `CURRENT_TIMESTAMP` counts seconds.
             let now = super::stamp::parse(&now).map(|now| now.instant(chrono_tz::Tz::UTC));
             let zone = self.inner.settings.timezone;
             horizon.clock = now.and_then(|now| match self.columns[cursor].field.kind {

@@ -91,7 +91,7 @@ fn parse_offset(text: &str) -> Option<FixedOffset> {
     let number = |part: &str| part.parse::<i32>().ok();
     let seconds = match digits.len() {
         2 => number(&digits)? * 3600,
-        4 => number(&digits[..2])? * 3600 + number(&digits[2..])? * 60,
+        4 => number(digits.get(..2)?)? * 3600 + number(digits.get(2..)?)? * 60,
         _ => return None,
     };
     FixedOffset::east_opt(if text.starts_with('-') { -seconds } else { seconds })
@@ -209,10 +209,35 @@ mod tests {
             "2026-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap()
         );
         assert_eq!(parse("2026-03-01").unwrap().local(Tz::UTC), local("2026-03-01T00:00:00"));
-        for text in
-            ["", "2026-3-1", "01/03/2026", "2026-03-01x", "2026-03-01 25:00", "2026-03-01 12:00+3", "ação-03-01 12:00"]
-        {
+        for text in [
+            "",
+            "2026-3-1",
+            "01/03/2026",
+            "2026-03-01x",
+            "2026-03-01 25:00",
+            "2026-03-01 12:00+3",
+            "ação-03-01 12:00",
+            "2026-03-01 12:00:00+aé1",
+        ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Issue 2: a text with a broken zone ended the run.
+        #[test]
+        fn any_text_is_taken(text in r"(2026-0[0-9]-0[0-9][ Tt](12:0)?.{0,12}[+Zz-]?.{0,6})|.{0,30}") {
+            if let Some(parsed) = parse(&text) {
+                let zone: Tz = "America/Sao_Paulo".parse().unwrap();
+                let _text_or_count = parsed.form.render(parsed.instant(zone), zone);
+                not_before("c", parsed.local(zone));
+            }
+            parse_time(&text);
+        }
+
+        #[test]
+        fn any_zone_is_taken(zone in "[+-][0-9é:+-]{0,6}") {
+            parse(&format!("2026-03-01 12:00:00{zone}"));
         }
     }
 
