@@ -313,7 +313,10 @@ mod tests {
         assert_eq!(document(" null"), Some(Value::JsonNull));
         assert_eq!(document("[null]"), parse("[null]"));
         assert_eq!(canonical(&Value::JsonNull), "null");
-        assert_eq!(canonical(&parse(r#"{"b": 1.10, "a": [{"d":1,"c":null}]}"#).unwrap()), r#"{"a":[{"c":null,"d":1}],"b":1.10}"#);
+        assert_eq!(
+            canonical(&parse(r#"{"b": 1.10, "a": [{"d":1,"c":null}]}"#).unwrap()),
+            r#"{"a":[{"c":null,"d":1}],"b":1.10}"#
+        );
     }
 
     proptest! {

@@ -5,8 +5,8 @@ use compact_str::CompactString;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::{Interval, Value, same};
 use super::number::{Number, parse_number};
+use super::{Interval, Value, same};
 
 /// The type of a field, as far as its system tells.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -360,9 +360,7 @@ fn fit_decimal(precision: Option<u16>, scale: Option<u16>, value: Value) -> Resu
 fn no_number(value: &Value) -> Option<&'static str> {
     let float = match value {
         Value::Float(float) => *float,
-        Value::WideDecimal(text) | Value::Text(text)
-            if matches!(text.trim(), "NaN" | "Infinity" | "-Infinity") =>
-        {
+        Value::WideDecimal(text) | Value::Text(text) if matches!(text.trim(), "NaN" | "Infinity" | "-Infinity") => {
             text.trim().parse().ok()?
         }
         _ => return None,
@@ -530,7 +528,10 @@ mod tests {
     fn a_document_holds_what_json_has_a_form_for() {
         let list = |items: Vec<Value>| Value::List(Box::new(items));
         let day = || Value::Date("2020-01-01".parse().unwrap());
-        assert_eq!(Kind::Json.fit(list(vec![day(), Value::JsonNull])), Ok(list(vec![Value::text("2020-01-01"), Value::Null])));
+        assert_eq!(
+            Kind::Json.fit(list(vec![day(), Value::JsonNull])),
+            Ok(list(vec![Value::text("2020-01-01"), Value::Null]))
+        );
         assert_eq!(Kind::Json.fit(Value::JsonNull), Ok(Value::JsonNull));
         assert_eq!(Kind::Bytes.fit(Value::JsonNull), Ok(Value::Null));
         assert_eq!(Kind::List(Box::new(Kind::Date)).fit(list(vec![Value::text("2020-01-01")])), Ok(list(vec![day()])));
