@@ -81,10 +81,7 @@ impl Key {
     pub fn values(&self, kinds: &[&Kind]) -> Vec<Value> {
         let typed = |(entry, kind): (&serde_json::Value, &&Kind)| {
             let value = Value::from_json(entry);
-            match (kind, &value) {
-                (Kind::Bytes, Value::Text(hex)) => parse_hex(hex).map_or(value, |bytes| Value::Bytes(bytes.into())),
-                _ => kind.fit(value.clone()).unwrap_or(value),
-            }
+            kind.fit(value.clone()).unwrap_or(value)
         };
         self.entries().iter().zip(kinds).map(typed).collect()
     }
@@ -104,12 +101,6 @@ impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.plain())
     }
-}
-
-/// `\x00ff` as bytes.
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("\\x")?;
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
 }
 
 fn write_display(out: &mut CompactString, value: &impl std::fmt::Display) {

@@ -230,6 +230,10 @@ impl Kind {
             (Kind::List(_), Value::Text(text)) if text.starts_with(['{', '[']) && text.ends_with('}') => {
                 Ok(Value::Text(text))
             }
+            (Kind::Bytes, Value::Text(text)) => match parse_hex(&text) {
+                Some(bytes) => Ok(Value::Bytes(bytes.into())),
+                None => Err(Value::Text(text)),
+            },
             (Kind::Bytes | Kind::Interval | Kind::List(_), value) => Err(value),
         };
         fitted.map_err(|value| self.misfit(&value))
@@ -242,6 +246,12 @@ impl Kind {
         }
         Misfit { message: format!("{} `{shown}` does not fit {}", value.type_name(), self.name()) }
     }
+}
+
+/// `\x00ff` as bytes.
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("\\x").filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// What stands at an end of time, where a system has such ends.
@@ -534,6 +544,8 @@ mod tests {
         );
         assert_eq!(Kind::Json.fit(Value::JsonNull), Ok(Value::JsonNull));
         assert_eq!(Kind::Bytes.fit(Value::JsonNull), Ok(Value::Null));
+        assert_eq!(Kind::Bytes.fit(Value::text("\\x00fF")), Ok(Value::Bytes(vec![0, 255].into())));
+        assert!(["\\x0", "00", "\\x+f"].iter().all(|text| Kind::Bytes.fit(Value::text(text)).is_err()));
         assert_eq!(Kind::List(Box::new(Kind::Date)).fit(list(vec![Value::text("2020-01-01")])), Ok(list(vec![day()])));
     }
 }

@@ -218,11 +218,11 @@ fn array(element: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
     }
     // Each item has its length before it, so that what is told is there.
     let count = lengths.iter().try_fold(1usize, |count, length| count.checked_mul(*length)).ok_or(BROKEN)?;
-    if count > rest.len() / 4 {
-        return Err(BROKEN);
-    }
     if lengths.is_empty() || count == 0 {
         return Ok(Value::List(Box::default()));
+    }
+    if count > rest.len() / 4 {
+        return Err(BROKEN);
     }
     let list = items(element, &lengths, &mut rest)?;
     if bounds == [1] {
