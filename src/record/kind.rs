@@ -223,7 +223,7 @@ impl Kind {
                 return fitted.map(|items| Value::List(Box::new(items)));
             }
             (Kind::Interval, Value::Text(text)) => {
-                text.parse::<Interval>().map(Value::Interval).map_err(|_| Value::Text(text))
+                text.parse::<Interval>().map(Value::Interval).map_err(|()| Value::Text(text))
             }
             // An array that is more than a list (of several dimensions, of other
             // bounds) is carried as its text.

@@ -62,7 +62,6 @@ pub(super) fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
 
 /// The shortest decimal that 32 bits tell from others, which is what the
 /// server prints: `0.1`, not what 64 bits make of it.
-#[expect(clippy::float_cmp, reason = "whole or not")]
 fn single(number: f32) -> f64 {
     if !number.is_finite() || number.fract() == 0.0 && number.abs() < 16_777_216.0 {
         return number.into();
