@@ -15,3 +15,4 @@ mod rings;
 mod story;
 mod systems;
 mod taken_back;
+mod types;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use engine::compile::rule::Chain;
 use engine::compile::{
-    BaseKind, DeletePolicy, DeletedWhen, Drift, FieldProgram, Limits, Policy, Program, Reading, SideProgram, Way,
+    BaseKind, DeletePolicy, DeletedWhen, Document, Drift, FieldProgram, Limits, Policy, Program, Reading, SideProgram,
+    Way,
 };
 use engine::connector::Access;
 use engine::diagnostic::{Place, Span};
@@ -50,6 +51,7 @@ impl FieldSpec {
                 rules: Chain::default(),
                 kind: self.kinds[side].clone(),
                 slot: self.slots[side],
+                document: Document::Kept,
             })
         });
         FieldProgram {

@@ -12,7 +12,7 @@ use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::plan::Resolution;
 use crate::protocol::json::parse;
-use crate::record::{Side, Value};
+use crate::record::{Kind, Side, Value};
 use crate::state::{Conflict, ConflictFilter, ConflictStatus, Store};
 
 /// See and decide what was edited on both sides.
@@ -224,6 +224,12 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
         let message = format!("conflict {} is of a whole record, deleted here and changed there", whole.id);
         return Err(Failure::wrong(message).help("decide it with `--take source` or `--take target`"));
     }
+    if let Resolution::Value(value) = &resolution
+        && let Some((conflict, why)) = found.iter().find_map(|conflict| Some((conflict, misfit(conflict, value)?)))
+    {
+        let message = format!("{why}, which `{}` of conflict {} holds", conflict.field, conflict.id);
+        return Err(Failure::wrong(message).help("give the value as the target shows it"));
+    }
     let ids: Vec<i64> = found.iter().map(|conflict| conflict.id).collect();
     let count = store.resolve(&ids, Some(&resolution)).await?;
     context.screen.answer(
@@ -238,6 +244,32 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
         },
     );
     Ok(Exit::Well)
+}
+
+/// Why a value is of another nature than those the target has shown, as far as
+/// these tell; the run knows the field's own type.
+fn misfit(conflict: &Conflict, value: &Value) -> Option<String> {
+    let shown = [Some(&conflict.values.target), conflict.bases.as_ref().map(|bases| &bases.target)];
+    let kind = |shown: &Value| {
+        Some(match shown {
+            Value::Boolean(_) => Kind::Boolean,
+            Value::Integer(_) | Value::Decimal(_) => Kind::Decimal { precision: None, scale: None },
+            Value::Float(_) => Kind::Float { bits: 64 },
+            Value::Date(_) => Kind::Date,
+            Value::Time(_) => Kind::Time { digits: 9 },
+            Value::LocalTime(_) => Kind::LocalTime { digits: 9 },
+            Value::Instant(_) => Kind::Instant { digits: 9 },
+            Value::Interval(_) => Kind::Interval,
+            _ => return None,
+        })
+    };
+    let mut kinds = shown.into_iter().flatten().filter_map(kind);
+    let first = kinds.next()?;
+    // A document may hold now this, now that.
+    if kinds.any(|other| other != first) {
+        return None;
+    }
+    first.fit(value.clone()).err().map(|misfit| misfit.message)
 }
 
 /// A value exactly as written: `19.90` stays so.

@@ -30,7 +30,7 @@ impl KeyNames {
     /// The key as an object of its fields.
     pub(super) fn json(&self, side: Side, key: Option<&Key>) -> Json {
         let Some(key) = key.filter(|key| !key.is_empty()) else { return Json::Null };
-        let entries = key.entries();
+        let entries = key.shown();
         if self.0[side].len() == entries.len() {
             return Json::Object(self.0[side].iter().cloned().zip(entries).collect());
         }

@@ -1,7 +1,7 @@
 //! One entry of `fields:` becomes a field of the program.
 
 use crate::compile::expression::{Resolve, Template};
-use crate::compile::program::{FieldProgram, Reading, Way};
+use crate::compile::program::{Document, FieldProgram, Reading, Way};
 use crate::compile::rule::Chain;
 use crate::compile::side::{Slots, literal};
 use crate::config::model::{Direction, Drift, FieldSpec, Mapping, RuleSpec};
@@ -81,7 +81,9 @@ pub(super) fn compile(
     if two_way {
         toward[from] = Some(way(&slots[from], slot[from]??, back?));
     }
-    meets(&read, &toward, slots, onward, spec, diagnostics);
+    let own = spec.rules.last().map_or(&spec.place, |rule| &rule.place);
+    let places = Both::from_fn(|side| if side == onward { own } else { &spec.place });
+    meets(&read, &mut toward, slots, places, diagnostics);
     let mut normal = Both::new(Chain::default(), Chain::default());
     for side in Side::BOTH {
         if let Some(way) = &toward[side.other()] {
@@ -114,11 +116,14 @@ pub(super) fn copy(
     let slot = Both::new(source?, target?);
     let direction = mapping.direction();
     let writes = Both::new(direction.writes_source(), direction.writes_target());
+    let read = slot.map(Reading::Slot);
+    let mut toward = Both::from_fn(|side| writes[side].then(|| way(&slots[side], slot[side], Chain::default())));
+    meets(&read, &mut toward, slots, Both::new(&name.place, &name.place), diagnostics);
     Some(FieldProgram {
         name: name.value.clone(),
         place: name.place.clone(),
-        read: slot.map(Reading::Slot),
-        toward: Both::from_fn(|side| writes[side].then(|| way(&slots[side], slot[side], Chain::default()))),
+        read,
+        toward,
         normal: Both::default(),
         equal: Chain::default(),
         policy: mapping.default_policy(),
@@ -129,7 +134,7 @@ pub(super) fn copy(
 }
 
 fn way(slots: &Slots, slot: usize, rules: Chain) -> Way {
-    Way { rules, kind: slots.kind(slot).clone(), slot }
+    Way { rules, kind: slots.kind(slot).clone(), slot, document: Document::Kept }
 }
 
 /// Rules over the fields of one side, and whether they look at any but the
@@ -154,26 +159,27 @@ impl Resolve for OfField<'_, '_> {
 }
 
 /// What arrives has to be of a kind that can be written, as far as kinds are
-/// known.
+/// known. Where one of them is a document, it is settled how they meet.
 fn meets(
     read: &Both<Reading>,
-    toward: &Both<Option<Way>>,
+    toward: &mut Both<Option<Way>>,
     slots: &Both<Slots>,
-    onward: Side,
-    spec: &FieldSpec,
+    places: Both<&Place>,
     diagnostics: &mut Diagnostics,
 ) {
     for side in Side::BOTH {
-        let Some(way) = &toward[side] else { continue };
+        let Some(way) = &mut toward[side] else { continue };
         let kind = match &read[side.other()] {
             Reading::Slot(slot) => slots[side.other()].kind(*slot).clone(),
             Reading::Template(_) => Kind::Text { max: None, padded: false },
             _ => Kind::Any,
         };
         let arrives = way.rules.output_kind(&kind, diagnostics);
-        let place: &Place = match side {
-            _ if side == onward => spec.rules.last().map_or(&spec.place, |rule| &rule.place),
-            _ => &spec.place,
+        let place = places[side];
+        way.document = match (&arrives, &way.kind) {
+            (Kind::Json, Kind::Text { .. }) => Document::Written,
+            (Kind::Text { .. }, Kind::Json) => Document::Read,
+            _ => Document::Kept,
         };
         let field = slots[side].shape_field(way.slot);
         if field.read_only {
@@ -224,7 +230,7 @@ fn can_meet(from: &Kind, to: &Kind) -> bool {
         (Bytes, to) => matches!(to, Bytes),
         (from, Bytes) => matches!(from, Bytes),
         // Text may hold anything that is written as text, and be read as it, where it is long enough.
-        (Text { .. } | Enum { .. } | Uuid, Interval) => false,
+        (Enum { .. } | Uuid, Interval) => false,
         (Text { max: Some(max), .. }, to) if written(to).is_some_and(|least| *max < least) => false,
         (from, Text { max: Some(max), .. }) if written(from).is_some_and(|least| *max < least) => false,
         (Uuid, to) => matches!(to, Uuid | Text { .. } | Enum { .. }),

@@ -159,7 +159,18 @@ fn newest_needs_stamps(
         (None, None) => return,
     };
     for side in Side::BOTH {
-        if sides[side].modified.is_none() {
+        let own = side::spec(mapping, side);
+        if let (Some(name), Some(slot)) = (&own.modified, sides[side].modified) {
+            let kind = &sides[side].access.shape.fields[slot].kind;
+            if !kind.is_time() {
+                let message =
+                    format!("`newest` compares times, and `{}` of the {side} holds {}", name.value, kind.name());
+                let help = "name a column that is declared as a time (in SQLite `TIMESTAMP`, whether text or a count stands in it)";
+                let error = Diagnostic::error(Code::NEEDS_STAMP, &name.place, message).help(help);
+                diagnostics.push(error.related(place, "`newest` stands here"));
+            }
+        } else if sides[side].modified.is_none() && own.cursor.is_some() {
+            // Where there is no cursor either, the checks of the model have said so.
             let message = format!("`newest` needs to know when a record of the {side} last changed");
             let help = format!("give the {side} a `modified`, or a `cursor` that holds a time");
             diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, place, message).help(help));

@@ -16,6 +16,8 @@ mod trouble;
 
 pub use crate::config::model::{Drift, Limit, Policy};
 pub use mapping::{Compiled, compile};
-pub use program::{BaseKind, DeletePolicy, DeletedWhen, FieldProgram, Limits, Program, Reading, SideProgram, Way};
+pub use program::{
+    BaseKind, DeletePolicy, DeletedWhen, Document, FieldProgram, Limits, Program, Reading, SideProgram, Way,
+};
 pub use rejection::{Misfitting, Rejection};
 pub use trouble::Trouble;

@@ -12,7 +12,7 @@ use crate::compile::{Misfitting, Rejection, Trouble};
 use crate::config::model::{Drift, Limit, Policy};
 use crate::connector::Access;
 use crate::diagnostic::{Code, Place};
-use crate::record::{Both, Key, Kind, Side, Value, same};
+use crate::record::{Both, Key, Kind, Side, Value, json, same};
 
 /// One compiled mapping. Only to be had through the checks of `compile`.
 #[derive(Debug)]
@@ -196,6 +196,20 @@ pub struct Way {
     /// The kind of the slot it fills.
     pub kind: Kind,
     pub slot: usize,
+    /// What becomes of a document on the way, after the rules.
+    pub document: Document,
+}
+
+/// How a document of JSON and its text meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Document {
+    /// What arrives is taken as it is.
+    #[default]
+    Kept,
+    /// JSON goes where text is held: as its one canonical text.
+    Written,
+    /// Text goes where JSON is held: it is read as JSON.
+    Read,
 }
 
 impl FieldProgram {
@@ -253,7 +267,20 @@ impl FieldProgram {
                 place: self.place.clone(),
             }));
         }
-        self.fit(side, value)
+        self.fit(side, self.bring(way.document, value)?)
+    }
+
+    fn bring(&self, document: Document, value: Value) -> Result<Value, Rejection> {
+        match (document, value) {
+            (_, value @ (Value::Missing | Value::Null)) | (Document::Kept, value) => Ok(value),
+            (Document::Written, value) => Ok(Value::text(json::canonical(&value))),
+            (Document::Read, Value::Text(text)) => json::document(&text).ok_or_else(|| {
+                let trouble = Trouble::with(Code::DOES_NOT_FIT, &Value::Text(text.clone()), "");
+                let message = format!("{} is not JSON", crate::compile::trouble::shown(&Value::Text(text)));
+                self.reject(Trouble { message, ..*trouble })
+            }),
+            (Document::Read, value) => Ok(value),
+        }
     }
 
     fn reject(&self, trouble: Trouble) -> Rejection {

@@ -47,7 +47,7 @@ impl Trouble {
 /// A value as messages show it: its type and, shortened, its text.
 pub(super) fn shown(value: &Value) -> String {
     match value {
-        Value::Missing | Value::Null => "null".to_owned(),
+        Value::Missing | Value::Null | Value::JsonNull => "null".to_owned(),
         Value::List(_) | Value::Map(_) | Value::Bytes(_) => {
             format!("a {}", value.type_name()).replace("a bytes", "bytes")
         }

@@ -82,7 +82,7 @@ pub struct ConflictStep {
 pub enum ConflictOutcome {
     /// It waits for a person, newly.
     Opened,
-    /// It waits with other values than before.
+    /// It waits with other values than before, or for a decision that fits.
     Moved,
     /// It still waits as it was.
     Waiting,

@@ -157,7 +157,15 @@ impl Case<'_> {
             && let Some(resolution) = &open.resolution
             && self.stands_as(open)
         {
-            let mut step = self.resolve(resolution)?;
+            let mut step = match self.resolve(resolution) {
+                Ok(step) => step,
+                // A value that does not fit is no decision: it is asked for again, and the other fields go on.
+                Err(_) if matches!(resolution, Resolution::Value(_)) => {
+                    let conflict = Some(self.step(policy, base, ConflictOutcome::Moved));
+                    return Ok(FieldStep { conflict, ..FieldStep::default() });
+                }
+                Err(refused) => return Err(refused),
+            };
             step.conflict = Some(self.step(policy, base, ConflictOutcome::Resolved));
             return Ok(step);
         }

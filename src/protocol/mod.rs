@@ -4,5 +4,6 @@
 //! plans. Every family has the same file names (`config`, `describe`, `read`,
 //! `write`), so that who knows one knows all.
 
-pub(crate) mod json;
 pub mod sql;
+
+pub(crate) use crate::record::json;

@@ -110,6 +110,7 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
                 encode(item, out);
             }
         }
+        Value::JsonNull => out.push(17),
     }
 }
 
@@ -183,6 +184,7 @@ fn decode(bytes: &mut &[u8], depth: usize) -> Result<Value, CodecError> {
             }
             Value::Map(Box::new(map))
         }
+        17 => Value::JsonNull,
         _ => return Err(CodecError),
     })
 }
@@ -252,6 +254,7 @@ mod tests {
             Value::Interval(Interval { months: -1, days: 2, microseconds: -3 }),
             Value::List(Box::new(vec![Value::text("x".repeat(300)), Value::Null])),
             Value::Map(Box::new(map)),
+            Value::JsonNull,
         ];
         let mut bytes = Vec::new();
         encode_values(&values, &mut bytes);

@@ -141,6 +141,7 @@ mod tests {
     fn empty_text_is_not_null() {
         assert!(!same(&Value::text(""), &Value::Null));
         assert!(same(&Value::Missing, &Value::Null));
+        assert!(!same(&Value::JsonNull, &Value::Null));
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn feed(bytes: &mut Vec<u8>, value: &Value) {
     };
     match value {
         Value::Missing | Value::Null => tagged(0, &[]),
+        Value::JsonNull => tagged(15, &[]),
         Value::Boolean(b) => tagged(1, &[u8::from(*b)]),
         Value::Integer(i) => feed_integer(bytes, *i),
         Value::Decimal(d) => feed_decimal(bytes, *d),
@@ -141,6 +142,7 @@ mod tests {
         assert_eq!(digest([&Value::Float(2.0)]), digest([&Value::Integer(2)]));
         assert_eq!(digest([&Value::Float(2.5)]), digest([&Value::Decimal("2.50".parse().unwrap())]));
         assert_ne!(digest([&Value::text("")]), digest([&Value::Null]));
+        assert_ne!(digest([&Value::JsonNull]), digest([&Value::Null]));
         assert_ne!(digest([&Value::text("ab"), &Value::text("c")]), digest([&Value::text("a"), &Value::text("bc")]));
     }
 }

@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 use rust_decimal::prelude::ToPrimitive;
 
+use super::value::in_doubles;
 use super::{Kind, Value};
 
 /// A key in its canonical text: a JSON array with one entry for each key
@@ -23,7 +24,7 @@ impl Key {
                 out.push(',');
             }
             match value {
-                Value::Missing | Value::Null => return None,
+                Value::Missing | Value::Null | Value::JsonNull => return None,
                 Value::Integer(i) => write_display(&mut out, i),
                 // As text where JSON readers would make a double of it.
                 Value::Decimal(d) => match (d.fract().is_zero(), d.to_i64()) {
@@ -59,20 +60,28 @@ impl Key {
         matches!(self.0.as_str(), "" | "[]")
     }
 
-    /// The entries as JSON values, numbers as their text where a double would
-    /// change them.
+    /// The entries as JSON values.
     pub fn entries(&self) -> Vec<serde_json::Value> {
         serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// The entries as machines are told them: numbers as text where a double
+    /// would change them.
+    pub fn shown(&self) -> Vec<serde_json::Value> {
+        let mut entries = self.entries();
+        for entry in &mut entries {
+            if entry.is_number() && entry.as_i64().is_none_or(|whole| !in_doubles(whole)) {
+                *entry = entry.to_string().into();
+            }
+        }
+        entries
     }
 
     /// The key's values, brought into the kinds of the fields they belong to.
     pub fn values(&self, kinds: &[&Kind]) -> Vec<Value> {
         let typed = |(entry, kind): (&serde_json::Value, &&Kind)| {
             let value = Value::from_json(entry);
-            match (kind, &value) {
-                (Kind::Bytes, Value::Text(hex)) => parse_hex(hex).map_or(value, |bytes| Value::Bytes(bytes.into())),
-                _ => kind.fit(value.clone()).unwrap_or(value),
-            }
+            kind.fit(value.clone()).unwrap_or(value)
         };
         self.entries().iter().zip(kinds).map(typed).collect()
     }
@@ -92,12 +101,6 @@ impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.plain())
     }
-}
-
-/// `\x00ff` as bytes.
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("\\x")?;
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
 }
 
 fn write_display(out: &mut CompactString, value: &impl std::fmt::Display) {
@@ -136,5 +139,9 @@ mod tests {
         assert_eq!(Key::new(&[Value::Null]), None);
         assert_eq!(Key::new(&[]), None);
         assert!(Key::untold().is_empty() && Key::from_canonical("[]").is_empty());
+        let wide = Key::new(&[Value::Integer(9_007_199_254_740_993)]).unwrap();
+        assert_eq!((wide.as_str(), wide.plain().as_str()), ("[9007199254740993]", "9007199254740993"));
+        assert_eq!(wide.shown(), [serde_json::json!("9007199254740993")], "a double would change it");
+        assert_eq!(wide.values(&[&Kind::Integer { bits: 64 }]), [Value::Integer(9_007_199_254_740_993)]);
     }
 }

@@ -1,12 +1,12 @@
 //! Kinds: the types of fields, and what fits them.
 
-use chrono::{DateTime, DurationRound, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
+use chrono::{DateTime, DurationRound, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use compact_str::CompactString;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::Value;
 use super::number::{Number, parse_number};
+use super::{Interval, Value, same};
 
 /// The type of a field, as far as its system tells.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -152,17 +152,22 @@ impl Kind {
 
     /// Brings a value into the form a field of this kind holds, without losing
     /// anything: numbers between number types where no digit is lost, times at
-    /// the precision held, text in ISO form to times, anything to text.
+    /// the precision held, text in ISO form to times and intervals, anything to
+    /// text. What a type holds beside its plain values (`infinity`, `NaN`,
+    /// `24:00:00`) is the text it is.
     ///
     /// # Errors
     /// A [`Misfit`] where something would be lost or the value is of another
     /// nature.
     pub fn fit(&self, value: Value) -> Result<Value, Misfit> {
-        if value.is_null() {
-            return Ok(value);
+        match value {
+            Value::Missing | Value::Null => return Ok(value),
+            Value::JsonNull => return Ok(if *self == Kind::Json { value } else { Value::Null }),
+            _ => {}
         }
         let fitted = match (self, value) {
-            (Kind::Any | Kind::Other(_) | Kind::Json, value)
+            (Kind::Json, value) => Ok(in_json(value)),
+            (Kind::Any | Kind::Other(_), value)
             | (Kind::Boolean, value @ Value::Boolean(_))
             | (Kind::Bytes, value @ Value::Bytes(_))
             | (Kind::Date, value @ Value::Date(_))
@@ -186,11 +191,13 @@ impl Kind {
             }
             (Kind::Date, value) => match &value {
                 Value::LocalTime(t) if t.time() == NaiveTime::MIN => Ok(Value::Date(t.date())),
+                Value::Text(text) if is_endless(text) || is_far(text, false) => Ok(value),
                 Value::Text(text) => text.trim().parse::<NaiveDate>().map(Value::Date).map_err(|_| value),
                 _ => Err(value),
             },
             (Kind::Time { digits }, value) => match &value {
                 Value::Time(t) => Ok(Value::Time(round_time(*t, *digits))),
+                Value::Text(text) if text == "24:00:00" => Ok(value),
                 Value::Text(text) => {
                     text.trim().parse::<NaiveTime>().map(|t| Value::Time(round_time(t, *digits))).map_err(|_| value)
                 }
@@ -199,6 +206,7 @@ impl Kind {
             (Kind::LocalTime { digits }, value) => match &value {
                 Value::LocalTime(t) => Ok(Value::LocalTime(round_local(*t, *digits))),
                 Value::Date(d) => Ok(Value::LocalTime(d.and_time(NaiveTime::MIN))),
+                Value::Text(text) if is_endless(text) || is_far(text, true) => Ok(value),
                 Value::Text(text) => match parse_local(text.trim()) {
                     Some(t) => Ok(Value::LocalTime(round_local(t, *digits))),
                     None => Err(value),
@@ -207,7 +215,8 @@ impl Kind {
             },
             (Kind::Instant { digits }, value) => match &value {
                 Value::Instant(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
-                Value::Text(text) => match DateTime::parse_from_rfc3339(text.trim()) {
+                Value::Text(text) if is_endless(text) || is_far(text, true) => Ok(value),
+                Value::Text(text) => match text.trim().parse::<DateTime<FixedOffset>>() {
                     Ok(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
                     Err(_) => Err(value),
                 },
@@ -217,6 +226,18 @@ impl Kind {
                 let fitted: Result<Vec<Value>, Misfit> = items.into_iter().map(|value| item.fit(value)).collect();
                 return fitted.map(|items| Value::List(Box::new(items)));
             }
+            (Kind::Interval, Value::Text(text)) => {
+                text.parse::<Interval>().map(Value::Interval).map_err(|()| Value::Text(text))
+            }
+            // An array that is more than a list (of several dimensions, of other
+            // bounds) is carried as its text.
+            (Kind::List(_), Value::Text(text)) if text.starts_with(['{', '[']) && text.ends_with('}') => {
+                Ok(Value::Text(text))
+            }
+            (Kind::Bytes, Value::Text(text)) => match parse_hex(&text) {
+                Some(bytes) => Ok(Value::Bytes(bytes.into())),
+                None => Err(Value::Text(text)),
+            },
             (Kind::Bytes | Kind::Interval | Kind::List(_), value) => Err(value),
         };
         fitted.map_err(|value| self.misfit(&value))
@@ -229,6 +250,54 @@ impl Kind {
         }
         Misfit { message: format!("{} `{shown}` does not fit {}", value.type_name(), self.name()) }
     }
+}
+
+/// `\x00ff` as bytes.
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("\\x").filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
+}
+
+/// What stands at an end of time, where a system has such ends.
+fn is_endless(text: &str) -> bool {
+    matches!(text, "infinity" | "-infinity")
+}
+
+/// A day, or a time on it, beyond the year 262,142, where our calendar ends.
+fn is_far(text: &str, timed: bool) -> bool {
+    let Some((year, rest)) = text.split_once('-') else { return false };
+    let far = (6..=7).contains(&year.len()) && year.parse::<u32>().is_ok_and(|year| year > 262_142);
+    let (day, time) = rest.split_once(' ').unwrap_or((rest, ""));
+    let day_is_one = format!("2000-{day}").parse::<NaiveDate>().is_ok();
+    far && day_is_one
+        && match time {
+            "" => true,
+            time => timed && time.trim_end_matches("+00").parse::<NaiveTime>().is_ok(),
+        }
+}
+
+/// A value as a document holds it: what JSON has no form for is text there.
+fn in_json(value: Value) -> Value {
+    match value {
+        Value::List(items) => Value::List(Box::new(items.into_iter().map(in_json_inside).collect())),
+        Value::Map(map) => {
+            Value::Map(Box::new(map.into_iter().map(|(key, item)| (key, in_json_inside(item))).collect()))
+        }
+        Value::Missing
+        | Value::Null
+        | Value::JsonNull
+        | Value::Boolean(_)
+        | Value::Integer(_)
+        | Value::Decimal(_)
+        | Value::Text(_) => value,
+        Value::WideDecimal(ref text) if parse_number(text).is_some() => value,
+        Value::Float(float) if float.is_finite() => value,
+        other => Value::text(other.to_string()),
+    }
+}
+
+fn in_json_inside(value: Value) -> Value {
+    if value.is_null() { Value::Null } else { in_json(value) }
 }
 
 /// The exact number a value holds, text included.
@@ -266,8 +335,9 @@ fn fit_integer(bits: u8, value: Value) -> Result<Value, Value> {
 
 fn fit_decimal(precision: Option<u16>, scale: Option<u16>, value: Value) -> Result<Value, Value> {
     let Some(number) = number(&value) else {
-        return match &value {
-            Value::WideDecimal(_) if precision.is_none() => Ok(value),
+        // No number of digits holds the infinite; not a number is one anywhere.
+        return match no_number(&value) {
+            Some(special) if precision.is_none() || special == "NaN" => Ok(Value::WideDecimal(special.into())),
             _ => Err(value),
         };
     };
@@ -300,21 +370,50 @@ fn fit_decimal(precision: Option<u16>, scale: Option<u16>, value: Value) -> Resu
     })
 }
 
+/// `NaN`, `Infinity` and `-Infinity`, in whatever type.
+fn no_number(value: &Value) -> Option<&'static str> {
+    let float = match value {
+        Value::Float(float) => *float,
+        Value::WideDecimal(text) | Value::Text(text) if matches!(text.trim(), "NaN" | "Infinity" | "-Infinity") => {
+            text.trim().parse().ok()?
+        }
+        _ => return None,
+    };
+    match float {
+        _ if float.is_nan() => Some("NaN"),
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        _ => None,
+    }
+}
+
 fn digits_of(integer: i64) -> usize {
     integer.unsigned_abs().checked_ilog10().map_or(0, |log| log as usize + 1)
 }
 
 fn fit_float(bits: u8, value: Value) -> Result<Value, Value> {
-    let float = match &value {
-        Value::Float(f) => Some(*f),
-        other => number(other).and_then(|number| Value::from(number).to_string().parse::<f64>().ok()),
-    };
-    match float {
-        #[expect(clippy::cast_possible_truncation, reason = "a 32-bit field holds no more")]
-        Some(f) if bits == 32 => Ok(Value::Float(f64::from(f as f32))),
-        Some(f) => Ok(Value::Float(f)),
-        None => Err(value),
+    let held = |float: f64| if bits == 32 { single(float) } else { float };
+    if let Value::Float(float) = &value {
+        return Ok(Value::Float(held(*float)));
     }
+    let Some(number) = number(&value) else {
+        return match no_number(&value) {
+            Some(special) => Ok(Value::Float(special.parse().expect("these are floats"))),
+            None => Err(value),
+        };
+    };
+    let number = Value::from(number);
+    let Ok(float) = number.to_string().parse().map(held) else { return Err(value) };
+    // An exact number whose digits a float does not hold would come back as another.
+    let back = parse_number(&float.to_string()).map(Value::from);
+    if back.is_some_and(|back| same(&back, &number)) { Ok(Value::Float(float)) } else { Err(value) }
+}
+
+/// A number as 32 bits hold it: the shortest one that they tell from others.
+#[expect(clippy::cast_possible_truncation, reason = "a 32-bit field holds no more")]
+fn single(float: f64) -> f64 {
+    let single = float as f32;
+    single.to_string().parse().unwrap_or_else(|_| f64::from(single))
 }
 
 fn fit_text(max: Option<u32>, padded: bool, value: Value) -> Result<Value, Value> {
@@ -390,5 +489,67 @@ mod tests {
         assert_eq!(kind.fit(at("2026-03-01T12:00:00.1234567Z")), Ok(at("2026-03-01T12:00:00.123457Z")));
         assert_eq!(kind.fit(Value::text("2026-03-01T12:00:00-03:00")), Ok(at("2026-03-01T15:00:00Z")));
         assert!(Kind::Date.fit(Value::text("01/03/2026")).is_err());
+        assert_eq!(kind.fit(at("+12026-03-01T12:00:00Z")), Ok(at("+12026-03-01T12:00:00Z")));
+        assert_eq!(kind.fit(Value::text(at("+12026-03-01T12:00:00Z").to_string())), Ok(at("+12026-03-01T12:00:00Z")));
+    }
+
+    #[test]
+    fn what_stands_beside_the_plain_values_of_a_type_fits_it() {
+        let (stamp, zoned) = (Kind::LocalTime { digits: 6 }, Kind::Instant { digits: 6 });
+        for (kind, text) in [
+            (&Kind::Date, "infinity"),
+            (&Kind::Date, "5874897-12-31"),
+            (&stamp, "-infinity"),
+            (&stamp, "294276-12-31 23:59:59.999999"),
+            (&zoned, "infinity"),
+            (&zoned, "294276-12-31 23:59:59+00"),
+            (&Kind::Time { digits: 6 }, "24:00:00"),
+            (&Kind::List(Box::new(Kind::Text { max: None, padded: false })), "[0:1]={x,y}"),
+        ] {
+            assert_eq!(kind.fit(Value::text(text)), Ok(Value::text(text)), "{kind:?}");
+            assert!(Kind::Integer { bits: 64 }.fit(Value::text(text)).is_err());
+        }
+        for text in ["5874897-13-01", "5874897-12-31x", "5874897-12-31 10:00:00", "never", "24:00:01"] {
+            assert!(Kind::Date.fit(Value::text(text)).is_err(), "{text}");
+        }
+        let dates = Kind::List(Box::new(Kind::Date));
+        let list = Value::List(Box::new(vec![Value::text("infinity"), Value::Null]));
+        assert_eq!(dates.fit(list.clone()), Ok(list));
+        let nan = Value::WideDecimal("NaN".into());
+        let money = Kind::Decimal { precision: Some(10), scale: Some(2) };
+        let any = Kind::Decimal { precision: None, scale: None };
+        for value in [nan.clone(), Value::Float(f64::NAN), Value::text("NaN")] {
+            assert_eq!(money.fit(value), Ok(nan.clone()));
+        }
+        assert!(money.fit(Value::Float(f64::INFINITY)).is_err());
+        assert_eq!(any.fit(Value::Float(f64::INFINITY)), Ok(Value::WideDecimal("Infinity".into())));
+        assert_eq!(Kind::Float { bits: 64 }.fit(nan), Ok(Value::Float(f64::NAN)));
+    }
+
+    #[test]
+    fn a_float_takes_exact_numbers_whose_digits_it_holds() {
+        let (single, double) = (Kind::Float { bits: 32 }, Kind::Float { bits: 64 });
+        assert_eq!(double.fit(decimal("0.10")), Ok(Value::Float(0.1)));
+        assert_eq!(single.fit(decimal("0.1")), Ok(Value::Float(0.1)));
+        assert_eq!(single.fit(Value::Float(0.123_456_789_1)), Ok(Value::Float(0.123_456_79)));
+        assert!(double.fit(decimal("123456789.123456789")).is_err());
+        assert!(double.fit(Value::Integer((1 << 53) + 1)).is_err());
+        assert!(double.fit(decimal("12345678901234567890123456789012345")).is_err());
+        assert!(single.fit(decimal("0.1234567891")).is_err());
+    }
+
+    #[test]
+    fn a_document_holds_what_json_has_a_form_for() {
+        let list = |items: Vec<Value>| Value::List(Box::new(items));
+        let day = || Value::Date("2020-01-01".parse().unwrap());
+        assert_eq!(
+            Kind::Json.fit(list(vec![day(), Value::JsonNull])),
+            Ok(list(vec![Value::text("2020-01-01"), Value::Null]))
+        );
+        assert_eq!(Kind::Json.fit(Value::JsonNull), Ok(Value::JsonNull));
+        assert_eq!(Kind::Bytes.fit(Value::JsonNull), Ok(Value::Null));
+        assert_eq!(Kind::Bytes.fit(Value::text("\\x00fF")), Ok(Value::Bytes(vec![0, 255].into())));
+        assert!(["\\x0", "00", "\\x+f"].iter().all(|text| Kind::Bytes.fit(Value::text(text)).is_err()));
+        assert_eq!(Kind::List(Box::new(Kind::Date)).fit(list(vec![Value::text("2020-01-01")])), Ok(list(vec![day()])));
     }
 }

@@ -9,6 +9,7 @@ mod batch;
 mod codec;
 mod compare;
 mod digest;
+pub(crate) mod json;
 mod key;
 mod kind;
 mod number;

@@ -451,6 +451,7 @@ impl Session<'_> {
             .and_then(|conflict| conflict.resolution.clone());
         if let Some(known) = known.filter(|known| known.resolution.is_some())
             && step.outcome == ConflictOutcome::Moved
+            && !self.undecided.iter().any(|undecided| undecided.conflict == known.id)
         {
             self.undecided.push(Undecided {
                 conflict: known.id,

@@ -25,12 +25,13 @@ pub struct RunReport {
     pub planned: Vec<Planned>,
     /// Deletes that were held back: the side, how many, and the limit.
     pub held: Both<Option<(u64, u64)>>,
-    /// Decisions of people that were not applied, for the values have moved.
+    /// Decisions of people that were not applied: the values have moved, or
+    /// the value decided on does not fit.
     pub undecided: Vec<Undecided>,
 }
 
-/// A person's decision that was made for values which do not stand any more:
-/// the conflict waits again.
+/// A person's decision that was made for values which do not stand any more,
+/// or whose value does not fit: the conflict waits again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Undecided {
     /// The conflict's number.
@@ -51,6 +52,11 @@ impl std::fmt::Display for Undecided {
             format!("{side} {} -> {}", json(&self.decided_for[side]), json(&self.now[side]))
         });
         let moved = moved.collect::<Vec<_>>().join(", ");
+        if moved.is_empty() {
+            return f.write_str(
+                "the decision was not applied, for its value does not fit the field; the conflict waits again",
+            );
+        }
         write!(f, "the decision was not applied, for it was made for other values ({moved}); the conflict waits again")
     }
 }

@@ -340,6 +340,17 @@ impl<'a> Session<'a> {
         Made { side, run: self.run.clone(), at: self.setup.world.now() }
     }
 
+    /// Decisions for values that still stand, and yet were not applied, did not
+    /// fit: they are asked for again, and not tried by every run.
+    async fn take_back(&self) -> Result<(), Trouble> {
+        let refused = |undecided: &&Undecided| undecided.decided_for == undecided.now;
+        let ids: Vec<i64> = self.undecided.iter().filter(refused).map(|undecided| undecided.conflict).collect();
+        if !ids.is_empty() && !self.options.dry {
+            self.setup.store.resolve(&ids, None).await?;
+        }
+        Ok(())
+    }
+
     async fn finish(mut self) -> RunReport {
         let now = self.setup.world.now();
         let duration_ms = u64::try_from((now - self.started).num_milliseconds()).unwrap_or(0);
@@ -372,6 +383,10 @@ impl<'a> Session<'a> {
         }
         let mut status = status;
         if let Err(trouble) = self.flush().await {
+            status = RunStatus::Failure;
+            self.troubles.push(trouble);
+        }
+        if let Err(trouble) = self.take_back().await {
             status = RunStatus::Failure;
             self.troubles.push(trouble);
         }

@@ -129,7 +129,7 @@ impl Harness for Postgres {
                     Value::Float(f64::NAN),
                 ],
             ),
-            (Kind::Float { bits: 32 }, vec![Value::Float(f64::from(0.1f32)), Value::Float(-0.5)]),
+            (Kind::Float { bits: 32 }, vec![Value::Float(0.1), Value::Float(-0.5), Value::Float(3.402_823_5e38)]),
             (Kind::Boolean, vec![Value::Boolean(true), Value::Boolean(false)]),
             (
                 Kind::Text { max: None, padded: false },
@@ -158,9 +158,10 @@ impl Harness for Postgres {
                     Value::text("plain"),
                     Value::Boolean(true),
                     json("{}"),
+                    Value::JsonNull,
                 ],
             ),
-            (Kind::Other("json".into()), vec![json(r#"{"b":1,"a":[1,"x"]}"#)]),
+            (Kind::Other("json".into()), vec![json(r#"{"b":1,"a":[1,"x"]}"#), Value::JsonNull]),
             (
                 Kind::Date,
                 vec![
@@ -168,6 +169,7 @@ impl Harness for Postgres {
                     Value::Date("1899-12-31".parse().unwrap()),
                     Value::Date("-0043-03-15".parse().unwrap()),
                     Value::text("infinity"),
+                    Value::text("5874897-12-31"),
                 ],
             ),
             (
@@ -184,6 +186,7 @@ impl Harness for Postgres {
                     Value::LocalTime("2026-03-01T12:00:00".parse().unwrap()),
                     Value::LocalTime("1969-12-31T23:59:59.5".parse().unwrap()),
                     Value::text("-infinity"),
+                    Value::text("294276-12-31 23:59:59.999999"),
                 ],
             ),
             (
@@ -191,6 +194,7 @@ impl Harness for Postgres {
                 vec![
                     Value::Instant("2026-03-01T12:00:00Z".parse().unwrap()),
                     Value::Instant("1969-12-31T23:59:59.123456Z".parse().unwrap()),
+                    Value::text("294276-12-31 23:59:59.999999+00"),
                 ],
             ),
             (
@@ -204,19 +208,35 @@ impl Harness for Postgres {
                 Kind::List(Box::new(Kind::Text { max: None, padded: false })),
                 vec![list(text(&["a", "", "b\"\\,{} ", "NULL", "ação"])), list(vec![]), list(vec![Value::Null])],
             ),
-            (Kind::List(Box::new(Kind::Integer { bits: 32 })), vec![list(vec![Value::Integer(1), Value::Null])]),
+            (
+                Kind::List(Box::new(Kind::Integer { bits: 32 })),
+                vec![
+                    list(vec![Value::Integer(1), Value::Null]),
+                    Value::text(r#"[0:1]={"7",NULL}"#),
+                    Value::text(r#"{{"1","2"},{"3","4"}}"#),
+                ],
+            ),
             (
                 Kind::List(Box::new(Kind::Decimal { precision: None, scale: None })),
                 vec![list(numbers(&["1.10", "12345678901234567890123456789012345.5"]))],
             ),
-            (Kind::List(Box::new(Kind::Date)), vec![list(vec![Value::Date("2026-02-28".parse().unwrap())])]),
+            (
+                Kind::List(Box::new(Kind::Date)),
+                vec![list(vec![Value::Date("2026-02-28".parse().unwrap()), Value::text("-infinity")])],
+            ),
             (
                 Kind::List(Box::new(Kind::Enum { labels: vec!["happy".into(), "sad".into()] })),
                 vec![list(text(&["sad", "happy"]))],
             ),
             (
                 Kind::List(Box::new(Kind::Json)),
-                vec![list(vec![json(r#"{"a":[1]}"#), list(vec![Value::Integer(1)]), Value::text("x\"y")])],
+                vec![list(vec![
+                    json(r#"{"a":[1]}"#),
+                    list(vec![Value::Integer(1)]),
+                    Value::text("x\"y"),
+                    Value::JsonNull,
+                    Value::Null,
+                ])],
             ),
             (Kind::Other("inet".into()), text(&["10.0.0.1", "10.0.0.0/8"])),
             (Kind::Other("int4range".into()), text(&["[1,5)"])),
@@ -511,7 +531,7 @@ async fn what_the_engine_does_not_know_is_noted() {
     postgres
         .run(
             "CREATE TABLE t (id int PRIMARY KEY, net inet, price money_amount, mood mood, code char(6), \
-             total numeric(10,2) GENERATED ALWAYS AS (1.5) STORED, names varchar(10)[], stamp timestamp(3))",
+             total numeric(10,2) GENERATED ALWAYS AS (1.5) STORED, names varchar(10)[], stamp timestamp(3), grid int[][])",
         )
         .await;
     let described = postgres.connector.describe("t").await.unwrap().unwrap();
@@ -524,7 +544,16 @@ async fn what_the_engine_does_not_know_is_noted() {
     assert_eq!(kind("stamp"), Kind::LocalTime { digits: 3 });
     let total = &described.shape.fields[described.shape.slot("total").unwrap()];
     assert!(total.read_only && total.generated);
-    assert_eq!(described.notes, ["`net` is of type `inet`: carried as text"]);
+    assert_eq!(
+        described.notes,
+        ["`net` is of type `inet`: carried as text", "`grid` is of type `integer[]`: carried as text"]
+    );
+    // A view gives the keys that the table beneath it gives.
+    postgres
+        .run("CREATE TABLE given (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text); CREATE VIEW shown AS SELECT id, name FROM given")
+        .await;
+    let fields = postgres.connector.describe("shown").await.unwrap().unwrap().shape.fields;
+    assert_eq!(fields.iter().map(|field| field.generated).collect::<Vec<_>>(), [true, false]);
 }
 
 /// Issue 2: a clock with microseconds became the low mark of a column that

@@ -118,6 +118,7 @@ impl Harness for Sqlite {
                     Value::List(Box::new(vec![number("12345678901234567890.12"), number("19.90")])),
                     Value::text("plain"),
                     Value::Boolean(true),
+                    Value::JsonNull,
                 ],
             ),
             (Kind::Date, vec![Value::Date("2026-02-28".parse().unwrap()), Value::Date("1899-12-31".parse().unwrap())]),
@@ -130,6 +131,8 @@ impl Harness for Sqlite {
                 vec![
                     Value::LocalTime("2026-03-01T12:00:00".parse().unwrap()),
                     Value::LocalTime("1969-12-31T23:59:59.5".parse().unwrap()),
+                    Value::LocalTime("-0043-03-15T12:00:00".parse().unwrap()),
+                    Value::LocalTime("+12026-01-01T12:00:00".parse().unwrap()),
                 ],
             ),
             (

@@ -264,7 +264,7 @@ impl Operator {
 /// The sign turned round; null stays null.
 pub(super) fn negate(value: &Value) -> Result<Value, Box<Trouble>> {
     match value {
-        Value::Missing | Value::Null => Ok(Value::Null),
+        Value::Missing | Value::Null | Value::JsonNull => Ok(Value::Null),
         Value::Integer(integer) => {
             Ok(integer.checked_neg().map_or_else(|| Value::Decimal(-Decimal::from(*integer)), Value::Integer))
         }
@@ -335,7 +335,7 @@ fn ordered(a: &Value, b: &Value) -> Result<Ordering, Box<Trouble>> {
 
 fn contains(whole: &Value, part: &Value) -> Result<bool, Box<Trouble>> {
     match whole {
-        Value::Missing | Value::Null => Ok(false),
+        Value::Missing | Value::Null | Value::JsonNull => Ok(false),
         Value::List(items) => Ok(items.iter().any(|item| equal(item, part))),
         Value::Map(map) => Ok(matches!(part, Value::Text(key) if map.contains_key(key))),
         Value::Text(text) => Ok(match part {

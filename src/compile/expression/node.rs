@@ -107,7 +107,7 @@ impl Test {
 /// What counts as true: everything but null, `false`, zero, and what is empty.
 pub(super) fn truth(value: &Value) -> bool {
     match value {
-        Value::Missing | Value::Null => false,
+        Value::Missing | Value::Null | Value::JsonNull => false,
         Value::Boolean(boolean) => *boolean,
         Value::Integer(integer) => *integer != 0,
         Value::Decimal(decimal) => !decimal.is_zero(),
@@ -122,14 +122,19 @@ pub(super) fn truth(value: &Value) -> bool {
 
 static NULL: Value = Value::Null;
 
+/// An expression knows one null.
+fn plain(value: &Value) -> &Value {
+    if matches!(value, Value::JsonNull) { &NULL } else { value }
+}
+
 impl Node {
     /// The value of this node. Slots are borrowed, not copied.
     pub(super) fn eval<'a>(&'a self, input: Input<'a>) -> Result<Cow<'a, Value>, Box<Trouble>> {
         let owned = |value: Value| Ok(Cow::Owned(value));
         match self {
             Node::Constant(value) => Ok(Cow::Borrowed(value)),
-            Node::Slot(slot) => Ok(Cow::Borrowed(&input.row[*slot])),
-            Node::Own => Ok(Cow::Borrowed(input.value.unwrap_or(&NULL))),
+            Node::Slot(slot) => Ok(Cow::Borrowed(plain(&input.row[*slot]))),
+            Node::Own => Ok(Cow::Borrowed(plain(input.value.unwrap_or(&NULL)))),
             Node::List(items) => {
                 let items: Result<Vec<Value>, _> =
                     items.iter().map(|item| item.eval(input).map(Cow::into_owned)).collect();
@@ -222,7 +227,7 @@ impl Node {
 fn write(value: &Value, out: &mut CompactString) {
     use std::fmt::Write;
     match value {
-        Value::Missing | Value::Null => {}
+        Value::Missing | Value::Null | Value::JsonNull => {}
         Value::Text(text) | Value::WideDecimal(text) => out.push_str(text),
         other => write!(out, "{other}").expect("writing to a text cannot fail"),
     }

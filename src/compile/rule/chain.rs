@@ -112,6 +112,10 @@ impl Chain {
     /// # Errors
     /// Where a rule does not take the value.
     pub fn apply(&self, mut value: Value, row: &[Value]) -> Result<Value, Box<Trouble>> {
+        // Rules know one null.
+        if matches!(value, Value::JsonNull) && !self.steps.is_empty() {
+            value = Value::Null;
+        }
         for step in &self.steps {
             if step.sees_null || !value.is_null() {
                 value = step.apply(value, row)?;

@@ -6,6 +6,7 @@ use crate::config::environment::has_references;
 use crate::config::model::{Connection, Limit, Mapping, Policy, Schedule, SideSpec};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use crate::record::{Kind, Value, parse_number};
 use chrono::TimeZone;
 
 pub(super) fn check(
@@ -58,6 +59,14 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
         let help = "name the field that says when a record was last changed";
         diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &start.place, message).help(help));
     }
+    if let Some(start) = &side.start
+        && !has_references(start)
+        && !is_start(start)
+    {
+        let message = format!("`{}` is neither a date or time nor a number", start.value);
+        let help = "write it as the field holds it: `2026-03-01`, `2026-03-01T12:00:00Z`, `20260301`";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &start.place, message).help(help));
+    }
     let Some(connection) = connection else { return };
     // All connectors of this version speak SQL.
     if let Some(filter) = filter
@@ -75,6 +84,12 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
         let diagnostic = Diagnostic::error(Code::READ_ONLY, &side.object.place, message).help(help);
         diagnostics.push(diagnostic.related(&name.place, "the query is declared here"));
     }
+}
+
+/// What a stamp or a cursor may hold; which of them, only the system knows.
+fn is_start(text: &str) -> bool {
+    let fits = |kind: Kind| kind.fit(Value::text(text)).is_ok();
+    parse_number(text.trim()).is_some() || fits(Kind::LocalTime { digits: 9 }) || fits(Kind::Instant { digits: 9 })
 }
 
 fn check_both_sides(

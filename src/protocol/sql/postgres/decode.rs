@@ -2,13 +2,15 @@
 //! value that is read.
 //!
 //! The forms are those of the server's `*_send` functions. What no value of
-//! ours can hold (`infinity`, `24:00`) is given as the text it is.
+//! ours can hold (`infinity`, `24:00`, a day beyond our calendar's end, an
+//! array that is no plain list) is given as the text the server reads it from.
 
 use std::fmt::Write;
 
-use chrono::{DateTime, NaiveDate, NaiveTime};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime};
 use rust_decimal::Decimal;
 
+use super::encode;
 use super::types::Type;
 use crate::protocol::json;
 use crate::record::{Interval, Value, parse_number};
@@ -34,16 +36,16 @@ pub(super) fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
         Type::Bool => Value::Boolean(*bytes.first().ok_or(BROKEN)? != 0),
         Type::Numeric => numeric(bytes).ok_or(BROKEN)?,
         Type::Float8 => Value::Float(f64::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?)),
-        Type::Float4 => Value::Float(f32::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?).into()),
-        Type::Timestamptz => match stamp(i64::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?))? {
+        Type::Float4 => Value::Float(single(f32::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?))),
+        Type::Timestamptz => match stamp(i64::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?), "+00") {
             Ok(time) => Value::Instant(time),
-            Err(infinity) => infinity,
+            Err(other) => other,
         },
-        Type::Timestamp => match stamp(i64::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?))? {
+        Type::Timestamp => match stamp(i64::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?), "") {
             Ok(time) => Value::LocalTime(time.naive_utc()),
-            Err(infinity) => infinity,
+            Err(other) => other,
         },
-        Type::Date => date(i32::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?))?,
+        Type::Date => date(i32::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?)),
         Type::Time => time(i64::from_be_bytes(bytes.try_into().map_err(|_| BROKEN)?)).ok_or(BROKEN)?,
         Type::Interval => interval(bytes).ok_or(BROKEN)?,
         Type::Bytea => Value::Bytes(bytes.into()),
@@ -58,46 +60,71 @@ pub(super) fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
     })
 }
 
+/// The shortest decimal that 32 bits tell from others, which is what the
+/// server prints: `0.1`, not what 64 bits make of it.
+fn single(number: f32) -> f64 {
+    if !number.is_finite() || number.fract() == 0.0 && number.abs() < 16_777_216.0 {
+        return number.into();
+    }
+    number.to_string().parse().unwrap_or_else(|_| number.into())
+}
+
 fn text(bytes: &[u8]) -> Result<&str, &'static str> {
     std::str::from_utf8(bytes).map_err(|_| "text that is not UTF-8")
 }
 
 /// JSON that is nested too deeply for us stays text.
 fn document(text: &str) -> Value {
-    json::parse(text).unwrap_or_else(|| Value::text(text))
+    json::document(text).unwrap_or_else(|| Value::text(text))
 }
 
-fn stamp(microseconds: i64) -> Result<Result<DateTime<chrono::Utc>, Value>, &'static str> {
+/// A point in time, or the text of one that is none of ours, `zone` behind it.
+fn stamp(microseconds: i64, zone: &str) -> Result<DateTime<chrono::Utc>, Value> {
     match microseconds {
-        i64::MAX => Ok(Err(Value::text("infinity"))),
-        i64::MIN => Ok(Err(Value::text("-infinity"))),
-        _ => microseconds
-            .checked_add(EPOCH_MICROSECONDS)
-            .and_then(DateTime::from_timestamp_micros)
-            .map(Ok)
-            .ok_or("a time beyond the year 262,000"),
+        i64::MAX => Err(Value::text("infinity")),
+        i64::MIN => Err(Value::text("-infinity")),
+        _ => microseconds.checked_add(EPOCH_MICROSECONDS).and_then(DateTime::from_timestamp_micros).ok_or_else(|| {
+            const DAY: i64 = 86_400_000_000;
+            let (day, time) = (far_day(microseconds.div_euclid(DAY)), microseconds.rem_euclid(DAY));
+            let time = time_of(time).expect("within a day").format("%H:%M:%S%.f");
+            Value::text(format!("{day} {time}{zone}"))
+        }),
     }
 }
 
-fn date(days: i32) -> Result<Value, &'static str> {
+fn date(days: i32) -> Value {
     match days {
-        i32::MAX => Ok(Value::text("infinity")),
-        i32::MIN => Ok(Value::text("-infinity")),
+        i32::MAX => Value::text("infinity"),
+        i32::MIN => Value::text("-infinity"),
         _ => days
             .checked_add(EPOCH_DAYS)
             .and_then(NaiveDate::from_epoch_days)
-            .map(Value::Date)
-            .ok_or("a date beyond the year 262,000"),
+            .map_or_else(|| Value::text(far_day(days.into())), Value::Date),
     }
+}
+
+/// A day beyond our calendar's end, counted from 2000-01-01. The calendar
+/// repeats itself every 400 years, which are 146,097 days.
+fn far_day(days: i64) -> String {
+    let (rounds, days) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let days = i32::try_from(days).expect("less than a round");
+    let near = NaiveDate::from_epoch_days(days + EPOCH_DAYS).expect("within 400 years of 2000");
+    let year = i64::from(near.year()) + rounds * 400;
+    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    format!("{year:04}-{:02}-{:02}{era}", near.month(), near.day())
 }
 
 fn time(microseconds: i64) -> Option<Value> {
     if microseconds == 86_400_000_000 {
         return Some(Value::text("24:00:00"));
     }
+    time_of(microseconds).map(Value::Time)
+}
+
+fn time_of(microseconds: i64) -> Option<NaiveTime> {
     let seconds = u32::try_from(microseconds / 1_000_000).ok()?;
     let nanoseconds = u32::try_from(microseconds % 1_000_000 * 1000).ok()?;
-    NaiveTime::from_num_seconds_from_midnight_opt(seconds, nanoseconds).map(Value::Time)
+    NaiveTime::from_num_seconds_from_midnight_opt(seconds, nanoseconds)
 }
 
 fn interval(bytes: &[u8]) -> Option<Value> {
@@ -183,20 +210,35 @@ fn array(element: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
     if dimensions > 6 {
         return Err(BROKEN);
     }
-    let mut lengths = Vec::with_capacity(dimensions);
+    let (mut lengths, mut bounds) = (Vec::with_capacity(dimensions), Vec::with_capacity(dimensions));
     for _ in 0..dimensions {
         lengths.push(usize::try_from(take(&mut rest).ok_or(BROKEN)?).map_err(|_| BROKEN)?);
-        take(&mut rest).ok_or(BROKEN)?;
+        bounds.push(i64::from(take(&mut rest).ok_or(BROKEN)?));
     }
-    if lengths.is_empty() {
+    // Each item has its length before it, so that what is told is there.
+    let count = lengths.iter().try_fold(1usize, |count, length| count.checked_mul(*length)).ok_or(BROKEN)?;
+    if lengths.is_empty() || count == 0 {
         return Ok(Value::List(Box::default()));
     }
-    // Each item has a length of four bytes before it; the server sends no empty dimensions.
-    let items_in_all = lengths.iter().try_fold(1usize, |all, length| all.checked_mul(*length)).ok_or(BROKEN)?;
-    if items_in_all == 0 || items_in_all > rest.len() / 4 {
+    if count > rest.len() / 4 {
         return Err(BROKEN);
     }
-    items(element, &lengths, &mut rest)
+    let list = items(element, &lengths, &mut rest)?;
+    if bounds == [1] {
+        return Ok(list);
+    }
+    // More than a list: as the text it is read from, with its bounds where they are not the usual.
+    let mut literal = String::new();
+    if bounds.iter().any(|bound| *bound != 1) {
+        for (bound, length) in bounds.iter().zip(&lengths) {
+            let last = i64::try_from(*length).map_err(|_| BROKEN)? + bound - 1;
+            write!(literal, "[{bound}:{last}]").expect("writing to a string cannot fail");
+        }
+        literal.push('=');
+    }
+    let Value::List(items) = &list else { return Err(BROKEN) };
+    encode::array(element, items, dimensions, &mut literal);
+    Ok(Value::text(literal))
 }
 
 fn items(element: &Type, lengths: &[usize], rest: &mut &[u8]) -> Result<Value, &'static str> {
@@ -220,6 +262,8 @@ fn take(rest: &mut &[u8]) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn number(weight: i16, sign: u16, scale: u16, digits: &[u16]) -> String {
@@ -280,11 +324,63 @@ mod tests {
         assert_eq!(decode(&Type::Date, &i32::MAX.to_be_bytes()), Ok(Value::text("infinity")));
         assert_eq!(decode(&Type::Timestamptz, &i64::MIN.to_be_bytes()), Ok(Value::text("-infinity")));
         assert_eq!(decode(&Type::Time, &86_400_000_000i64.to_be_bytes()), Ok(Value::text("24:00:00")));
-        assert!(decode(&Type::Timestamp, &(i64::MAX - 1).to_be_bytes()).is_err());
+        // As the server prints it: SELECT '294276-12-31 23:59:59.999999'::timestamp, '5874897-12-31'::date.
+        assert_eq!(
+            decode(&Type::Timestamptz, &9_223_371_331_199_999_999i64.to_be_bytes()),
+            Ok(Value::text("294276-12-31 23:59:59.999999+00"))
+        );
+        assert_eq!(decode(&Type::Date, &2_145_031_948i32.to_be_bytes()), Ok(Value::text("5874897-12-31")));
         for kind in
             [Type::Int4, Type::Numeric, Type::Uuid, Type::Jsonb, Type::Interval, Type::Array(Box::new(Type::Int4))]
         {
             assert!(decode(&kind, &[9, 2, 3]).is_err(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_array_that_is_no_plain_list_is_its_text() {
+        let bytes = |dimensions: &[(i32, i32)], items: &[i32]| {
+            let count = i32::try_from(dimensions.len()).unwrap();
+            let mut words = vec![count, 0, 23];
+            words.extend(dimensions.iter().flat_map(|(length, bound)| [*length, *bound]));
+            words.extend(items.iter().flat_map(|item| [4, *item]));
+            words.into_iter().flat_map(i32::to_be_bytes).collect::<Vec<u8>>()
+        };
+        let read = |bytes: &[u8]| decode(&Type::Array(Box::new(Type::Int4)), bytes);
+        assert_eq!(read(&bytes(&[(2, 0)], &[7, 8])), Ok(Value::text(r#"[0:1]={"7","8"}"#)));
+        assert_eq!(read(&bytes(&[(2, 1), (1, 1)], &[7, 8])), Ok(Value::text(r#"{{"7"},{"8"}}"#)));
+        assert!(read(&bytes(&[(i32::MAX, 1), (0, 1)], &[])).is_ok(), "nothing is made of what is not there");
+        assert!(read(&bytes(&[(i32::MAX, 1)], &[])).is_err());
+    }
+
+    #[test]
+    fn a_small_number_is_the_shortest() {
+        assert_eq!(decode(&Type::Float4, &0.1f32.to_be_bytes()), Ok(Value::Float(0.1)));
+        assert_eq!(decode(&Type::Float4, &(-3.402_823_5e38f32).to_be_bytes()), Ok(Value::Float(-3.402_823_5e38)));
+        assert_eq!(decode(&Type::Float4, &f32::INFINITY.to_be_bytes()), Ok(Value::Float(f64::INFINITY)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64), small: bool) {
+            // Counts and lengths are mostly small.
+            let bytes: Vec<u8> = bytes.iter().enumerate().map(|(at, byte)| if small && at % 4 != 3 { 0 } else { *byte }).collect();
+            let array = |element: Type| Type::Array(Box::new(element));
+            for kind in [
+                Type::Bool, Type::Int2, Type::Int4, Type::Int8, Type::Oid, Type::Float4, Type::Float8, Type::Numeric,
+                Type::Text, Type::Char, Type::Bytea, Type::Uuid, Type::Json, Type::Jsonb, Type::Date, Type::Time,
+                Type::Timestamp, Type::Timestamptz, Type::Interval, Type::Printed,
+                array(Type::Int4), array(Type::Numeric), array(Type::Text), array(Type::Jsonb),
+            ] {
+                for from in 0..bytes.len().min(4) {
+                    if let Ok(value) = decode(&kind, &bytes[from..]) {
+                        encode::text(&kind, &value);
+                    }
+                }
+                for length in [2, 4, 8, 16] {
+                    decode(&kind, &bytes[..length.min(bytes.len())]).ok();
+                }
+            }
         }
     }
 }

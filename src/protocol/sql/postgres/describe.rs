@@ -208,7 +208,11 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END, \
          c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true), \
          EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic), \
-         a.attnotnull AND c.relkind IN ('r', 'p') \
+         a.attnotnull AND c.relkind IN ('r', 'p'), a.attndims > 1, \
+         c.relkind = 'v' AND EXISTS (SELECT FROM pg_rewrite r JOIN pg_depend u ON u.classid = 'pg_rewrite'::regclass \
+           AND u.objid = r.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjsubid > 0 \
+           JOIN pg_attribute b ON b.attrelid = u.refobjid AND b.attnum = u.refobjsubid \
+           WHERE r.ev_class = c.oid AND b.attname = a.attname AND (b.attidentity <> '' OR b.atthasdef)) \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -222,8 +226,11 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
 }
 
 fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
-    let native = resolve(types, row.try_get(6)?, row.try_get(7)?)
+    let mut native = resolve(types, row.try_get(6)?, row.try_get(7)?)
         .ok_or_else(|| sqlx::Error::Protocol("a column's type is not in the catalog".into()))?;
+    if row.try_get(13)? {
+        native = native.printed();
+    }
     let (identity, computed): (String, String) = (row.try_get(3)?, row.try_get(4)?);
     let expression: Option<String> = row.try_get(5)?;
     let sequence: Option<String> = row.try_get(9)?;
@@ -231,7 +238,8 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     let computed = !computed.is_empty();
     let mut field = Field::new(row.try_get(1)?, native.kind.clone());
     field.nullable = !row.try_get::<bool, _>(2)?;
-    field.generated = computed || !identity.is_empty() || expression.is_some();
+    // A view gives what the table beneath it gives.
+    field.generated = computed || !identity.is_empty() || expression.is_some() || row.try_get::<bool, _>(14)?;
     field.read_only = computed || row.try_get::<bool, _>(10)?;
     field.loose = native.is_citext() || row.try_get::<bool, _>(11)?;
     field.native = row.try_get::<String, _>(8)?.into();

@@ -14,6 +14,7 @@ use crate::record::Value;
 pub(super) fn text<'a>(kind: &Type, value: &'a Value) -> Option<Cow<'a, str>> {
     Some(match value {
         Value::Missing | Value::Null => return None,
+        Value::JsonNull if !matches!(kind, Type::Json | Type::Jsonb) => return None,
         _ if matches!(kind, Type::Json | Type::Jsonb) => {
             let mut out = String::new();
             json::write(value, &mut out);
@@ -34,7 +35,7 @@ pub(super) fn text<'a>(kind: &Type, value: &'a Value) -> Option<Cow<'a, str>> {
         Value::List(items) => {
             let mut out = String::new();
             if let Type::Array(element) = kind {
-                array(element, items, &mut out);
+                array(element, items, 1, &mut out);
             } else {
                 json::write(value, &mut out);
             }
@@ -45,7 +46,9 @@ pub(super) fn text<'a>(kind: &Type, value: &'a Value) -> Option<Cow<'a, str>> {
             json::write(value, &mut out);
             Cow::Owned(out)
         }
-        Value::Integer(_) | Value::Decimal(_) | Value::Float(_) | Value::Bytes(_) => Cow::Owned(value.to_string()),
+        Value::Integer(_) | Value::Decimal(_) | Value::Float(_) | Value::Bytes(_) | Value::JsonNull => {
+            Cow::Owned(value.to_string())
+        }
     })
 }
 
@@ -105,14 +108,17 @@ fn push_digits(number: u32, width: usize, out: &mut String) {
     digits[first..].iter().for_each(|digit| out.push(char::from(*digit)));
 }
 
-fn array(element: &Type, items: &[Value], out: &mut String) {
+/// An array of so many dimensions, as the server reads it.
+pub(super) fn array(element: &Type, items: &[Value], dimensions: usize, out: &mut String) {
     out.push('{');
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
         match (item, text(element, item)) {
-            (Value::List(inner), _) if !matches!(element, Type::Json | Type::Jsonb) => array(element, inner, out),
+            (Value::List(inner), _) if dimensions > 1 || !matches!(element, Type::Json | Type::Jsonb) => {
+                array(element, inner, dimensions.saturating_sub(1), out);
+            }
             (_, None) => out.push_str("NULL"),
             (_, Some(text)) => {
                 out.push('"');

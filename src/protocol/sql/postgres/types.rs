@@ -47,7 +47,7 @@ pub(super) struct Native {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compare {
     Plain,
-    /// `json` has no equality; `jsonb` has. A JSON null is no value.
+    /// `json` has no equality; `jsonb` has.
     Json,
     /// As printed.
     Text,
@@ -148,6 +148,11 @@ impl Native {
         matches!((&self.base, &self.kind), (Type::Printed, Kind::Text { .. }))
     }
 
+    /// The same type, carried as the text the server prints for it.
+    pub(super) fn printed(self) -> Native {
+        Native { base: Type::Printed, kind: Kind::Other(self.cast.clone()), compare: Compare::Text, cast: self.cast }
+    }
+
     /// How a column is selected: as it is where its binary form is known.
     pub(super) fn selected(&self, column: &str) -> String {
         match (&self.base, &self.kind) {
@@ -169,10 +174,7 @@ impl Native {
         match self.compare {
             Compare::Plain => format!("{column} IS NOT DISTINCT FROM {expected}"),
             Compare::Text => format!("{column}::text IS NOT DISTINCT FROM {expected}::text"),
-            Compare::Json => {
-                let value = |text: &str| format!("nullif({text}::jsonb, 'null'::jsonb)");
-                format!("{} IS NOT DISTINCT FROM {}", value(column), value(expected))
-            }
+            Compare::Json => format!("{column}::jsonb IS NOT DISTINCT FROM {expected}::jsonb"),
         }
     }
 }

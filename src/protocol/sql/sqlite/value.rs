@@ -50,6 +50,7 @@ pub(super) fn kind(declared: &str) -> Kind {
             Kind::Decimal { precision: first, scale: first.map(|_| second.unwrap_or(0)) }
         }
         "JSON" | "JSONB" => Kind::Json,
+        "INTERVAL" => Kind::Interval,
         "UUID" | "GUID" | "UNIQUEIDENTIFIER" => Kind::Uuid,
         "BYTEA" | "BINARY" | "VARBINARY" | "IMAGE" => Kind::Bytes,
         _ if name.contains("INT") => Kind::Integer { bits: 64 },
@@ -110,14 +111,18 @@ impl Column {
 
     fn read_text(&self, text: &str) -> Value {
         let read = match self.field.kind {
+            Kind::Decimal { .. } if matches!(text, "NaN" | "Infinity" | "-Infinity") => {
+                Some(Value::WideDecimal(text.into()))
+            }
             Kind::Decimal { .. } | Kind::Integer { .. } => parse_number(text).map(Value::from),
+            Kind::Interval => text.parse().ok().map(Value::Interval),
             Kind::Boolean if text.eq_ignore_ascii_case("true") => Some(Value::Boolean(true)),
             Kind::Boolean if text.eq_ignore_ascii_case("false") => Some(Value::Boolean(false)),
             Kind::Date => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(Value::Date),
             Kind::Time { .. } => stamp::parse_time(text).map(Value::Time),
             Kind::LocalTime { .. } => stamp::parse(text).map(|parsed| Value::LocalTime(parsed.local(self.zone))),
             Kind::Instant { .. } => stamp::parse(text).map(|parsed| Value::Instant(parsed.instant(self.zone))),
-            Kind::Json => json::parse(text),
+            Kind::Json => json::document(text),
             _ => None,
         };
         read.unwrap_or_else(|| Value::text(text))
@@ -137,6 +142,7 @@ impl Column {
                 json::write(value, &mut text);
                 Stored::Text(text)
             }
+            Value::JsonNull => Stored::Null,
             Value::Boolean(b) => Stored::Integer(i64::from(*b)),
             Value::Integer(i) => Stored::Integer(*i),
             Value::Float(f) => Stored::Real(*f),
@@ -236,6 +242,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -252,6 +260,21 @@ mod tests {
         assert_eq!(kind("STRING"), Kind::Any);
     }
 
+    proptest! {
+        #[test]
+        fn anything_may_stand_in_any_column(text in "\\PC{0,30}", integer: i64, real: f64) {
+            let declared = ["BOOLEAN", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "DECIMAL(10,2)", "JSON", "INTERVAL", "INT", ""];
+            for declared in declared {
+                let field = Field::new("c", kind(declared));
+                let column = Column { field, stamp: stamp::PLAIN, zone: Tz::America__Sao_Paulo };
+                for value in [column.read_text(&text), column.read_integer(integer), column.read_real(real)] {
+                    column.store(&value).literal();
+                    column.not_before("c", &value);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_value_is_read_by_its_kind_where_it_can_be() {
         let column =
@@ -264,5 +287,9 @@ mod tests {
         assert_eq!(column("BOOLEAN").read_integer(1), Value::Boolean(true));
         assert_eq!(column("BOOLEAN").read_integer(2), Value::Integer(2));
         assert_eq!(column("DATE").read_text("2026-02-30"), Value::text("2026-02-30"));
+        assert_eq!(column("DECIMAL(10,2)").read_text("NaN"), Value::WideDecimal("NaN".into()));
+        assert_eq!(column("INTERVAL").read_text("P1D").to_string(), "P1D");
+        assert_eq!(column("JSON").read_text("null"), Value::JsonNull);
+        assert_eq!(column("JSON").store(&Value::JsonNull), Stored::Text("null".into()));
     }
 }

@@ -6,13 +6,13 @@
 use compact_str::CompactString;
 use indexmap::IndexMap;
 
-use crate::record::{Value, parse_number};
+use super::{Value, parse_number};
 
 /// Documents nested deeper than this are not read as structure.
 const DEEPEST: usize = 128;
 
 /// A number with an exponent is spelled out up to this many digits.
-const LONGEST: i64 = 400;
+const LONGEST: u64 = 400;
 
 /// The value a JSON text stands for; `None` where it is not JSON.
 pub(crate) fn parse(text: &str) -> Option<Value> {
@@ -20,6 +20,30 @@ pub(crate) fn parse(text: &str) -> Option<Value> {
     let value = reader.value(0)?;
     reader.blanks();
     (reader.at == text.len()).then_some(value)
+}
+
+/// The value of a field that holds the document `text`: a `null` there is a
+/// document, not the want of one. `None` where it is not JSON.
+pub(crate) fn document(text: &str) -> Option<Value> {
+    parse(text).map(|value| if value.is_null() { Value::JsonNull } else { value })
+}
+
+/// The one JSON text of a document, whatever the order of its keys.
+pub(crate) fn canonical(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::List(items) => Value::List(Box::new(items.iter().map(sorted).collect())),
+            Value::Map(map) => {
+                let mut map: IndexMap<_, _> = map.iter().map(|(key, item)| (key.clone(), sorted(item))).collect();
+                map.sort_unstable_keys();
+                Value::Map(Box::new(map))
+            }
+            other => other.clone(),
+        }
+    }
+    let mut out = String::new();
+    write(&sorted(value), &mut out);
+    out
 }
 
 /// The JSON text of a value: numbers as numbers, times and bytes as the text
@@ -31,7 +55,7 @@ pub(crate) fn write(value: &Value, out: &mut String) {
         write!(out, "{value}").expect("writing to a string cannot fail");
     };
     match value {
-        Value::Missing | Value::Null => out.push_str("null"),
+        Value::Missing | Value::Null | Value::JsonNull => out.push_str("null"),
         Value::Boolean(b) => plain(out, b),
         Value::Integer(i) => plain(out, i),
         Value::Decimal(d) => plain(out, d),
@@ -230,7 +254,7 @@ fn spell_out(mantissa: &str, exponent: i64) -> Option<String> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let all = format!("{whole}{fraction}");
     let point = i64::try_from(whole.len()).ok()?.checked_add(exponent)?;
-    if point.abs() > LONGEST {
+    if point.unsigned_abs() > LONGEST {
         return None;
     }
     let length = i64::try_from(all.len()).ok()?;
@@ -247,7 +271,10 @@ fn spell_out(mantissa: &str, exponent: i64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::record::same;
 
     fn round(text: &str) -> String {
         let mut out = String::new();
@@ -279,5 +306,28 @@ mod tests {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(parse(&"[".repeat(10_000)), None);
+    }
+
+    #[test]
+    fn a_null_is_a_document() {
+        assert_eq!(document(" null"), Some(Value::JsonNull));
+        assert_eq!(document("[null]"), parse("[null]"));
+        assert_eq!(canonical(&Value::JsonNull), "null");
+        assert_eq!(
+            canonical(&parse(r#"{"b": 1.10, "a": [{"d":1,"c":null}]}"#).unwrap()),
+            r#"{"a":[{"c":null,"d":1}],"b":1.10}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"[-+0-9eE.\[\]{},:"\\ntrufalsé ]{0,40}|\PC{0,40}"#) {
+            if let Some(value) = parse(&text) {
+                let mut out = String::new();
+                write(&value, &mut out);
+                let again = parse(&out);
+                prop_assert!(again.is_some_and(|again| same(&again, &value)), "{text} is written as {out}");
+            }
+        }
     }
 }
