@@ -16,8 +16,6 @@ use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, I
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
 const SHOWS_OTHERWISE: &str =
     "sent, without an answer, and under the key it was to have stands a record that shows something else";
-const UNREADABLE: &str =
-    "sent, without an answer, and the record that stands under the key it was to have cannot be read";
 pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
 
 impl Session<'_> {
@@ -243,7 +241,10 @@ impl Session<'_> {
                 not_made.push(position);
                 let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
                 if told.contains(&None) {
-                    self.park_in_doubt(side, &link.keys[side.other()], UNREADABLE);
+                    let message = format!(
+                        "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
+                    );
+                    self.park_in_doubt(side, &link.keys[side.other()], &message);
                 } else if rows.contains_key(key) && !told_apart {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE);
                 }
