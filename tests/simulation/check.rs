@@ -103,6 +103,11 @@ impl End<'_> {
         self.stage.systems[side].deleted.get(code).map_or(&[], Vec::as_slice)
     }
 
+    /// The two were paired after a doubt, and by `first` the target is right.
+    fn is_left_to_the_target(&self, code: &str) -> bool {
+        self.scenario.first == Some(Policy::Target) && self.stage.unfound.contains(code)
+    }
+
     /// People (or the engine) have deleted this anywhere.
     fn was_deleted(&self, code: &str) -> bool {
         Side::BOTH.into_iter().any(|side| self.stage.systems[side].deleted.contains_key(code))
@@ -131,7 +136,8 @@ impl End<'_> {
                 for slot in EDITED {
                     let open = self.open(code, slot);
                     let agree = same(&rows[0][slot], &counterpart[0][slot])
-                        || !self.scenario.two_way && self.has_drifted(code, slot, number(&rows[0][slot]));
+                        || !self.scenario.two_way && self.has_drifted(code, slot, number(&rows[0][slot]))
+                        || !self.scenario.two_way && self.is_left_to_the_target(code);
                     if from == Side::Source && agree && open.is_some() {
                         broken.push(format!("{code}.{slot} is the same on both sides and in conflict"));
                     }
