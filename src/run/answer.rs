@@ -84,7 +84,9 @@ impl Session<'_> {
                     let keys = link.keys.clone().map(Some);
                     let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored.as_deref());
                     if otherwise.is_none() {
-                        std::mem::take(&mut send.ends).into_iter().for_each(|ended| self.end_conflict(ended));
+                        for ended in std::mem::take(&mut send.ends) {
+                            self.end_conflict(ended);
+                        }
                         if !send.owing {
                             self.clear_both(&keys);
                         }

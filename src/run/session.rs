@@ -27,7 +27,7 @@ use crate::state::{
 /// report.
 pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     let mut session = Session::new(setup, options);
-    if let Err(trouble) = session.go().await {
+    if let Err(trouble) = Box::pin(session.go()).await {
         session.troubles.push(trouble);
     }
     if let Err(trouble) = session.land().await {

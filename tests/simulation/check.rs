@@ -210,9 +210,8 @@ impl End<'_> {
                     // In one direction an edit stays until the other side is edited again.
                     let stood = |version: &Version| version.value == after.value && version.at < before.at;
                     let put_back = !self.scenario.two_way && versions.iter().any(stood);
-                    let Some(made) =
-                        made.filter(|made| made.by_people && !(put_back && !self.stage.doubted.contains(code)))
-                    else {
+                    let known = !put_back || self.stage.doubted.contains(code);
+                    let Some(made) = made.filter(|made| made.by_people && known) else {
                         broken.push(format!(
                             "{code}.{slot}: the {side}'s {} was overwritten with its own old {}",
                             before.value, after.value
