@@ -39,6 +39,8 @@ pub(super) struct Column {
     pub(super) native: Native,
     /// What the column holds in a row that comes without it, as an expression.
     pub(super) default: Option<String>,
+    /// The sequence that gives its values, where the role may not use it.
+    ungranted: Option<String>,
 }
 
 /// Every table and view outside the system's schemas.
@@ -202,7 +204,10 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid), a.atttypid::int8, a.atttypmod, \
          format_type(a.atttypid, a.atttypmod), \
          CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END, \
-         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true) \
+         c.relkind = 'v' AND NOT pg_column_is_updatable(c.oid, a.attnum, true), \
+         CASE WHEN c.relkind IN ('r', 'p') AND (a.attidentity <> '' OR d.adbin IS NOT NULL) AND NOT \
+           has_sequence_privilege(pg_get_serial_sequence(a.attrelid::regclass::text, a.attname), 'USAGE, UPDATE') \
+           THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -225,11 +230,12 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     let computed = !computed.is_empty();
     let mut field = Field::new(row.try_get(1)?, native.kind.clone());
     field.nullable = !row.try_get::<bool, _>(2)?;
-    field.generated = computed || !identity.is_empty() || expression.is_some();
+    let ungranted: Option<String> = row.try_get(11)?;
+    field.generated = ungranted.is_none() && (computed || !identity.is_empty() || expression.is_some());
     field.read_only = computed || row.try_get::<bool, _>(10)?;
     field.native = row.try_get::<String, _>(8)?.into();
     let default = if computed { None } else { sequence.map(next).or(expression) };
-    Ok((row.try_get(0)?, Column { field, native, default }))
+    Ok((row.try_get(0)?, Column { field, native, default, ungranted }))
 }
 
 /// The types of a table's columns, and those they are made of.
@@ -276,6 +282,13 @@ impl Table {
             if matches!(column.field.kind, Kind::Other(_)) {
                 notes.push(format!("`{}` is of type `{}`: carried as text", column.field.name, column.field.native));
             }
+        }
+        for (column, sequence) in self.columns.iter().filter_map(|column| Some((column, column.ungranted.as_ref()?))) {
+            notes.push(format!(
+                "`{}` gets its values from the sequence `{sequence}`, which the connection's role may not use: \
+                 `GRANT USAGE ON SEQUENCE {sequence} TO` that role, or new records get no value there",
+                column.field.name
+            ));
         }
         if self.has_triggers {
             notes.push("a trigger or rule may change what is written".into());
