@@ -11,7 +11,7 @@ use crate::plan::{
     Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, OpenConflict, Pair, RecordWrite, Seen, Verdict,
     decide,
 };
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Side, Value};
 use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, Spooled};
 
 /// A pair of records to be dealt with.
@@ -121,6 +121,7 @@ impl Session<'_> {
         let toward = item.from.other();
         let keys = item.all_keys();
         let mut unchanged = true;
+        let written = contested_writes(&decision);
         match &decision.verdict {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
@@ -215,7 +216,9 @@ impl Session<'_> {
             }
         }
         for step in decision.conflicts {
-            self.record_conflict(item, &keys, step, open);
+            let write = written.iter().find(|(field, ..)| step.field == Some(*field));
+            let write = write.map(|(_, side, value)| (*side, value.clone()));
+            self.record_conflict(item, &keys, step, write, open);
         }
         // What is to be written is owed until that went through.
         if !writes {
@@ -327,6 +330,7 @@ impl Session<'_> {
         item: &Work,
         keys: &Both<Option<Key>>,
         step: ConflictStep,
+        written: Option<(Side, Value)>,
         open: &[Conflict],
     ) {
         if step.outcome == ConflictOutcome::Waiting {
@@ -383,6 +387,7 @@ impl Session<'_> {
                 values: step.values,
                 policy: step.policy.as_str(),
                 taken,
+                written,
             },
         );
     }
@@ -487,4 +492,14 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// What is written in a decision that has to do with conflicts: the field, the
+/// side and the value.
+fn contested_writes(decision: &Decision) -> Vec<(usize, Side, Value)> {
+    if decision.conflicts.is_empty() {
+        return Vec::new();
+    }
+    let of = |side: Side| decision.writes[side].iter().flat_map(|write| &write.fields).map(move |write| (side, write));
+    Side::BOTH.into_iter().flat_map(of).map(|(side, write)| (write.field, side, write.value.clone())).collect()
 }
