@@ -191,16 +191,16 @@ const LATER: &[(&str, &str)] = &[
 
 /// What is asked for, where it is one of those.
 fn later(error: &clap::Error) -> Option<&'static str> {
-    let typed = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue];
-    let typed = typed.into_iter().find_map(|kind| match error.get(kind) {
-        Some(ContextValue::String(typed))
-            if error.kind() != ErrorKind::InvalidValue || kind == ContextKind::InvalidValue =>
-        {
-            Some(typed)
-        }
+    let typed = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(typed)) => Some(typed.split([' ', '=']).next().unwrap_or_default()),
         _ => None,
-    })?;
-    let name = typed.split([' ', '=']).next().unwrap_or_default();
+    };
+    let name = match error.kind() {
+        ErrorKind::InvalidSubcommand => typed(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => typed(ContextKind::InvalidArg),
+        ErrorKind::InvalidValue => typed(ContextKind::InvalidValue).filter(|value| *value == "connector"),
+        _ => None,
+    }?;
     LATER.iter().find(|(later, _)| *later == name).map(|(_, told)| *told)
 }
 

@@ -1,6 +1,7 @@
 //! `engine validate`: checks everything that was written.
 
-use super::render::Page;
+use super::home::open;
+use super::render::{Page, plural};
 use super::wire::{Loaded, Systems, Unready, load, spec, understood};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::compile::{DeletePolicy, Program, compile};
@@ -32,6 +33,9 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
     if loaded.project.mappings.is_empty() && !diagnostics.has_errors() {
         diagnostics.push(no_mapping(&arguments.path));
     }
+    if !diagnostics.has_errors() && loaded.project.root == arguments.path {
+        left_behind(&loaded, context, &mut diagnostics).await;
+    }
     let mut unreachable = false;
     if arguments.online && !diagnostics.has_errors() {
         let mut systems = Systems::for_looking(&loaded);
@@ -54,6 +58,25 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
         (false, true) => Exit::Wrong,
         (false, false) => Exit::Well,
     })
+}
+
+/// Links whose mapping no file has any more. A state that cannot be looked at
+/// says nothing about what was written.
+async fn left_behind(loaded: &Loaded, context: Context<'_>, diagnostics: &mut Diagnostics) {
+    let Ok(store) = open(context, &loaded.project.root).await else { return };
+    let Ok(known) = store.mappings().await else { return };
+    for name in known.iter().filter(|name| loaded.project.mapping(name).is_none()) {
+        let Ok(links @ 1..) = store.count_links(name).await else { continue };
+        let message =
+            format!("the state has {} of `{name}`, and no file has that mapping any more", plural(links, "link"));
+        let help = format!(
+            "was it renamed? under another name it begins anew: give it its name back; or forget the links with \
+             `engine reset {} {name} --links`",
+            loaded.project.root.display()
+        );
+        let left = Diagnostic::nowhere(Code::LEFT_BEHIND, message).help(help);
+        diagnostics.push(Diagnostic { severity: Severity::Warning, ..left });
+    }
 }
 
 /// Connections alone may be a beginning; nothing runs with them.

@@ -112,6 +112,8 @@ codes! {
         "This is a mistake in the engine itself. What was committed stands, and the next run settles what was under way before it does anything else. Please report it with the message and the log.";
     STATE_FAILED = "E0906", "the state could not be read or changed",
         "The links, bases and cursors of a project lie in `.engine/`, or where `--state` says. Another engine may run on it, the disk may be full, or the file may be damaged; the message says which.";
+    LEFT_BEHIND = "E0907", "links of a mapping that no file has",
+        "Links, bases and cursors belong to a mapping by its name. The state has links of a mapping that no file has any more: it was removed, or renamed, and under its new name it begins with a first sync. This is a warning, given where a whole project is checked beside its state.";
     SAME_NAME = "E0110", "two things of the same name",
         "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
     NOTHING_THERE = "E0112", "a project without anything in it",

@@ -144,6 +144,27 @@ fields: [{{ source: code, target: sku }}, {{ source: name, target: title }}]
     project.run(0);
 }
 
+/// Issue 2: a file that can only be read was found out by the first write.
+#[tokio::test]
+async fn a_database_that_can_only_be_read_is_told() {
+    let project = Project::items();
+    project.run(0);
+    project.write("connections.yaml", &CONNECTIONS.replace("data/shop.db'", "data/shop.db?mode=ro'"));
+    let out = project.engine("validate . --online").ends(2).out;
+    assert!(out.contains("error[E0605]: we may not create records in `goods`") && out.contains("can only be read"), "{out}");
+}
+
+/// Issue 2: links under a mapping's former name were forgotten in silence.
+#[tokio::test]
+async fn links_under_a_former_name_are_told() {
+    let project = Project::items();
+    project.run(0);
+    project.engine("validate .").ends(0);
+    project.write("items.yaml", &ITEMS.replace("mapping: items", "mapping: goods"));
+    let out = project.engine("validate .").ends(0).out;
+    assert!(out.contains("warning[E0907]: the state has 3 links of `items`"), "{out}");
+}
+
 /// Issue 2: that a role may not use the sequence of the key showed in the first run only.
 #[tokio::test]
 async fn a_sequence_that_may_not_be_used_is_told() {
