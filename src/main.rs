@@ -15,5 +15,8 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
-    runtime.block_on(engine::cli::main()).into()
+    let exit = runtime.block_on(engine::cli::main());
+    // What is still under way was told to stop.
+    runtime.shutdown_background();
+    exit.into()
 }

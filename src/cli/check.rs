@@ -5,6 +5,7 @@ use serde_json::json;
 use super::render::{Cell, Grid, Page, Tone};
 use super::wire::{Systems, load};
 use super::{Context, Done, Exit, ProjectPath};
+use crate::connector::Fault;
 use crate::diagnostic::Diagnostics;
 
 /// Reach and authenticate every connection.
@@ -36,17 +37,22 @@ pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> D
     let mut all = Vec::new();
     for connection in loaded.project.connections.iter().filter(|connection| connection.is_enabled()) {
         let mut diagnostics = Diagnostics::new();
+        let server = loaded.lead(connection).server;
+        let told = |fault: Fault| match &server {
+            Some(server) => format!("{server}: {fault}"),
+            None => fault.to_string(),
+        };
         let (outcome, exit) = match systems.connect(connection, &mut diagnostics) {
             Ok(Some(connector)) => match connector.check().await {
                 Ok(answered) => (Ok(answered), Exit::Well),
-                Err(fault) => (Err(fault.to_string()), Exit::Unreachable),
+                Err(fault) => (Err(told(fault)), Exit::Unreachable),
             },
             Ok(None) => {
                 let found = diagnostics.into_sorted();
                 let messages: Vec<String> = found.iter().map(|diagnostic| diagnostic.message.clone()).collect();
                 (Err(messages.join("; ")), Exit::Wrong)
             }
-            Err(fault) => (Err(fault.to_string()), Exit::Unreachable),
+            Err(fault) => (Err(told(fault)), Exit::Unreachable),
         };
         let connector = connection.connector().as_str();
         all.push(Checked { connection: connection.full_name(), connector, outcome, exit });

@@ -83,7 +83,7 @@ pub(super) struct ResolveArguments {
     #[command(flatten)]
     which: Which,
     /// Whose value is right.
-    #[arg(long, value_enum, value_name = "SIDE", conflicts_with = "value", required_unless_present = "value")]
+    #[arg(long, value_enum, value_name = "SIDE", conflicts_with = "value")]
     take: Option<SideArgument>,
     /// The right value as JSON, as the target shows it.
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]

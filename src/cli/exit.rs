@@ -13,6 +13,17 @@ pub enum Exit {
     Wrong,
     /// A system could not be reached or refused us; what could run, ran.
     Unreachable,
+    /// Stopped by Ctrl-C (SIGINT): what was written is on record.
+    Interrupted,
+    /// Stopped by SIGTERM: what was written is on record.
+    Terminated,
+}
+
+impl Exit {
+    /// Somebody stopped the process before the command was done.
+    pub fn is_stopped(self) -> bool {
+        matches!(self, Exit::Interrupted | Exit::Terminated)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +33,9 @@ impl From<Exit> for ExitCode {
             Exit::Partial => 1,
             Exit::Wrong => 2,
             Exit::Unreachable => 3,
+            // What a shell makes of a process that the signal ends.
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         })
     }
 }

@@ -36,7 +36,8 @@ impl Failure {
             (Some(near), _) => failure.help(format!("did you mean `{near}`?")),
             (None, []) => failure,
             (None, known) => {
-                failure.help(format!("there are {}", crate::diagnostic::quoted(&known[..known.len().min(12)])))
+                let more = if known.len() > 12 { format!(" and {} more", known.len() - 12) } else { String::new() };
+                failure.help(format!("there are {}{more}", crate::diagnostic::quoted(&known[..known.len().min(12)])))
             }
         }
     }

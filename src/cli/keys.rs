@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::Failure;
 use crate::compile::Program;
 use crate::record::{Both, Key, Kind, Side, Value};
+use crate::run::key_of_fingerprint;
 
 /// The names of the key fields of both sides; empty where they are not known.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +23,7 @@ impl KeyNames {
     /// From what the state keeps of a mapping's sides, see [`fingerprint`].
     pub(super) fn of_fingerprints(fingerprints: &Both<String>) -> KeyNames {
         KeyNames(fingerprints.as_ref().map(|text| {
-            let names = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
-            names.map(|(_, names)| names.split(", ").map(str::to_owned).collect()).unwrap_or_default()
+            key_of_fingerprint(text).map(|names| names.split(", ").map(str::to_owned).collect()).unwrap_or_default()
         }))
     }
 
@@ -74,6 +74,13 @@ impl KeyNames {
         };
         let values: Option<Vec<String>> = names.iter().map(value).collect();
         values.filter(|values| values.len() == pairs.len()).ok_or_else(|| self.wrong(side, typed))
+    }
+
+    /// What stands where the name of a key field should in `name=value`.
+    pub(super) fn stranger<'a>(&self, side: Side, typed: &'a str) -> Option<&'a str> {
+        let names = &self.0[side];
+        let given = parts(typed).into_iter().filter_map(|part| Some(part.split_once('=')?.0.trim()));
+        given.into_iter().find(|given| !names.is_empty() && !names.iter().any(|name| name == given))
     }
 
     fn wrong(&self, side: Side, typed: &str) -> Failure {

@@ -21,7 +21,11 @@ use crate::state::Store;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LinksCommand {
     List(ListArguments),
+    /// Write a mapping's links into a file, or print them: comma-separated values with the columns `source.FIELD` and
+    /// `target.FIELD`.
     Export(FileArguments),
+    /// Take links over from a file, for instance of another integration. They have no history: the next run compares
+    /// both sides of each as on their first meeting.
     Import(FileArguments),
 }
 

@@ -17,6 +17,7 @@ mod home;
 mod keys;
 mod links;
 mod log;
+mod log_line;
 mod neighbours;
 mod parked;
 mod plan;
@@ -33,9 +34,10 @@ mod trace;
 mod validate;
 mod wire;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
@@ -65,7 +67,8 @@ Examples:
   engine trace mappings/ customers A1_COD=000001,A1_LOJA=01
 
 Exit codes: 0 all well; 1 finished, but something failed, was newly parked or came into conflict;
-2 what you wrote is wrong; 3 a system could not be reached or refused us (what could run, ran)."
+2 what you wrote is wrong; 3 a system could not be reached or refused us (what could run, ran);
+130 and 143 stopped by Ctrl-C or SIGTERM: what was written is on record, and the next run goes on from there."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -84,9 +87,9 @@ struct Common {
     /// Where the state lies: a folder, a file, or `sqlite://` and either. Default: `.engine/` of the project.
     #[arg(long, global = true, env = "ENGINE_STATE", hide_env_values = true, value_name = "ADDRESS")]
     state: Option<String>,
-    /// The form of log lines on standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
-    log: LogFormat,
+    /// Log what a run decides on standard error, in this form. Default: only warnings, as text.
+    #[arg(long, global = true, value_enum)]
+    log: Option<LogFormat>,
     /// Log more; twice or three times for more still. Outranks `ENGINE_LOG`.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -124,10 +127,13 @@ pub async fn main() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            let format = asked_format(std::env::args_os().skip(1));
             if let Some(name) = later(&error) {
-                let failure =
-                    Failure::not_yet(&format!("`engine {name}`"), "`engine help` lists the commands there are");
-                return failure.show(&Screen::standard(Format::Text));
+                let failure = Failure::not_yet(name, "`engine help` lists what there is");
+                return failure.show(&Screen::standard(format));
+            }
+            if error.use_stderr() && format == Format::Json {
+                return usage(&error).show(&Screen::standard(format));
             }
             // Help and version are no mistakes, and go to standard output. Who reads them may be gone.
             let _gone = error.print();
@@ -159,17 +165,72 @@ pub async fn main() -> Exit {
         Command::Schema(arguments) => Ok(schema::schema(&arguments, context)),
         Command::Completions(arguments) => Ok(completions::completions(&arguments, context)),
     };
-    states.close().await;
+    // Who asks to stop is not kept waiting: an open state is as safe as after a crash.
+    if !done.as_ref().is_ok_and(|exit| exit.is_stopped()) {
+        states.close().await;
+    }
     done.unwrap_or_else(|failure| failure.show(&screen))
 }
 
-/// Commands of the language that this version does not build yet.
-const LATER: &[&str] = &["init", "test", "apply", "approve", "lookups", "secrets"];
+/// What the language has on the command line and this version does not build
+/// yet: as it is typed, and as it is told.
+const LATER: &[(&str, &str)] = &[
+    ("init", "`engine init`"),
+    ("test", "`engine test`"),
+    ("apply", "`engine apply`"),
+    ("approve", "`engine approve`"),
+    ("lookups", "`engine lookups`"),
+    ("secrets", "`engine secrets`"),
+    ("backup", "`engine state backup`"),
+    ("forget", "`engine state forget`"),
+    ("connector", "`engine schema connector`"),
+    ("--env", "`--env`"),
+    ("--listen", "`--listen`"),
+    ("--scaffold", "`--scaffold`"),
+];
 
-/// The command that is asked for, where it is one of those.
+/// What is asked for, where it is one of those.
 fn later(error: &clap::Error) -> Option<&'static str> {
-    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
-    LATER.iter().copied().find(|later| later == name)
+    let typed = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(typed)) => Some(typed.split([' ', '=']).next().unwrap_or_default()),
+        _ => None,
+    };
+    let name = match error.kind() {
+        ErrorKind::InvalidSubcommand => typed(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => typed(ContextKind::InvalidArg),
+        ErrorKind::InvalidValue => typed(ContextKind::InvalidValue).filter(|value| *value == "connector"),
+        _ => None,
+    }?;
+    LATER.iter().find(|(later, _)| *later == name).map(|(_, told)| *told)
+}
+
+/// `--format`, where the rest of the command line could not be read.
+fn asked_format(arguments: impl Iterator<Item = OsString>) -> Format {
+    let typed: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let pairs = typed.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+    if pairs || typed.iter().any(|argument| argument == "--format=json") { Format::Json } else { Format::Text }
+}
+
+/// What was typed wrongly, for machines: the words that people get, without
+/// the usage below them.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut help = None;
+    for line in lines {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        match line.strip_prefix("tip: ") {
+            Some(tip) => help = Some(tip.to_owned()),
+            None => {
+                message.push(' ');
+                message.push_str(line);
+            }
+        }
+    }
+    Failure { help, ..Failure::wrong(message) }
 }
 
 /// What every command is given beside its own arguments.

@@ -25,7 +25,9 @@ use crate::state::{Conflict, ConflictFilter, Parked, ParkedFilter, Reason, Store
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ParkedCommand {
     List(ListArguments),
+    /// Have the next run try parked records again, whatever their next try is.
     Retry(IdsArguments),
+    /// Forget parked records: nothing is owed for them any more until they change again.
     Drop(IdsArguments),
     Export(ExportArguments),
     Settle(SettleArguments),

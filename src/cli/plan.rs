@@ -9,7 +9,7 @@ use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::connector::Action;
 use crate::record::{Side, Value};
-use crate::run::{Options, Planned};
+use crate::run::{Options, Planned, RunReport};
 
 /// Changes shown for each mapping, unless all are asked for.
 const SHOWN: usize = 20;
@@ -130,7 +130,9 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
         page.spans([(Tone::Bad, format!("  {} ", wrong.code)), (Tone::Plain, format!("{place}{}", wrong.message))]);
     }
     for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
-        page.toned(Tone::Bad, format!("  {trouble}"));
+        let (words, at) = told.words(trouble);
+        let at = at.map(|place| format!("{place}: ")).unwrap_or_default();
+        page.toned(Tone::Bad, format!("  {at}{words}"));
     }
     for planned in report.planned.iter().take(shown) {
         change(planned, page);
@@ -141,7 +143,10 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
     for parked in report.parked.iter().take(shown) {
         page.spans([
             (Tone::Warn, "  ! park".to_owned()),
-            (Tone::Plain, format!(" {}: {}", super::report::keys(&parked.keys), parked.message)),
+            (
+                Tone::Plain,
+                format!(" {}: {}{}", super::report::keys(&parked.keys), super::report::field(parked), parked.message),
+            ),
         ]);
     }
     if report.parked.len() > shown {
@@ -157,6 +162,20 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
     }
     if count > 0 {
         page.grid(counts_grid(&[report]));
+    }
+    held(report, page);
+}
+
+/// Deletes that a run would hold back, though the plan lists them.
+fn held(report: &RunReport, page: &mut Page) {
+    for side in Side::BOTH {
+        let Some((would, limit)) = report.held[side] else { continue };
+        let deletes = super::render::plural(would, "delete");
+        page.toned(
+            Tone::Warn,
+            format!("  {deletes} on the {side} are over the limit ({limit} left): a run would hold all of them back"),
+        );
+        page.line("  `--over-limit` lets them through, once");
     }
 }
 

@@ -6,6 +6,7 @@ use super::Exit;
 use super::failure::exit_of;
 use super::keys::KeyNames;
 use super::render::{Cell, Grid, Page, Tone, plural};
+use super::wire::Lead;
 use crate::connector::Fault;
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::record::{Both, Key, Side};
@@ -23,6 +24,14 @@ pub(super) struct Told {
     pub wrong: Vec<Diagnostic>,
     /// The first of the deletes that were held back.
     pub held: Vec<Spooled>,
+    /// Records that were found on both sides, and linked.
+    pub adopted: u64,
+    /// Sides that showed no record at all, and how many links there are.
+    pub emptied: Both<Option<u64>>,
+    /// Keys that were asked for, and nothing is known of.
+    pub unknown: Vec<(Side, Key)>,
+    /// Where each side's connection leads.
+    pub leads: Both<Option<Lead>>,
 }
 
 impl Told {
@@ -60,9 +69,9 @@ impl Told {
         if self.wrong.is_empty() {
             errors.extend(report.troubles.iter().map(|trouble| {
                 let code = trouble_code(trouble);
-                let message = trouble.to_string();
+                let (message, at) = self.words(trouble);
                 let side = if let Trouble::Side(side, _) = trouble { Some(*side) } else { None };
-                Error { side, code: Some(code), message: &message, reason: Some("fault"), ..known }.json()
+                Error { side, code: Some(code), message: &message, reason: Some("fault"), at, ..known }.json()
             }));
         }
         errors.extend(self.wrong.iter().map(|wrong| {
@@ -86,8 +95,22 @@ impl Told {
         errors
     }
 
+    /// What is said of a trouble, and the place of the connection it is about.
+    pub(super) fn words(&self, trouble: &Trouble) -> (String, Option<&Place>) {
+        match trouble {
+            Trouble::Side(side, fault) => match &self.leads[*side] {
+                Some(lead) => (format!("{side}: {}", lead.words(fault)), Some(&lead.place)),
+                None => (trouble.to_string(), None),
+            },
+            _ => (trouble.to_string(), None),
+        }
+    }
+
     /// True where there was nothing to do and nothing went wrong.
     fn is_quiet(&self) -> bool {
+        if self.adopted > 0 {
+            return false;
+        }
         let report = &self.report;
         let still =
             |counts: &SideCounts| counts.created + counts.updated + counts.deleted + counts.failed + counts.parked == 0;
@@ -249,6 +272,9 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
     if report.counts.conflicts > 0 {
         rest = format!(", {}", plural(report.counts.conflicts, "new conflict"));
     }
+    if told.adopted > 0 {
+        rest = format!("{rest}, {} linked", plural(told.adopted, "record"));
+    }
     if report.counts.owed > 0 {
         rest = format!("{rest}, {} owed", report.counts.owed);
     }
@@ -267,7 +293,9 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
         }
     }
     for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
-        page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, trouble.to_string())]);
+        let (words, at) = told.words(trouble);
+        let at = at.map(|place| format!("{place}: ")).unwrap_or_default();
+        page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, format!("{at}{words}"))]);
         if let Some(hint) = hint(trouble, path) {
             page.toned(Tone::Faint, format!("    help: {hint}"));
         }
@@ -287,7 +315,16 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
             (Tone::Plain, format!(" `engine conflicts list {path} --mapping {}`", report.mapping)),
         ]);
     }
+    for (side, key) in &told.unknown {
+        page.toned(Tone::Warn, format!("  no record with the key {key} was found on the {side}, and no link has it"));
+    }
+    emptied(told, path, page);
     held(told, path, page);
+}
+
+/// The field that something is parked for, before what is said of it.
+pub(super) fn field(parked: &Parked) -> String {
+    parked.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default()
 }
 
 /// What is new among the parked records: the reasons, and the first of each.
@@ -299,12 +336,11 @@ fn newly_parked(parked: &[Parked], path: &str, mapping: &str, page: &mut Page) {
         let of: Vec<&Parked> = parked.iter().filter(|parked| parked.reason == reason).collect();
         page.toned(Tone::Warn, format!("  newly parked as {}: {}", reason.name(), of.len()));
         for parked in of.iter().take(NAMED) {
-            let field = parked.field.as_ref().map(|field| format!(" {field}:")).unwrap_or_default();
             let code = parked.code.as_deref().unwrap_or_default();
             page.spans([
                 (Tone::Plain, format!("    {}", keys(&parked.keys))),
                 (Tone::Faint, format!(" {code}")),
-                (Tone::Plain, format!("{field} {}", parked.message)),
+                (Tone::Plain, format!(" {}{}", field(parked), parked.message)),
             ]);
         }
         if of.len() > NAMED {
@@ -313,6 +349,26 @@ fn newly_parked(parked: &[Parked], path: &str, mapping: &str, page: &mut Page) {
     }
     if !parked.is_empty() {
         page.toned(Tone::Faint, format!("  all that is owed: `engine parked list {path} --mapping {mapping}`"));
+    }
+}
+
+/// A side that shows nothing: nothing is deleted for that, which somebody may
+/// not expect.
+pub(super) fn emptied(told: &Told, path: &str, page: &mut Page) {
+    for side in Side::BOTH {
+        let Some(links) = told.emptied[side] else { continue };
+        let name = &told.report.mapping;
+        page.toned(
+            Tone::Warn,
+            format!(
+                "  the {side} shows no record at all, and {} stay: an empty listing deletes nothing",
+                plural(links, "link")
+            ),
+        );
+        page.line(format!(
+            "  if its records are really gone, delete those of the {} there, then `engine reset {path} {name} --links`",
+            side.other()
+        ));
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Context, Done, Exit, Failure, ProjectPath};
 #[command(after_help = "\
 Examples:
   engine reset mappings/ customers
-  engine reset mappings/ customers --links --yes")]
+  engine reset mappings/ customers --links")]
 pub(super) struct ResetArguments {
     /// The project.
     path: ProjectPath,
@@ -23,7 +23,7 @@ pub(super) struct ResetArguments {
     /// Forget its links, conflicts and parked records as well.
     #[arg(long)]
     links: bool,
-    /// Do not ask.
+    /// Do not ask. Where nobody can be asked, as in a script, nothing is asked anyway.
     #[arg(long, short)]
     yes: bool,
 }
@@ -42,12 +42,8 @@ pub(super) async fn reset(arguments: &ResetArguments, context: Context<'_>) -> D
     match answer {
         Some(true) => {}
         Some(false) => return Err(Failure { exit: Exit::Partial, ..Failure::wrong("nothing was forgotten") }),
-        // Cursors come back by themselves, links do not.
-        None if !arguments.links => {}
-        None => {
-            return Err(Failure::wrong("`--links` forgets what cannot be had again, and nobody can be asked here")
-                .help("say `--yes` where that is meant"));
-        }
+        // A script says what it means.
+        None => {}
     }
     // Alone with the state: a run under way would go on from what is forgotten.
     let store = open_for_run(context, &arguments.path).await?;

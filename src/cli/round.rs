@@ -11,10 +11,10 @@ use super::report::Told;
 use super::wire::{Loaded, Surroundings, Systems, Unready, load};
 use super::{Context, Failure};
 use crate::config::model::Mapping;
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::record::{Key, Side};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::record::{Both, Key, Side};
 use crate::run::{Options, RunReport, SystemWorld, Trouble, World, fail_run};
-use crate::state::{ParkedFilter, Store};
+use crate::state::{ParkedFilter, RunCounts, Store};
 use crate::work::run_once;
 
 /// What is asked for.
@@ -44,6 +44,11 @@ pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Opt
         context.screen.wrong(&diagnostics, &loaded.project);
         return Ok(None);
     }
+    if loaded.project.mappings.is_empty() {
+        let message = format!("there is no mapping in `{}`: nothing would run", asked.path.display());
+        let failure = Failure::wrong(message).help("a mapping is a document that begins with `mapping: NAME`");
+        return Err(Failure { code: Some(Code::NOTHING_THERE), ..failure });
+    }
     let mappings = chosen(&loaded, asked.mappings)?;
     context.screen.aside(&diagnostics, &loaded.project);
     let root = &loaded.project.root;
@@ -57,7 +62,7 @@ pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Opt
     let surroundings = Surroundings { store, world: Arc::new(SystemWorld), observer: teller.clone() };
     let mut told = Vec::with_capacity(mappings.len());
     for mapping in mappings {
-        told.push(one(mapping, &mut systems, &surroundings, asked).await?);
+        told.push(one(mapping, &mut systems, &surroundings, &teller, asked).await?);
         teller.done(&mapping.full_name);
     }
     Ok(Some(Round { told, drafted: systems.drafted().to_vec() }))
@@ -81,9 +86,12 @@ async fn one(
     mapping: &Mapping,
     systems: &mut Systems<'_>,
     surroundings: &Surroundings,
+    teller: &Teller,
     asked: &Asked<'_>,
 ) -> Result<Told, Failure> {
     let store = &*surroundings.store;
+    let started = surroundings.world.now();
+    let leads = Both::from_fn(|side| systems.loaded.connection(mapping, side).map(|own| systems.loaded.lead(own)));
     let mut diagnostics = Diagnostics::new();
     let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
     let wrong = diagnostics.into_sorted();
@@ -92,11 +100,16 @@ async fn one(
             let mut options = asked.options.clone();
             options.keys = keys(&setup.program, asked.side, asked.keys)?;
             let names = KeyNames::of(&setup.program);
+            let asked_keys = options.keys.clone();
+            teller.begins(&mapping.full_name, names.clone());
             let mut report = run_once(setup, options).await;
             number_parked(&mut report, store).await?;
+            let unknown = unknown_keys(&report, store, &asked_keys).await?;
             let held = report.held.source.is_some() || report.held.target.is_some();
             let held = if held { store.spooled(&report.mapping, 0, 20).await? } else { Vec::new() };
-            return Ok(Told { report, names, wrong, held });
+            let adopted = teller.adopted(&report.mapping);
+            let emptied = teller.emptied(&report.mapping);
+            return Ok(Told { report, names, wrong, held, adopted, emptied, unknown, leads });
         }
         Err(Unready::Fault(side, fault)) => Trouble::Side(side, fault),
         Err(Unready::Wrong) => first_error(&wrong),
@@ -104,12 +117,21 @@ async fn one(
     let name = &mapping.full_name;
     let world: &dyn World = &*surroundings.world;
     let report = if asked.options.dry {
-        RunReport::unstarted(name, world, trouble)
+        RunReport::unstarted(name, world, started, trouble)
     } else {
-        fail_run(store, world, name, trouble).await
+        fail_run(store, world, name, started, trouble).await
     };
     let names = key_names(store, name).await?;
-    Ok(Told { report, names, wrong, held: Vec::new() })
+    Ok(Told {
+        report,
+        names,
+        wrong,
+        held: Vec::new(),
+        adopted: 0,
+        emptied: Both::default(),
+        unknown: Vec::new(),
+        leads,
+    })
 }
 
 fn first_error(wrong: &[Diagnostic]) -> Trouble {
@@ -121,6 +143,25 @@ fn first_error(wrong: &[Diagnostic]) -> Trouble {
 fn keys(program: &crate::compile::Program, side: Side, written: &[String]) -> Result<Vec<(Side, Key)>, Failure> {
     let names = KeyNames::of(program);
     written.iter().map(|key| Ok((side, typed(program, side, &names.parse(side, key)?)?))).collect()
+}
+
+/// The keys asked for that nothing came of and nothing is known of.
+async fn unknown_keys(
+    report: &RunReport,
+    store: &dyn Store,
+    asked: &[(Side, Key)],
+) -> Result<Vec<(Side, Key)>, Failure> {
+    let counts = RunCounts { owed: report.counts.owed, ..RunCounts::default() };
+    if report.counts != counts || !report.troubles.is_empty() || !report.planned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut unknown = Vec::new();
+    for (side, key) in asked {
+        if store.links(&report.mapping, *side, std::slice::from_ref(key)).await?.iter().all(Option::is_none) {
+            unknown.push((*side, key.clone()));
+        }
+    }
+    Ok(unknown)
 }
 
 /// Gives what was newly parked the numbers the state has for it.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::render::Page;
 use super::report::{Told, overall, page};
 use super::round::{Asked, Round, round};
 use super::{Context, Done, Exit, Failure, ProjectPath};
@@ -72,11 +73,51 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
         side: arguments.side.into(),
         options: Options { full: arguments.full, over_limit: arguments.over_limit, ..Options::default() },
     };
-    let Some(Round { told, .. }) = round(&asked, context).await? else { return Ok(Exit::Wrong) };
+    let stop = stopped();
+    let done = tokio::select! {
+        biased;
+        done = round(&asked, context) => done?,
+        exit = stop => {
+            let mut page = Page::new();
+            page.line("stopped; what was written is on record, and the next run goes on from there");
+            context.screen.note(&page);
+            return Ok(exit);
+        }
+    };
+    let Some(Round { told, .. }) = done else { return Ok(Exit::Wrong) };
     let path = arguments.path.display().to_string();
     context.screen.answer(
         || json!({ "status": overall(&told), "runs": told.iter().map(Told::json).collect::<Vec<_>>() }),
         || page(&told, &path),
     );
     Ok(told.iter().map(Told::exit).max().unwrap_or(Exit::Well))
+}
+
+/// Ends when somebody stops the process. Listens from the call on, not only
+/// once it is awaited.
+#[cfg(unix)]
+fn stopped() -> impl Future<Output = Exit> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = [(SignalKind::interrupt(), Exit::Interrupted), (SignalKind::terminate(), Exit::Terminated)];
+    let waits = signals.map(|(kind, exit)| {
+        let listening = signal(kind);
+        Box::pin(async move {
+            if let Ok(mut signals) = listening
+                && signals.recv().await.is_some()
+            {
+                return exit;
+            }
+            std::future::pending().await
+        })
+    });
+    async move { futures::future::select_all(waits).await.0 }
+}
+
+/// Ends when somebody stops the process.
+#[cfg(not(unix))]
+async fn stopped() -> Exit {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Exit::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::home::{mapping_named, open};
 use super::render::{Cell, Grid, Page, Tone};
 use super::report::duration;
+use super::status::{unfinished, without_end};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::state::{RunRecord, RunStatus};
 
@@ -32,12 +33,22 @@ pub(super) async fn runs(arguments: &RunsArguments, context: Context<'_>) -> Don
         None => None,
     };
     let runs = store.runs(mapping.as_deref(), arguments.limit).await?;
+    let mut without = Vec::new();
+    let named = mapping.map_or(store.mappings().await?, |mapping| vec![mapping]);
+    for name in named {
+        let last = store.runs(Some(&name), 1).await?.into_iter().next();
+        let state = store.mapping(&name).await?.unwrap_or_default();
+        without.extend(unfinished(&state, last.as_ref()).map(|number| (name, number)));
+    }
     context.screen.answer(
         || json!({ "runs": runs.iter().map(run_json).collect::<Vec<_>>() }),
         || {
             let mut page = Page::new();
+            for (mapping, number) in &without {
+                page.toned(Tone::Warn, without_end(mapping, *number));
+            }
             if runs.is_empty() {
-                page.line("no runs yet");
+                page.line(if without.is_empty() { "no runs yet" } else { "no run has ended yet" });
                 return page;
             }
             let header = [

@@ -11,6 +11,7 @@ use super::render::{Cell, Grid, Page};
 use super::round::chosen;
 use super::wire::{Surroundings, Systems, load, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::diagnostic::Code;
 use crate::record::{Both, Side};
 use crate::run::{SystemWorld, adopt_sides};
 
@@ -23,7 +24,8 @@ pub(super) enum StateCommand {
 /// Say that both sides are still the ones that the links belong to.
 ///
 /// Links belong to one system, object and key on each side. After a system has moved or an object was renamed, runs are
-/// refused until this is said; say it only where the records are the same.
+/// refused until this is said; say it only where the records are the same. A key of other fields cannot be adopted: links
+/// name records by their keys.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -65,15 +67,23 @@ pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done 
         let mut changed: Both<bool> = Both::default();
         for side in Side::BOTH {
             changed[side] = !before[side].is_empty() && before[side] != setup.fingerprints[side];
-            if changed[side] && old.of_side(side).len() != new.of_side(side).len() {
-                let message = format!(
-                    "the {side} of `{}` had the key {} and has {} now: its links cannot be carried over",
-                    mapping.full_name,
-                    old.of_side(side).join(", "),
-                    new.of_side(side).join(", "),
-                );
-                return Err(Failure::wrong(message).help("`engine reset --links` starts anew"));
-            }
+        }
+        if let Some(side) = setup.other_key(&stored) {
+            let key = |names: &KeyNames| names.of_side(side).join(", ");
+            let message = format!(
+                "the {side} of `{}` had the key ({}) and has ({}) now: its links cannot be carried over, since they \
+                 name records by the former one",
+                mapping.full_name,
+                key(&old),
+                key(&new),
+            );
+            let help = format!(
+                "put the former `key` back; or forget the links with `engine reset {} {} --links`: the next run is then \
+                 a first sync, which finds records again by `match`",
+                arguments.path.display(),
+                mapping.full_name
+            );
+            return Err(Failure { code: Some(Code::FINGERPRINT), ..Failure::wrong(message).help(help) });
         }
         if !changed.source && !changed.target {
             continue;

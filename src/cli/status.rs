@@ -11,7 +11,7 @@ use super::wire::{Loaded, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Schedule;
 use crate::record::{Both, Value};
-use crate::state::{ConflictFilter, ParkedFilter, RunRecord, Store};
+use crate::state::{ConflictFilter, MappingState, ParkedFilter, RunRecord, Store};
 
 /// Show each mapping: its schedule, its last run, what is owed, how far it was read.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,8 @@ struct Line {
     held: u64,
     cursors: Both<Option<Value>>,
     last: Option<RunRecord>,
+    /// The number of a run that began and has no end on record.
+    unfinished: Option<u64>,
 }
 
 pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) -> Done {
@@ -65,7 +67,10 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
     let parked = store.parked(&ParkedFilter { mapping: of(), ..ParkedFilter::default() }).await?.len() as u64;
     let open = ConflictFilter { mapping: of(), open: true, ..ConflictFilter::default() };
     let conflicts = store.conflicts(&open).await?.len() as u64;
-    let cursors = store.mapping(&name).await?.map(|state| state.cursors).unwrap_or_default();
+    let state = store.mapping(&name).await?.unwrap_or_default();
+    let last = store.runs(Some(&name), 1).await?.into_iter().next();
+    let unfinished = unfinished(&state, last.as_ref());
+    let cursors = state.cursors;
     Ok(Line {
         enabled: mapping.map(|mapping| loaded.switched_off(mapping).is_none()),
         schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
@@ -74,9 +79,25 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
         conflicts,
         held: store.count_spooled(&name).await?,
         cursors: cursors.map(|cursor| cursor.and_then(|cursor| cursor.low)),
-        last: store.runs(Some(&name), 1).await?.into_iter().next(),
+        last,
+        unfinished,
         mapping: name,
     })
+}
+
+/// The number of a mapping's newest run, where nothing tells how it ended: runs
+/// are counted when they begin, and recorded when they end.
+pub(super) fn unfinished(state: &MappingState, last: Option<&RunRecord>) -> Option<u64> {
+    let ended = last.map_or(0, |run| run.number);
+    (state.runs > ended).then_some(state.runs)
+}
+
+/// What is said of it.
+pub(super) fn without_end(mapping: &str, number: u64) -> String {
+    format!(
+        "{mapping}: run {number} began and did not end: it is still under way, or it was stopped; what it wrote is on \
+         record, and the next run goes on from there"
+    )
 }
 
 /// A schedule as one would say it.
@@ -108,6 +129,7 @@ fn line_json(line: &Line) -> Json {
         "source_cursor": line.cursors.source.as_ref().map(Value::to_json),
         "target_cursor": line.cursors.target.as_ref().map(Value::to_json),
         "last_run": line.last.as_ref().map(run_json),
+        "unfinished_run": line.unfinished,
     })
 }
 
@@ -126,7 +148,11 @@ fn page(lines: &[Line]) -> Page {
             (Some(true), None) => "when asked for".to_owned(),
             (Some(true), Some(schedule)) => schedule.clone(),
         };
-        let (status, tone) = line.last.as_ref().map_or(("never ran", Tone::Faint), |run| status_word(run.status));
+        let (status, tone) = match (&line.last, line.unfinished) {
+            (_, Some(_)) => ("did not end", Tone::Warn),
+            (None, None) => ("never ran", Tone::Faint),
+            (Some(run), None) => status_word(run.status),
+        };
         let ran = line.last.as_ref().map(|run| run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
         let cursor = |cursor: &Option<Value>| cursor.as_ref().map_or_else(|| "-".to_owned(), Value::to_string);
         let owed = Cell::number(line.parked + line.conflicts);
@@ -142,6 +168,11 @@ fn page(lines: &[Line]) -> Page {
         ]);
     }
     page.grid(grid);
+    for line in lines {
+        if let Some(number) = line.unfinished {
+            page.toned(Tone::Warn, without_end(&line.mapping, number));
+        }
+    }
     for line in lines.iter().filter(|line| line.held > 0) {
         page.toned(Tone::Warn, format!("{}: {} deletes are held back by the limit", line.mapping, line.held));
     }

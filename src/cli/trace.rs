@@ -37,7 +37,17 @@ pub(super) async fn trace(arguments: &TraceArguments, context: Context<'_>) -> D
     let keys = candidates(&names.parse(side, &arguments.key)?);
     let Some(known) = find(&*store, &mapping, side, &keys).await? else {
         let message = format!("`{mapping}` has never seen a {side} record with the key `{}`", arguments.key);
-        return Err(Failure::wrong(message).help("`--side target` takes a key of the target"));
+        let help = match names.stranger(side, &arguments.key) {
+            Some(stranger) => {
+                let fields: Vec<&str> = names.of_side(side).iter().map(String::as_str).collect();
+                format!(
+                    "`{stranger}` is no key field of the {side}, whose key is {}",
+                    crate::diagnostic::quoted(&fields)
+                )
+            }
+            None => format!("`--side {}` takes a key of the {}", side.other(), side.other()),
+        };
+        return Err(Failure::wrong(message).help(help));
     };
     let state = store.mapping(&mapping).await?.unwrap_or_default();
     context.screen.answer(|| json(&mapping, &known, &names, &state), || page(&mapping, &known, &names, &state));

@@ -1,12 +1,13 @@
 //! `engine validate`: checks everything that was written.
 
-use super::render::Page;
-use super::wire::{Loaded, Systems, Unready, load, spec};
+use super::home::open;
+use super::render::{Page, plural};
+use super::wire::{Loaded, Systems, Unready, load, spec, understood};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::compile::{DeletePolicy, Program, compile};
 use crate::config::model::Mapping;
 use crate::connector::{Connector, Description, Fault};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, quoted};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity, quoted};
 use crate::record::{Both, Side};
 use std::sync::Arc;
 
@@ -29,6 +30,12 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
     let loaded = load(&arguments.path);
     let mut diagnostics = Diagnostics::new();
     diagnostics.extend(loaded.diagnostics.iter().cloned());
+    if loaded.project.mappings.is_empty() && !diagnostics.has_errors() {
+        diagnostics.push(no_mapping(&arguments.path));
+    }
+    if !diagnostics.has_errors() && loaded.project.root == arguments.path {
+        left_behind(&loaded, context, &mut diagnostics).await;
+    }
     let mut unreachable = false;
     if arguments.online && !diagnostics.has_errors() {
         let mut systems = Systems::for_looking(&loaded);
@@ -53,6 +60,32 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
     })
 }
 
+/// Links whose mapping no file has any more. A state that cannot be looked at
+/// says nothing about what was written.
+async fn left_behind(loaded: &Loaded, context: Context<'_>, diagnostics: &mut Diagnostics) {
+    let Ok(store) = open(context, &loaded.project.root).await else { return };
+    let Ok(known) = store.mappings().await else { return };
+    for name in known.iter().filter(|name| loaded.project.mapping(name).is_none()) {
+        let Ok(links @ 1..) = store.count_links(name).await else { continue };
+        let message =
+            format!("the state has {} of `{name}`, and no file has that mapping any more", plural(links, "link"));
+        let help = format!(
+            "was it renamed? under another name it begins anew: give it its name back; or forget the links with \
+             `engine reset {} {name} --links`",
+            loaded.project.root.display()
+        );
+        let left = Diagnostic::nowhere(Code::LEFT_BEHIND, message).help(help);
+        diagnostics.push(Diagnostic { severity: Severity::Warning, ..left });
+    }
+}
+
+/// Connections alone may be a beginning; nothing runs with them.
+fn no_mapping(path: &std::path::Path) -> Diagnostic {
+    let message = format!("there is no mapping in `{}`", path.display());
+    let help = "a mapping is a document that begins with `mapping: NAME`";
+    Diagnostic { severity: Severity::Warning, ..Diagnostic::nowhere(Code::NOTHING_THERE, message).help(help) }
+}
+
 /// Checks a mapping against what its systems tell; false where one of them
 /// could not be asked.
 async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
@@ -62,22 +95,45 @@ async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, d
             if let Some(compiled) = compile(mapping, descriptions, diagnostics) {
                 for side in Side::BOTH {
                     one_side(mapping, &compiled.program, side, &described, diagnostics);
+                    match filter(mapping, &compiled.program, side, &described, diagnostics).await {
+                        Ok(()) | Err(Unready::Wrong) => {}
+                        Err(Unready::Fault(side, fault)) => {
+                            return unreached(mapping, loaded, side, &fault, diagnostics);
+                        }
+                    }
                 }
             }
             true
         }
         Err(Unready::Wrong) => true,
-        Err(Unready::Fault(side, fault)) => {
-            let place = loaded.connection(mapping, side).map_or(&mapping.place, |connection| &connection.name.place);
-            diagnostics.push(unreached(place, &fault));
-            false
-        }
+        Err(Unready::Fault(side, fault)) => unreached(mapping, loaded, side, &fault, diagnostics),
     }
 }
 
+/// Whether the system understands the side's `where`.
+async fn filter(
+    mapping: &Mapping,
+    program: &Program,
+    side: Side,
+    described: &Both<(Arc<dyn Connector>, Description)>,
+    diagnostics: &mut Diagnostics,
+) -> Result<(), Unready> {
+    let access = &program.sides[side].access;
+    if access.filter.is_none() {
+        return Ok(());
+    }
+    let object = described[side].0.open(access.clone()).await.map_err(|fault| Unready::Fault(side, fault))?;
+    understood(object.understand().await, spec(mapping, side), side, diagnostics)
+}
+
 /// A system that could not be asked, at the connection that leads to it.
-pub(super) fn unreached(place: &Place, fault: &Fault) -> Diagnostic {
-    Diagnostic::error(Code::SYSTEM_FAILED, place, fault.to_string()).help("`engine check` looks at every connection")
+fn unreached(mapping: &Mapping, loaded: &Loaded, side: Side, fault: &Fault, diagnostics: &mut Diagnostics) -> bool {
+    let lead = loaded.connection(mapping, side).map(|connection| loaded.lead(connection));
+    let place = lead.as_ref().map_or(&mapping.place, |lead| &lead.place);
+    let words = lead.as_ref().map_or_else(|| fault.to_string(), |lead| lead.words(fault));
+    let error = Diagnostic::error(Code::SYSTEM_FAILED, place, words);
+    diagnostics.push(error.help("`engine check` looks at every connection"));
+    false
 }
 
 /// What the mapping needs of a side, and what a user should know of it.

@@ -17,8 +17,8 @@ use crate::compile::{Compiled, compile};
 use crate::config::model::{Connection, Mapping, SideSpec, System};
 use crate::config::tree::At;
 use crate::config::{Environment, Project, environment, relative_to};
-use crate::connector::{Connector, Description, Fault, Object};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::connector::{Connector, Description, Fault, FaultKind, Object};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
 use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
 use crate::run::{Flow, Observer, RetryPolicy, Setup, Trouble, World};
@@ -36,6 +36,11 @@ pub(super) fn load(path: &Path) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let project = Project::load(path, &mut diagnostics);
     let environment = Environment::load(&project.root, &mut diagnostics);
+    if path.exists() && project.files().next().is_none() && !diagnostics.has_errors() {
+        let message = format!("there is no YAML file in `{}`", path.display());
+        let help = "name the folder that your connections and mappings are in; their files end with `.yaml` or `.yml`";
+        diagnostics.push(Diagnostic::nowhere(Code::NOTHING_THERE, message).help(help));
+    }
     for (name, object) in project.connections.iter().flat_map(|connection| &connection.objects) {
         let message = format!("the query `{}` as an object comes in a later version", name.value);
         let help = "make it a view in the database, and name that in `object:`";
@@ -63,6 +68,29 @@ impl Loaded {
     /// The connection of a mapping's side.
     pub(super) fn connection(&self, mapping: &Mapping, side: Side) -> Option<&Connection> {
         self.project.connection(&mapping.namespace, &spec(mapping, side).connection)
+    }
+
+    /// Where a connection leads.
+    pub(super) fn lead(&self, connection: &Connection) -> Lead {
+        let lookup = |name: &str| self.environment.get(name);
+        let read = |text: Option<&At<String>>| {
+            text.and_then(|text| environment::resolve(text, &lookup, &mut Diagnostics::new()))
+        };
+        let (server, address) = match &connection.system {
+            System::Sqlite(sqlite) => (None, Some(&sqlite.url)),
+            System::Postgres(postgres) => {
+                let url = read(postgres.url.as_ref()).and_then(|url| url.parse::<url::Url>().ok());
+                let in_url = url.as_ref().and_then(url::Url::host_str).filter(|host| !host.is_empty());
+                let host = read(postgres.host.as_ref()).or_else(|| in_url.map(str::to_owned));
+                let port = read(postgres.port.as_ref()).or_else(|| url.as_ref()?.port().map(|port| port.to_string()));
+                let (host, port) =
+                    (host.unwrap_or_else(|| "localhost".to_owned()), port.unwrap_or_else(|| "5432".into()));
+                let address = postgres.url.as_ref().or(postgres.host.as_ref()).or(postgres.database.as_ref());
+                (Some(format!("{host}:{port}")), address)
+            }
+        };
+        let place = address.map_or(&connection.name.place, |address| &address.place);
+        Lead { name: connection.full_name(), server, place: place.clone() }
     }
 
     /// What switches a mapping off, in words; `None` where nothing does.
@@ -95,6 +123,26 @@ impl Loaded {
     pub(super) fn one(&self, name: &str) -> Result<&Mapping, Failure> {
         let full_name = pick(name, self.project.mappings.iter().map(|mapping| mapping.full_name.as_str()))?;
         self.project.mapping(full_name).ok_or_else(|| Failure::unknown("mapping", name, []))
+    }
+}
+
+/// Where a connection leads, told without any secret.
+#[derive(Debug, Clone)]
+pub(super) struct Lead {
+    pub name: String,
+    /// Host and port, where the system is a server and its address can be read.
+    pub server: Option<String>,
+    /// Where the address is written.
+    pub place: Place,
+}
+
+impl Lead {
+    /// What a system did to us, and which one it was.
+    pub(super) fn words(&self, fault: &Fault) -> String {
+        match &self.server {
+            Some(server) => format!("connection `{}` ({server}): {fault}", self.name),
+            None => format!("connection `{}`: {fault}", self.name),
+        }
     }
 }
 
@@ -189,7 +237,15 @@ impl<'a> Systems<'a> {
         }
         let connector = match &connection.system {
             System::Sqlite(_) => connect_sqlite(&settings)?,
-            System::Postgres(_) => connect_postgres(&settings)?,
+            System::Postgres(_) => match connect_postgres(&settings) {
+                Ok(connector) => connector,
+                // Nothing was asked of a server yet: it is the address that is wrong.
+                Err(fault) => {
+                    let place = self.loaded.lead(connection).place;
+                    diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &place, fault.message));
+                    return Ok(None);
+                }
+            },
         };
         self.open.insert(name, connector.clone());
         Ok(Some(connector))
@@ -297,7 +353,12 @@ impl<'a> Systems<'a> {
         for side in Side::BOTH {
             let open = || systems[side].0.open(program.sides[side].access.clone());
             let opened = retry[side].call(world, open).await;
-            objects.push(opened.map_err(|fault| Unready::Fault(side, fault))?);
+            let object = opened.map_err(|fault| Unready::Fault(side, fault))?;
+            if program.sides[side].access.filter.is_some() {
+                let asked = retry[side].call(world, || object.understand()).await;
+                understood(asked, spec(mapping, side), side, diagnostics)?;
+            }
+            objects.push(object);
         }
         let (Some(target), Some(source)) = (objects.pop(), objects.pop()) else {
             return Err(Unready::Wrong);
@@ -320,6 +381,26 @@ impl<'a> Systems<'a> {
             world: surroundings.world.clone(),
             observer: surroundings.observer.clone(),
         })
+    }
+}
+
+/// A `where` that the system does not understand is the user's. That the object
+/// is there and may be read is known by then.
+pub(super) fn understood(
+    asked: Result<(), Fault>,
+    written: &SideSpec,
+    side: Side,
+    diagnostics: &mut Diagnostics,
+) -> Result<(), Unready> {
+    match (asked, &written.filter) {
+        (Ok(()), _) => Ok(()),
+        (Err(fault), Some(filter)) if fault.kind == FaultKind::User => {
+            let message = format!("`{}` does not understand this `where`: {}", written.connection.value, fault.message);
+            let help = "`where` is handed over as it is written: a condition in the system's own language";
+            diagnostics.push(Diagnostic::error(Code::BAD_FILTER, &filter.place, message).help(help));
+            Err(Unready::Wrong)
+        }
+        (Err(fault), _) => Err(Unready::Fault(side, fault)),
     }
 }
 
@@ -352,7 +433,14 @@ pub(super) async fn prepare_one(
     let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
     let found = diagnostics.into_sorted();
     setup.map_err(|unready| match unready {
-        Unready::Fault(side, fault) => Trouble::Side(side, fault).into(),
+        Unready::Fault(side, fault) => {
+            let words = loaded.connection(mapping, side).map(|own| loaded.lead(own).words(&fault));
+            let failure = Failure::from(Trouble::Side(side, fault));
+            match words {
+                Some(words) => Failure { message: format!("{side}: {words}"), ..failure },
+                None => failure,
+            }
+        }
         Unready::Wrong => {
             context.screen.aside(&found, &loaded.project);
             let first = found.iter().find(|diagnostic| diagnostic.severity == Severity::Error);

@@ -189,12 +189,12 @@ fn meets(
         }
         if !can_meet(&arrives, &way.kind) {
             let message = format!(
-                "{} arrives at `{}`, which holds {}",
+                "{} arrives at `{}` of the {side}, which holds {}",
                 arrives.name(),
                 slots[side].name(way.slot),
                 way.kind.name()
             );
-            let help = "a rule such as `date`, `decimal`, `boolean` or `map` brings it there";
+            let help = help_between(&arrives, &way.kind);
             diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, place, message).help(help));
         }
         if let Reading::Constant(value) = &read[side.other()]
@@ -247,5 +247,18 @@ fn can_meet(from: &Kind, to: &Kind) -> bool {
         | (Time { .. }, Time { .. })
         | (Interval, Interval) => true,
         _ => false,
+    }
+}
+
+/// What leads from one kind to the other.
+fn help_between(arrives: &Kind, holds: &Kind) -> &'static str {
+    match (arrives, holds) {
+        (Kind::List(_), _) => {
+            "an `expression` or a `template` makes one value of a list; `join` comes in a later version"
+        }
+        (_, Kind::List(_)) => "an `expression` makes a list; `split` comes in a later version",
+        (Kind::Instant { .. }, Kind::LocalTime { .. } | Kind::Date)
+        | (Kind::LocalTime { .. }, Kind::Instant { .. }) => "`datetime` with a zone, or `date`, brings it there",
+        _ => "a rule such as `date`, `datetime`, `decimal`, `boolean` or `map` brings it there",
     }
 }

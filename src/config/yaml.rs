@@ -365,14 +365,54 @@ impl Builder<'_> {
         {
             start = end_of(&text[..start.byte as usize + tab]);
         }
-        let (message, help) = explain(error.kind());
+        let open = self.frames.iter().rev().find(|frame| frame.style == StructureStyle::Flow);
+        let (mut message, mut help) = explain(error.kind());
+        if let (Some(frame), true) = (open, help.is_none()) {
+            let (bracket, close) = frame.brackets();
+            message = format!("`,` or `{close}` is expected here");
+            help = Some(if bracket == '{' { "close the `{` with `}`" } else { "close the `[` with `]`" });
+        }
         let code = if *error.kind() == ErrorKind::RecursionLimitExceeded { Code::FILE_REFUSED } else { Code::SYNTAX };
-        let diagnostic = self.error(code, start, start, message);
+        let mut diagnostic = self.error(code, start, start, message);
+        let opened = match (error.kind(), open) {
+            (ErrorKind::InvalidTrailingDoubleQuotedScalar, _) => {
+                opening_quote(text, '"', start).map(|at| (at, "the text in quotes begins here".to_owned()))
+            }
+            (ErrorKind::InvalidTrailingSingleQuotedScalar, _) => {
+                opening_quote(text, '\'', start).map(|at| (at, "the text in quotes begins here".to_owned()))
+            }
+            (_, Some(frame)) if frame.start.line < start.line => {
+                Some((frame.start, format!("the `{}` that is open stands here", frame.brackets().0)))
+            }
+            _ => None,
+        };
+        if let Some((at, word)) = opened.filter(|(at, _)| at.line < start.line) {
+            let end = Position { column: at.column + 1, byte: at.byte + 1, ..at };
+            diagnostic = diagnostic.related(&Place::new(self.file.clone(), Span { start: at, end }), word);
+        }
         match help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,
         }
     }
+}
+
+impl Frame {
+    /// How a flow collection is opened and closed.
+    fn brackets(&self) -> (char, char) {
+        match self.items {
+            Items::List(_) => ('[', ']'),
+            Items::Map { .. } => ('{', '}'),
+        }
+    }
+}
+
+/// Where the text in quotes begins whose closing quote stands before `end`.
+fn opening_quote(text: &str, quote: char, end: Position) -> Option<Position> {
+    let before = text.get(..end.byte as usize)?;
+    let close = before.rfind(quote)?;
+    let open = before[..close].rfind(quote)?;
+    Some(end_of(&text[..open]))
 }
 
 fn is_merge(key: &Node) -> bool {

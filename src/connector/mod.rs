@@ -64,6 +64,12 @@ pub trait Object: Send + Sync {
     /// Where the side stands now, taken before the first page of a run.
     fn horizon(&self) -> BoxFuture<'_, Result<Horizon, Fault>>;
 
+    /// Has the system read what a user wrote in its own language (`where`),
+    /// without reading a record. A fault where it does not understand it.
+    fn understand(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Reads records. Every row that satisfies the request when the reading
     /// starts, and is not changed while it lasts, is delivered at least once;
     /// order as [`Listing`] says. Each row has a value for every slot.

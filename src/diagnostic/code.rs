@@ -103,19 +103,23 @@ codes! {
     RESTLESS = "E0803", "a record changed each time it was about to be written",
         "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run.";
     FINGERPRINT = "E0901", "a side is not the one the links belong to",
-        "The links of a mapping belong to one system, object and key on each side. Another one stands there now. `engine state adopt` says that it is the same one all the same; `engine reset --links` starts anew.";
+        "The links of a mapping belong to one system, object and key on each side. Another one stands there now. Where only the address or a name changed and the records are the same, `engine state adopt` says so. Links name records by their key: where `key` has other fields now, they cannot be taken over. Put the former key back, or start anew with `engine reset --links`: the next run is then a first sync, which finds records again by `match`.";
     RESTORED = "E0902", "a side was restored from a backup",
         "Its history is another one than when it was last read. What the restore took back cannot be told from what people deleted or edited, so nothing is written until `engine reset`.";
     UNSAFE_FIRST = "E0903", "a first sync into a side that already holds records",
-        "Nothing says which of its records are the same as those of the other side, so every record would be doubled. Add `match`, or map every key field.";
+        "The mapping may create records on this side, which holds some already, and nothing says which of them are the same as those of the other side: records would be doubled. Add `match`, map every key field, or take `create` from the side with `allow`.";
     LIMIT = "E0904", "a limit of the mapping was reached",
         "The run would have created, updated or deleted more records than `limits` allows. Deletes are then held back, all of them; `engine plan` shows what would be done. `--over-limit` lets one run through.";
     BROKE_OFF = "E0905", "a run broke off by a fault of the engine",
         "This is a mistake in the engine itself. What was committed stands, and the next run settles what was under way before it does anything else. Please report it with the message and the log.";
     STATE_FAILED = "E0906", "the state could not be read or changed",
         "The links, bases and cursors of a project lie in `.engine/`, or where `--state` says. Another engine may run on it, the disk may be full, or the file may be damaged; the message says which.";
+    LEFT_BEHIND = "E0907", "links of a mapping that no file has",
+        "Links, bases and cursors belong to a mapping by its name. The state has links of a mapping that no file has any more: it was removed, or renamed, and under its new name it begins with a first sync. This is a warning, given where a whole project is checked beside its state.";
     SAME_NAME = "E0110", "two things of the same name",
         "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
+    NOTHING_THERE = "E0112", "a project without anything in it",
+        "The folder has no YAML file, or none of its files has a mapping, so that nothing would ever run. Most often the path is not the one that is meant. A mapping is a document that begins with `mapping: NAME`.";
     EXCLUSIVE = "E0111", "settings that exclude each other",
         "Each of the settings is fine by itself, but together they say two different things, and one of them would have to be ignored. Keep the one that is meant.";
 
@@ -185,6 +189,8 @@ codes! {
         "Without a key a record cannot be told from another. The system names no primary key here, so `key:` has to.";
     NO_SUCH_OBJECT = "E0603", "an object that the system does not have",
         "The system was asked and knows no object of this name, or several that differ only in case. A dot separates schema and table; a part in double quotes is taken whole.";
+    BAD_FILTER = "E0610", "a `where` that the system does not understand",
+        "`where` is handed to the system as it is written, in the system's own language: SQL for a database, where a text stands in single quotes, equality is one `=`, and columns are those of the object. The system's own words are in the message.";
     NO_RIGHT = "E0605", "a right that the mapping needs is missing",
         "The connection's user may not do to this object what the mapping would. Grant the right, or narrow the mapping with `allow`, `deletes` or `direction`.";
     KEY_NOT_UNIQUE = "E0606", "a key that nothing keeps unique",

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use futures::StreamExt;
 
-use super::event::Fact;
+use super::event::{Event, Fact};
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{DeletedWhen, Limit};
@@ -31,7 +31,6 @@ impl Session<'_> {
         'sweep: loop {
             self.sweep_begin(side).await?;
             let mut stream = setup.objects[side].read(Listing::Keys);
-            let mut any = false;
             while let Some(batch) = stream.next().await {
                 let batch = match batch {
                     Ok(batch) => batch,
@@ -42,12 +41,9 @@ impl Session<'_> {
                     }
                 };
                 let keys: Vec<Key> = batch.rows().filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
-                any |= !keys.is_empty();
                 self.sweep_seen(side, &keys).await?;
             }
-            if any {
-                self.sweep_end(side).await?;
-            }
+            self.sweep_end(side).await?;
             break;
         }
         self.state.swept[side] = Some(now);
@@ -77,7 +73,12 @@ impl Session<'_> {
     /// by key, without `where`, says whether the record is gone.
     pub(super) async fn sweep_end(&mut self, side: Side) -> Result<(), Trouble> {
         if !self.swept_any {
-            // An empty listing never counts.
+            // An empty listing never counts; that it is one is told, also by a plan.
+            let links = self.setup.store.count_links(&self.program.name).await?;
+            if links > 0 {
+                let event = Event { keys: Both::default(), fact: Fact::Emptied { side, links } };
+                self.setup.observer.event(&self.program.name, &self.run, &event);
+            }
             return Ok(());
         }
         let mut after = 0;

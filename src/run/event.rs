@@ -63,6 +63,8 @@ pub enum Fact {
         policy: &'static str,
         /// What a person decided, where that was applied.
         taken: Option<Resolution>,
+        /// The side that is written to for it, and what it gets.
+        written: Option<(Side, Value)>,
     },
     Parked(Box<Parked>),
     /// What was parked went through.
@@ -82,6 +84,12 @@ pub enum Fact {
         on: Side,
         would: u64,
         limit: u64,
+    },
+    /// A side shows no record at all, though there are links: nothing is
+    /// deleted for that. Told, and not kept.
+    Emptied {
+        side: Side,
+        links: u64,
     },
     /// A write without an answer turned out to be in effect, or not.
     Recovered {
@@ -112,6 +120,7 @@ impl Fact {
             Fact::Forgotten => "forgotten",
             Fact::Spooled { .. } => "delete_spooled",
             Fact::Held { .. } => "delete_held",
+            Fact::Emptied { .. } => "side_emptied",
             Fact::Recovered { .. } => "recovered",
         }
     }
@@ -137,7 +146,7 @@ impl Fact {
                     .collect();
                 json!({ "side": side, "fields": fields })
             }
-            Fact::Conflict { field, bases, values, policy, taken, .. } => {
+            Fact::Conflict { field, outcome, bases, values, policy, taken, written } => {
                 let mut detail = json!({
                     "field": field,
                     "source_base": bases.as_ref().map(|bases| bases.source.to_json()),
@@ -145,7 +154,20 @@ impl Fact {
                     "source": values.source.to_json(),
                     "target": values.target.to_json(),
                     "policy": policy,
+                    "outcome": outcome_word(*outcome),
                 });
+                if *outcome == ConflictOutcome::Decided {
+                    let winner = match (*policy, written) {
+                        ("source" | "target", _) => Some(*policy),
+                        ("sum_deltas" | "union", Some(_)) => Some("both"),
+                        (_, Some((side, _))) => Some(side.other().name()),
+                        _ => None,
+                    };
+                    detail["winner"] = winner.into();
+                }
+                if let Some((side, value)) = written {
+                    detail["written"] = json!({ "side": side, "value": value.to_json() });
+                }
                 match taken {
                     None => {}
                     Some(Resolution::Take(side)) => detail["taken"] = side.name().into(),
@@ -164,8 +186,20 @@ impl Fact {
             Fact::Severed { gone } => json!({ "gone": gone }),
             Fact::Spooled { on } => json!({ "side": on }),
             Fact::Held { on, would, limit } => json!({ "side": on, "would_delete": would, "limit": limit }),
+            Fact::Emptied { side, links } => json!({ "side": side, "links": links }),
             Fact::Recovered { side, applied } => json!({ "side": side, "applied": applied }),
         }
+    }
+}
+
+fn outcome_word(outcome: ConflictOutcome) -> &'static str {
+    match outcome {
+        ConflictOutcome::Opened => "opened",
+        ConflictOutcome::Moved => "moved",
+        ConflictOutcome::Waiting => "waiting",
+        ConflictOutcome::Decided => "decided",
+        ConflictOutcome::Resolved => "resolved",
+        ConflictOutcome::Closed => "closed",
     }
 }
 

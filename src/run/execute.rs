@@ -11,7 +11,7 @@ use crate::plan::{
     Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, OpenConflict, Pair, RecordWrite, Seen, Verdict,
     decide,
 };
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Side, Value};
 use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, Spooled};
 
 /// A pair of records to be dealt with.
@@ -34,6 +34,8 @@ pub(super) struct Work {
 pub(super) struct Ended {
     pub conflict: Conflict,
     pub outcome: ConflictOutcome,
+    /// What is written because of it, and where.
+    pub written: Option<(Side, Value)>,
 }
 
 impl Work {
@@ -147,6 +149,7 @@ impl Session<'_> {
         }
         let mut unchanged = true;
         let mut parked = false;
+        let contested = contested_writes(&decision);
         match &decision.verdict {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
@@ -289,7 +292,9 @@ impl Session<'_> {
                 continue;
             }
             let (resolves, field) = (step.outcome == ConflictOutcome::Resolved, step.field);
-            let Some(ended) = self.conflict(item, &keys, step, open) else { continue };
+            let write = contested.iter().find(|(contested, ..)| field == Some(*contested));
+            let write = write.map(|(_, side, value)| (*side, value.clone()));
+            let Some(ended) = self.conflict(item, &keys, step, write, open) else { continue };
             dealt.push(ended.conflict.id);
             let carries = |send: &&mut Send| {
                 send.work == index
@@ -426,6 +431,7 @@ impl Session<'_> {
         item: &Work,
         keys: &Both<Option<Key>>,
         step: ConflictStep,
+        written: Option<(Side, Value)>,
         open: &[Conflict],
     ) -> Option<Ended> {
         if step.outcome == ConflictOutcome::Waiting {
@@ -474,7 +480,7 @@ impl Session<'_> {
             at: self.setup.world.now(),
             resolution: taken,
         };
-        Some(Ended { conflict, outcome: step.outcome })
+        Some(Ended { conflict, outcome: step.outcome, written })
     }
 
     /// The other open conflicts of a link, closed.
@@ -490,12 +496,13 @@ impl Session<'_> {
                     ..conflict.clone()
                 },
                 outcome: ConflictOutcome::Closed,
+                written: None,
             })
             .collect()
     }
 
     /// Puts what happened to a conflict on record.
-    pub(super) fn end_conflict(&mut self, Ended { conflict, outcome }: Ended) {
+    pub(super) fn end_conflict(&mut self, Ended { conflict, outcome, written }: Ended) {
         self.tell(
             conflict.keys.clone().map(|key| (!key.is_empty()).then_some(key)),
             Fact::Conflict {
@@ -505,6 +512,7 @@ impl Session<'_> {
                 values: conflict.values.clone(),
                 policy: conflict.policy.as_str(),
                 taken: conflict.resolution.clone(),
+                written,
             },
         );
         self.pending.conflicts.push(conflict);
@@ -611,4 +619,14 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// What is written in a decision that has to do with conflicts: the field, the
+/// side and the value.
+fn contested_writes(decision: &Decision) -> Vec<(usize, Side, Value)> {
+    if decision.conflicts.is_empty() {
+        return Vec::new();
+    }
+    let of = |side: Side| decision.writes[side].iter().flat_map(|write| &write.fields).map(move |write| (side, write));
+    Side::BOTH.into_iter().flat_map(of).map(|(side, write)| (write.field, side, write.value.clone())).collect()
 }

@@ -30,6 +30,6 @@ pub use event::{Event, Fact, FieldChange, Observer, Silent};
 pub use neighbours::{Flow, Neighbours};
 pub use report::{Planned, RunReport, Trouble, Undecided};
 pub use session::run_mapping;
-pub use setup::{Options, RetryPolicy, Setup};
+pub use setup::{Options, RetryPolicy, Setup, key_of_fingerprint};
 pub use takeover::{adopt_sides, fail_begun_run, fail_run, import_links, settle_as_not_sent, settle_as_sent};
 pub use world::{SystemWorld, World};

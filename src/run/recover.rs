@@ -57,7 +57,7 @@ impl Session<'_> {
         };
         for conflict in self.setup.store.conflicts(&filter).await? {
             let conflict = Conflict { status: ConflictStatus::Resolved, at: self.setup.world.now(), ..conflict };
-            self.end_conflict(Ended { conflict, outcome: ConflictOutcome::Resolved });
+            self.end_conflict(Ended { conflict, outcome: ConflictOutcome::Resolved, written: None });
         }
         Ok(())
     }

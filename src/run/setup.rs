@@ -39,15 +39,40 @@ impl Setup {
             !before.is_empty() && *before != self.fingerprints[*side]
         };
         let Some(side) = Side::BOTH.into_iter().find(other) else { return Ok(()) };
+        let name = &self.program.name;
+        let ways = if self.other_key(stored).is_some() {
+            format!(
+                "links of another key cannot be taken over: put the former `key` back, or forget the links with \
+                 `engine reset PATH {name} --links`, after which the next run is a first sync that finds records again \
+                 by `match`"
+            )
+        } else {
+            "`engine state adopt` takes the links over, `engine reset --links` forgets them".to_owned()
+        };
         Err(Trouble::Refused {
             code: "E0901",
             message: format!(
-                "the {side} of `{}` is not what its links belong to: they were made with {}, and it is {} now; \
-                 `engine state adopt` takes the links over, `engine reset --links` forgets them",
-                self.program.name, stored.fingerprints[side], self.fingerprints[side]
+                "the {side} of `{name}` is not what its links belong to: they were made with {}, and it is {} now; {ways}",
+                stored.fingerprints[side], self.fingerprints[side]
             ),
         })
     }
+
+    /// The side whose key has other fields, or fields in another order, than
+    /// when its links were made. Its links name records that the new key does
+    /// not know: carried over, each of them would look deleted.
+    pub fn other_key(&self, stored: &MappingState) -> Option<Side> {
+        Side::BOTH.into_iter().find(|side| {
+            let before = &stored.fingerprints[*side];
+            !before.is_empty() && key_of_fingerprint(before) != key_of_fingerprint(&self.fingerprints[*side])
+        })
+    }
+}
+
+/// The key fields at the end of a side's fingerprint, as text.
+pub fn key_of_fingerprint(fingerprint: &str) -> Option<&str> {
+    let (_, key) = fingerprint.strip_suffix(')')?.rsplit_once(" (")?;
+    Some(key)
 }
 
 /// How often a call that failed for a passing reason is made again.

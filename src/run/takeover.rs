@@ -65,11 +65,14 @@ pub async fn settle_as_sent(setup: &Setup, side: Side, keys: &Both<Key>) -> Resu
 /// called now.
 ///
 /// # Errors
-/// Where the state fails.
+/// Where a side has another key than its links, or the state fails.
 pub async fn adopt_sides(setup: &Setup) -> Result<(), Trouble> {
     let name = &*setup.program.name;
     let fence = setup.store.acquire(name).await?;
     let mut state = setup.store.mapping(name).await?.unwrap_or_default();
+    if setup.other_key(&state).is_some() {
+        setup.refuse_other_sides(&state)?;
+    }
     state.fingerprints = setup.fingerprints.clone();
     let commit = Commit { mapping: Some(state), ..Commit::default() };
     Ok(setup.store.commit(&fence, &commit).await?)
@@ -93,8 +96,14 @@ pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTim
 
 /// Notes a run that could not begin, so that a mapping whose system is away
 /// does not look well.
-pub async fn fail_run(store: &dyn Store, world: &dyn World, mapping: &str, trouble: Trouble) -> RunReport {
-    fail_begun_run(store, RunReport::unstarted(mapping, world, trouble)).await
+pub async fn fail_run(
+    store: &dyn Store,
+    world: &dyn World,
+    mapping: &str,
+    started: DateTime<Utc>,
+    trouble: Trouble,
+) -> RunReport {
+    fail_begun_run(store, RunReport::unstarted(mapping, world, started, trouble)).await
 }
 
 /// Notes a run that broke off, and could not say so itself.
@@ -106,14 +115,14 @@ pub async fn fail_begun_run(store: &dyn Store, mut report: RunReport) -> RunRepo
 }
 
 impl RunReport {
-    /// The report of a run that could not begin.
-    pub fn unstarted(mapping: &str, world: &dyn World, trouble: Trouble) -> RunReport {
+    /// The report of a run that could not begin, however long it was tried.
+    pub fn unstarted(mapping: &str, world: &dyn World, started: DateTime<Utc>, trouble: Trouble) -> RunReport {
         RunReport {
             mapping: mapping.to_owned(),
             run: world.id(),
             status: RunStatus::Failure,
-            started_at: world.now(),
-            duration_ms: 0,
+            started_at: started,
+            duration_ms: u64::try_from((world.now() - started).num_milliseconds()).unwrap_or(0),
             counts: RunCounts::default(),
             parked: Vec::new(),
             troubles: vec![trouble],

@@ -14,9 +14,8 @@ pub async fn run_once(setup: Setup, options: Options) -> RunReport {
         Ok(report) => report,
         Err(error) => {
             let message = format!("the run broke off by a fault of the engine: {error}");
-            let mut report = RunReport::unstarted(&mapping, &*world, Trouble::Refused { code: "E0905", message });
-            report.started_at = started_at;
-            report.duration_ms = u64::try_from((world.now() - started_at).num_milliseconds()).unwrap_or(0);
+            let trouble = Trouble::Refused { code: "E0905", message };
+            let report = RunReport::unstarted(&mapping, &*world, started_at, trouble);
             if dry { report } else { fail_begun_run(&*store, report).await }
         }
     }

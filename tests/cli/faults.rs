@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::project::{CONNECTIONS, Project};
+use super::project::{CONNECTIONS, ITEMS, Project};
 use crate::support::postgres::Database;
 
 /// A way to a server that drops the first connections.
@@ -144,4 +144,51 @@ async fn a_database_that_vanished_is_missing_and_not_new() {
     std::fs::remove_dir_all(project.path("data")).unwrap();
     project.engine("reset . items --links --yes").ends(0);
     assert_eq!(project.run(0)["runs"][0]["to_target"]["created"], 2);
+}
+
+/// Issue 2: a run that was stopped said nothing and left no trace.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_run_that_is_stopped_says_so_and_is_told_of() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        // A way that takes a connection and answers nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://me@127.0.0.1:{}/db", listener.local_addr().unwrap().port());
+        let connections = format!("{CONNECTIONS}  pg: {{ connector: postgres, url: '{url}' }}\n");
+        let other = ITEMS.replace("mapping: items", "mapping: other").replace("connection: shop", "connection: pg");
+        let project =
+            Project::new(&[("connections.yaml", &connections), ("items.yaml", ITEMS), ("other.yaml", &other)]);
+        let mut command = project.command("run . --once");
+        let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let _waiting = listener.accept().unwrap();
+        let id = child.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(said.contains("stopped; what was written is on record"), "{said}");
+    }
+    let help = Project::items().engine("--help").ends(0).out;
+    assert!(help.contains("130") && help.contains("143"), "{help}");
+}
+
+/// Issue 2: after a crash in its first run a mapping had never run.
+#[tokio::test]
+async fn a_run_without_an_end_is_told_of() {
+    let project = Project::items();
+    project.run(0);
+    // What a run leaves that is killed after it began: it is counted, and has no end on record.
+    let state = format!("sqlite://{}", project.path(".engine/state.db").display());
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&state).await.unwrap();
+    sqlx::raw_sql("UPDATE mappings SET runs = runs + 1").execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    for command in ["status .", "runs ."] {
+        let out = project.engine(command).ends(0).out;
+        assert!(out.contains("items: run 2 began and did not end"), "{command}: {out}");
+    }
+    let status = project.engine("status . --format json").ends(0).json();
+    assert_eq!(status["mappings"][0]["unfinished_run"], 2);
+    project.run(0);
+    let status = project.engine("status . --format json").ends(0).json();
+    assert_eq!(status["mappings"][0]["unfinished_run"], serde_json::Value::Null);
 }

@@ -97,7 +97,7 @@ async fn what_is_typed_wrongly_ends_with_2_and_says_what_to_do() {
         ("conflicts resolve . 99 --take source", "there is no conflict `99`"),
         ("conflicts resolve . --take source", "none is named"),
         ("conflicts resolve . --mapping items --value lamp", "--value '\"lamp\"'"),
-        ("conflicts resolve . 1", "--take"),
+        ("conflicts resolve . 1", "`--take source`, `--take target` or `--value JSON`"),
         ("conflicts list . --mapping itens", "did you mean `items`?"),
         ("parked drop . 99", "nothing is parked as `99`"),
         ("parked drop . c1", "engine conflicts resolve"),
@@ -113,12 +113,23 @@ async fn what_is_typed_wrongly_ends_with_2_and_says_what_to_do() {
         ("vaildate .", "validate"),
         ("apply plan.json", "`engine apply` is not built yet"),
         ("init", "`engine init` is not built yet"),
+        ("run . --once --env production", "error[E0107]: `--env` is not built yet"),
+        ("run . --listen 127.0.0.1:80", "error[E0107]: `--listen` is not built yet"),
+        ("schema connector", "error[E0107]: `engine schema connector` is not built yet"),
+        ("state backup .", "error[E0107]: `engine state backup` is not built yet"),
+        ("trace . items id=7", "`id` is no key field of the source, whose key is `code`"),
         ("runs nowhere", "there is no folder or file `nowhere`"),
     ] {
         let ended = project.engine(arguments);
         assert_eq!(ended.code, 2, "{arguments}: {}{}", ended.out, ended.err);
         assert!(ended.err.contains(says), "{arguments}: {}{}", ended.out, ended.err);
         assert!(!ended.err.contains("panicked"), "{arguments}: {}", ended.err);
+    }
+    for arguments in
+        ["vaildate . --format json", "run . --onec --format=json", "status --format json", "init --format json"]
+    {
+        let error = project.engine(arguments).ends(2).json();
+        assert!(error["error"]["message"].is_string(), "{arguments}: {error}");
     }
     let error = project.engine("conflicts show . 99 --format json").ends(2).json();
     assert_eq!(error["error"]["message"], "there is no conflict `99`");
@@ -135,4 +146,50 @@ async fn a_reader_may_go_away() {
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""), "{arguments}");
     }
+}
+
+/// Issue 2: the line that an error is about was shown with the password in it.
+#[test]
+fn secrets_are_not_shown_with_the_line_they_stand_in() {
+    for connections in [
+        "connections:\n  crm: { connector: postgres, host: x, password: TOPSECRET, pasword: TOPSECRET }\n",
+        "connections:\n  crm: { connector: postgres, url: 'postgres://me:TOPSECRET@h/db', hots: x }\n",
+        "connections:\n  crm:\n    connector: postgres\n    password:\n      [TOPSECRET]\n    host: x\n",
+        "connections:\n  crm: { connector: postgres, host: x, password: \"TOPSECRET }\n",
+        "connections:\n  crm: { connector: sqlite, url: 'postgres://me:TOPSECRET@h/db' }\n",
+    ] {
+        let project = Project::new(&[("connections.yaml", connections)]);
+        for command in ["validate .", "validate . --format json", "run . --once"] {
+            let ended = project.engine(command).ends(2);
+            let text = ended.out + &ended.err;
+            assert!(!text.contains("TOPSECRET"), "{connections}{text}");
+        }
+    }
+}
+
+/// Issue 2: a folder without anything in it was all well.
+#[test]
+fn a_project_without_anything_in_it_is_told() {
+    let project = Project::new(&[]);
+    std::fs::create_dir(project.path("empty")).unwrap();
+    for command in ["validate empty", "run empty --once", "plan empty", "check empty"] {
+        let ended = project.engine(command).ends(2);
+        assert!((ended.out + &ended.err).contains("there is no YAML file in `empty`"), "{command}");
+    }
+    project.write("connections.yaml", CONNECTIONS);
+    assert!(project.engine("validate .").ends(0).out.contains("warning[E0112]: there is no mapping in `.`"));
+    for command in ["run . --once", "plan ."] {
+        assert!(project.engine(command).ends(2).err.contains("there is no mapping in `.`"), "{command}");
+    }
+    assert!(!project.path(".engine").exists());
+}
+
+/// Issue 2: a key that nobody has was "nothing to do" and no more.
+#[tokio::test]
+async fn a_key_that_nobody_has_is_told() {
+    let project = Project::items();
+    project.run(0);
+    let out = project.engine("run . items --once --key Z").ends(0).out;
+    assert!(out.contains("no record with the key Z was found on the source"), "{out}");
+    assert!(!project.engine("run . items --once --key A").ends(0).out.contains("no record with"));
 }

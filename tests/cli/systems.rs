@@ -90,6 +90,143 @@ async fn another_system_is_adopted_only_when_told() {
     assert!(project.engine("state adopt . items").ends(0).out.starts_with("nothing to adopt"));
 }
 
+/// Issue 2: links of another key were taken over, and the next run deleted what they led to.
+#[tokio::test]
+async fn links_of_another_key_are_not_adopted() {
+    let project = Project::items();
+    project.write("items.yaml", &ITEMS.replace("key: [id] }", "key: [id], deleted: { sweep: 1s } }"));
+    project.run(0);
+    project.write("items.yaml", &ITEMS.replace("key: [id] }", "key: [sku], deleted: { sweep: 1s } }"));
+    let report = project.run(1);
+    let error = &report["runs"][0]["errors"][0];
+    assert_eq!(error["code"], "E0901");
+    let message = error["message"].as_str().unwrap();
+    assert!(!message.contains("state adopt") && message.contains("engine reset PATH items --links"), "{message}");
+    let refused = project.engine("state adopt .").ends(2);
+    assert!(refused.err.contains("had the key (id) and has (sku) now"), "{}", refused.err);
+    assert_eq!(project.run(1)["runs"][0]["errors"][0]["code"], "E0901");
+    assert_eq!(project.column("shop", "SELECT count(*) FROM goods").await, ["3"]);
+    project.engine("reset . items --links").ends(0);
+    project.run(0);
+    assert_eq!(project.column("shop", "SELECT count(*) FROM goods").await, ["3"]);
+}
+
+/// Issue 2: a `where` that the system does not understand had no place, and `--online` found nothing wrong with it.
+#[tokio::test]
+async fn a_where_that_is_not_understood_is_told_where_it_stands() {
+    let database = crate::support::postgres::Database::fresh().await;
+    database.run("CREATE TABLE goods (id serial PRIMARY KEY, sku text UNIQUE, title text)").await;
+    let connections = format!("{CONNECTIONS}  pg: {{ connector: postgres, url: '{}' }}\n", database.url);
+    let mapping = |source: &str, target: &str| {
+        format!(
+            "mapping: items
+source: {{ connection: office, object: items, key: [code], where: \"{source}\" }}
+target: {{ connection: pg, object: goods, key: [id], where: \"{target}\" }}
+match: [sku]
+fields: [{{ source: code, target: sku }}, {{ source: name, target: title }}]
+"
+        )
+    };
+    let project = Project::new(&[("connections.yaml", &connections), ("items.yaml", &mapping("1 = = 1", "true"))]);
+    for (source, target, line) in
+        [("1 = = 1", "true", 2), ("colour = 1", "true", 2), ("1 = 1", "id == 1", 3), ("1 = 1", "colour = 'a'", 3)]
+    {
+        project.write("items.yaml", &mapping(source, target));
+        let online = project.engine("validate . --online --format json").ends(2).json();
+        let told =
+            online["diagnostics"].as_array().unwrap().iter().find(|told| told["code"] == "E0610").unwrap().clone();
+        assert_eq!((&told["file"], &told["line"]), (&json!("items.yaml"), &json!(line)), "{source} {target}");
+        let error = project.run(2)["runs"][0]["errors"][0].clone();
+        assert_eq!((&error["code"], &error["line"]), (&json!("E0610"), &json!(line)));
+    }
+    project.write("items.yaml", &mapping("code <> 'B'", "id > 0"));
+    project.engine("validate . --online").ends(0);
+    project.run(0);
+}
+
+/// Issue 2: a file that can only be read was found out by the first write.
+#[tokio::test]
+async fn a_database_that_can_only_be_read_is_told() {
+    let project = Project::items();
+    project.run(0);
+    project.write("connections.yaml", &CONNECTIONS.replace("data/shop.db'", "data/shop.db?mode=ro'"));
+    let out = project.engine("validate . --online").ends(2).out;
+    assert!(
+        out.contains("error[E0605]: we may not create records in `goods`") && out.contains("can only be read"),
+        "{out}"
+    );
+}
+
+/// Issue 2: links under a mapping's former name were forgotten in silence.
+#[tokio::test]
+async fn links_under_a_former_name_are_told() {
+    let project = Project::items();
+    project.run(0);
+    project.engine("validate .").ends(0);
+    project.write("items.yaml", &ITEMS.replace("mapping: items", "mapping: goods"));
+    let out = project.engine("validate .").ends(0).out;
+    assert!(out.contains("warning[E0907]: the state has 3 links of `items`"), "{out}");
+}
+
+/// Issue 2: that a role may not use the sequence of the key showed in the first run only.
+#[tokio::test]
+async fn a_sequence_that_may_not_be_used_is_told() {
+    let database = crate::support::postgres::Database::fresh().await;
+    let mut url = url::Url::parse(&database.url).unwrap();
+    let role = format!("seq_{}", url.path().trim_start_matches('/'));
+    database
+        .run(&format!(
+            "CREATE TABLE goods (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sku text UNIQUE, title text); \
+             CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT SELECT, INSERT, UPDATE ON goods TO {role}; \
+             GRANT USAGE ON SCHEMA public TO {role}"
+        ))
+        .await;
+    url.set_username(&role).unwrap();
+    url.set_password(Some("p")).unwrap();
+    let connections = format!("{CONNECTIONS}  pg: {{ connector: postgres, url: '{url}' }}\n");
+    let mapping = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: pg, object: goods, key: [id] }
+match: [sku]
+fields: [{ source: code, target: sku }, { source: name, target: title }]
+";
+    let project = Project::new(&[("connections.yaml", &connections), ("items.yaml", mapping)]);
+    let out = project.engine("validate . --online").ends(2).out;
+    assert!(out.contains("E0607") && out.contains("GRANT USAGE ON SEQUENCE public.goods_id_seq"), "{out}");
+    database.run(&format!("GRANT USAGE ON SEQUENCE goods_id_seq TO {role}")).await;
+    project.engine("validate . --online").ends(0);
+    project.run(0);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+/// Issue 2: errors of connections named neither the connection nor its server.
+#[tokio::test]
+async fn what_a_connection_cannot_do_names_it_and_its_server() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let pg = |url: &str| {
+        let connections = format!(
+            "{CONNECTIONS}  pg: {{ connector: postgres, url: '{url}', retry: {{ attempts: 2, backoff: 300ms }} }}\n"
+        );
+        let mapping = ITEMS.replace("connection: shop", "connection: pg");
+        Project::new(&[("connections.yaml", &connections), ("items.yaml", &mapping)])
+    };
+    let project = pg(&format!("postgres://me:TOPSECRET@127.0.0.1:{free}/db"));
+    let report = project.run(3);
+    let error = &report["runs"][0]["errors"][0];
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("connection `pg` (127.0.0.1:{free})")), "{message}");
+    assert_eq!((&error["file"], &error["line"]), (&json!("connections.yaml"), &json!(4)));
+    assert!(report["runs"][0]["duration_ms"].as_u64().unwrap() >= 300, "{report}");
+    for command in ["check .", "validate . --online", "plan .", "state adopt ."] {
+        let ended = project.engine(command).ends(3);
+        let text = ended.out + &ended.err;
+        assert!(text.contains(&format!("127.0.0.1:{free}")) && !text.contains("TOPSECRET"), "{command}: {text}");
+    }
+    let told = pg("postgres://me:TOPSECRET@127.0.0.1:99999/db").engine("validate . --online").ends(2);
+    assert!(told.out.contains("connections.yaml:4:") && told.out.contains("cannot be read"), "{}", told.out);
+    assert!(!told.out.contains("TOPSECRET"), "{}", told.out);
+}
+
 #[tokio::test]
 async fn what_a_system_tells_is_checked_online() {
     let project = Project::items();

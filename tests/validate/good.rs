@@ -163,3 +163,42 @@ fn a_part_of_a_project_sees_the_connections_above() {
     assert_eq!(names, ["acme/orders", "acme/products"]);
     assert!(project.connection("acme", "crm").is_some());
 }
+
+/// Issue 2: a thousand mappings are checked in under a second. What would
+/// notice a check that looks at every pair of them: four times as many take
+/// about four times as long on the processor, where pairs would take sixteen.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_mappings_take_no_more_than_their_share() {
+    fn on_processor() -> u64 {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        told.split_whitespace().next().unwrap().parse().unwrap()
+    }
+    fn checked(count: usize) -> u64 {
+        let one = |number: usize| {
+            format!(
+                "mapping: m{number}\nsource: {{ connection: erp, object: a{number}, key: [id] }}\n\
+                 target: {{ connection: crm, object: b{number}, key: [id] }}\n\
+                 schedule: {{ every: 5m, after: [m{}] }}\nfields:\n  - copy: [id, name, email]\n",
+                (number + 1).min(count)
+            )
+            .replace(&format!("m{number}\nschedule: {{ every: 5m, after: [m{number}] }}"), &format!("m{number}"))
+        };
+        let last = format!(
+            "mapping: m{count}\nsource: {{ connection: erp, object: a, key: [id] }}\ntarget: {{ connection: crm, object: b, key: [id] }}\nfields: [copy: [id]]\n"
+        );
+        let mappings = (0..count).map(|number| (format!("m{number}.yaml"), one(number)));
+        let connections = "connections:\n  erp: { connector: sqlite, url: 'sqlite://a.db' }\n  crm: { connector: sqlite, url: 'sqlite://b.db' }\n";
+        let files = mappings.chain([("last.yaml".to_owned(), last), ("all.yaml".to_owned(), connections.to_owned())]);
+        let before = on_processor();
+        let (project, diagnostics, folder) = load(files);
+        let spent = on_processor() - before;
+        assert_eq!(rendered(&project, &diagnostics, folder.path()), "");
+        assert_eq!(project.mappings.len(), count + 1);
+        assert_eq!(project.in_order().len(), count + 1);
+        spent
+    }
+    let least = |count: usize| (0..3).map(|_| checked(count)).min().unwrap();
+    let (few, many) = (least(150), least(600));
+    assert!(many < few * 10, "150 mappings take {few} ns, 600 take {many} ns");
+}

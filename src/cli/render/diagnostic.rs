@@ -1,7 +1,10 @@
 //! Diagnostics for people and for machines.
 
+use std::ops::Range;
+
 use serde_json::{Value as Json, json};
 
+use super::mask::{HIDDEN, secrets, without_passwords};
 use super::page::{Page, Tone, plural};
 use crate::config::Project;
 use crate::diagnostic::{Diagnostic, Place, Severity};
@@ -14,8 +17,8 @@ pub(super) fn json(diagnostic: &Diagnostic) -> Json {
         "file": diagnostic.place.as_ref().map(|place| place.file.display().to_string()),
         "line": diagnostic.place.as_ref().map(Place::line),
         "column": diagnostic.place.as_ref().map(Place::column),
-        "message": diagnostic.message,
-        "help": diagnostic.help,
+        "message": without_passwords(&diagnostic.message),
+        "help": diagnostic.help.as_deref().map(without_passwords),
     })
 }
 
@@ -46,7 +49,10 @@ fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
         Severity::Warning => ("warning", Tone::Warn),
         Severity::Note => ("note", Tone::Good),
     };
-    page.spans([(tone, format!("{word}[{}]", diagnostic.code)), (Tone::Strong, format!(": {}", diagnostic.message))]);
+    page.spans([
+        (tone, format!("{word}[{}]", diagnostic.code)),
+        (Tone::Strong, format!(": {}", without_passwords(&diagnostic.message))),
+    ]);
     let places = diagnostic.place.iter().chain(diagnostic.related.iter().map(|(place, _)| place));
     // One margin for all its places, wide enough for the largest line number.
     let margin = places.map(|place| place.line().to_string().len()).max().unwrap_or(1);
@@ -60,7 +66,7 @@ fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
         page.spans([
             (Tone::Faint, format!("{} = ", " ".repeat(margin))),
             (Tone::Good, "help".to_owned()),
-            (Tone::Plain, format!(": {help}")),
+            (Tone::Plain, format!(": {}", without_passwords(help))),
         ]);
     }
 }
@@ -69,13 +75,13 @@ fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
 fn excerpt(place: &Place, word: Option<&str>, tone: Tone, margin: usize, project: &Project, page: &mut Page) {
     let blank = " ".repeat(margin);
     page.spans([(Tone::Faint, format!("{blank}--> ")), (Tone::Plain, place.to_string())]);
-    let Some(line) = project.source_text(&place.file).and_then(|text| line_of(text, place)) else {
+    let Some((above, line)) = project.source_text(&place.file).and_then(|text| line_of(text, place)) else {
         if let Some(word) = word {
             page.line(format!("{blank}   {word}"));
         }
         return;
     };
-    let (text, indent, width) = underline(line, place);
+    let (text, indent, width) = underline(line, &secrets(above, line), place);
     page.toned(Tone::Faint, format!("{blank} |"));
     page.spans([(Tone::Faint, format!("{:>margin$} | ", place.line())), (Tone::Plain, text)]);
     let word = word.map_or_else(String::new, |word| format!(" {word}"));
@@ -85,13 +91,17 @@ fn excerpt(place: &Place, word: Option<&str>, tone: Tone, margin: usize, project
     ]);
 }
 
-fn line_of<'a>(text: &'a str, place: &Place) -> Option<&'a str> {
-    text.lines().nth(usize::try_from(place.line()).ok()?.checked_sub(1)?)
+/// The text above a place's line, and the line.
+fn line_of<'a>(text: &'a str, place: &Place) -> Option<(&'a str, &'a str)> {
+    let line = text.lines().nth(usize::try_from(place.line()).ok()?.checked_sub(1)?)?;
+    let above = line.as_ptr().addr() - text.as_ptr().addr();
+    Some((&text[..above], line))
 }
 
 /// The line as it is shown, with what comes before the place and how much the
-/// place covers of it, in columns of a terminal.
-fn underline(line: &str, place: &Place) -> (String, usize, usize) {
+/// place covers of it, in columns of a terminal. Secrets, given in characters,
+/// are not shown.
+fn underline(line: &str, secrets: &[Range<usize>], place: &Place) -> (String, usize, usize) {
     let start = usize::try_from(place.column()).unwrap_or(1).saturating_sub(1);
     let covered = if place.span.end.line == place.line() {
         usize::try_from(place.span.end.column).unwrap_or(1).saturating_sub(1).saturating_sub(start)
@@ -100,7 +110,10 @@ fn underline(line: &str, place: &Place) -> (String, usize, usize) {
     };
     let (mut text, mut indent, mut width) = (String::new(), 0, 0);
     for (index, character) in line.chars().enumerate() {
+        let secret = secrets.iter().find(|secret| secret.contains(&index));
         let shown = match character {
+            _ if secret.is_some_and(|secret| secret.start == index) => HIDDEN.to_owned(),
+            _ if secret.is_some() => continue,
             '\t' => "    ".to_owned(),
             c if c.is_control() => " ".to_owned(),
             c => c.to_string(),
@@ -130,10 +143,16 @@ mod tests {
 
     #[test]
     fn carets_stand_below_what_they_mean() {
-        assert_eq!(underline("  ação: x", &place(9, 10)), ("  ação: x".to_owned(), 8, 1));
-        assert_eq!(underline("\tkey: x", &place(2, 5)), ("    key: x".to_owned(), 4, 3));
+        assert_eq!(underline("  ação: x", &[], &place(9, 10)), ("  ação: x".to_owned(), 8, 1));
+        assert_eq!(underline("\tkey: x", &[], &place(2, 5)), ("    key: x".to_owned(), 4, 3));
         // A place at the end of its line covers nothing, and shows all the same.
-        assert_eq!(underline("key:", &place(5, 5)), ("key:".to_owned(), 4, 1));
-        assert_eq!(underline("名前: x", &place(5, 6)), ("名前: x".to_owned(), 6, 1));
+        assert_eq!(underline("key:", &[], &place(5, 5)), ("key:".to_owned(), 4, 1));
+        assert_eq!(underline("名前: x", &[], &place(5, 6)), ("名前: x".to_owned(), 6, 1));
+        // What stands behind a secret keeps its carets.
+        let line = "{ password: TOPSECRET, pot: 1 }";
+        assert_eq!(
+            underline(line, &secrets("", line), &place(24, 27)),
+            ("{ password: ***, pot: 1 }".to_owned(), 17, 3)
+        );
     }
 }

@@ -7,6 +7,7 @@
 //! the printing and nothing else. Start reading at [`Screen`].
 
 mod diagnostic;
+mod mask;
 mod page;
 
 use std::io::{IsTerminal, Write};
@@ -20,6 +21,7 @@ use crate::config::Project;
 use crate::config::environment::process_variable;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 
+use mask::without_passwords;
 pub(super) use page::{Cell, Grid, Page, Tone, plural};
 
 /// How a command prints its answer.
@@ -46,12 +48,17 @@ struct Stream {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     color: bool,
     terminal: bool,
+    /// The columns of the terminal, where it is one and tells.
+    width: Option<usize>,
 }
 
 impl Screen {
     /// The process's own outputs.
     pub(super) fn standard(format: Format) -> Screen {
-        let out = Stream::new(std::io::stdout(), std::io::stdout().is_terminal());
+        let mut out = Stream::new(std::io::stdout(), std::io::stdout().is_terminal());
+        // A terminal without a size (of a CI, of a container) says 0.
+        let columns = || console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        out.width = if out.terminal { columns().filter(|columns| *columns > 0) } else { None };
         let err = Stream::new(std::io::stderr(), std::io::stderr().is_terminal());
         Screen { format, out, err, bars: MultiProgress::new() }
     }
@@ -60,7 +67,7 @@ impl Screen {
     pub(super) fn answer(&self, json: impl FnOnce() -> Json, page: impl FnOnce() -> Page) {
         match self.format {
             Format::Json => self.out.write(&format!("{}\n", json())),
-            Format::Text => self.out.write(&page().text(self.out.color, self.out.terminal)),
+            Format::Text => self.out.write(&page().text(self.out.color, self.out.width)),
         }
     }
 
@@ -95,12 +102,13 @@ impl Screen {
 
     /// Something for people that is not the answer, on standard error.
     pub(super) fn note(&self, page: &Page) {
-        let text = page.text(self.err.color, false);
+        let text = page.text(self.err.color, None);
         self.bars.suspend(|| self.err.write(&text));
     }
 
     /// The command cannot do what was asked.
     pub(super) fn refuse(&self, code: Option<Code>, message: &str, help: Option<&str>) {
+        let (message, help) = (&without_passwords(message), help.map(without_passwords));
         if self.format == Format::Json {
             let error = json!({ "error": { "code": code, "message": message, "help": help } });
             self.out.write(&format!("{error}\n"));
@@ -153,7 +161,7 @@ impl Screen {
 
 impl Stream {
     fn new(writer: impl Write + Send + 'static, terminal: bool) -> Stream {
-        Stream { writer: Arc::new(Mutex::new(Box::new(writer))), color: colors(terminal), terminal }
+        Stream { writer: Arc::new(Mutex::new(Box::new(writer))), color: colors(terminal), terminal, width: None }
     }
 
     /// Writes all of it. A reader that went away is no failure of the command.

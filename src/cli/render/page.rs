@@ -40,8 +40,14 @@ enum Block {
     Grid(Grid),
 }
 
+/// Blanks between two columns.
+const GAP: usize = 2;
+
+/// What a wrapped column needs at least to be readable.
+const NARROWEST: usize = 24;
+
 /// A table.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::cli) struct Grid {
     header: Vec<String>,
     rows: Vec<Vec<Cell>>,
@@ -78,10 +84,64 @@ impl Grid {
         self.rows.push(cells);
     }
 
-    fn text(&self, color: bool, fit: bool) -> String {
+    /// `width` is what the terminal has; `None` where nobody looks at columns.
+    fn text(&self, color: bool, width: Option<usize>) -> String {
+        match width.map(|width| self.fitted(width)) {
+            None => self.table(color),
+            Some(Some(fitted)) => fitted.table(color),
+            Some(None) => self.paragraphs(color),
+        }
+    }
+
+    /// The grid in this width: as it is, or with its widest column wrapped
+    /// between words. `None` where that column would be left too little.
+    fn fitted(&self, width: usize) -> Option<std::borrow::Cow<'_, Grid>> {
+        let measure = |text: &str| console::measure_text_width(text);
+        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
+        let widths: Vec<usize> = self
+            .header
+            .iter()
+            .enumerate()
+            .map(|(column, name)| cells(column).map(|cell| measure(&cell.text)).max().unwrap_or(0).max(measure(name)))
+            .collect();
+        let whole: usize = widths.iter().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP);
+        if whole <= width {
+            return Some(std::borrow::Cow::Borrowed(self));
+        }
+        let (widest, own) = widths.iter().copied().enumerate().max_by_key(|(_, own)| *own)?;
+        let left = width.checked_sub(whole - own).filter(|left| *left >= NARROWEST)?;
+        let mut wrapped = self.clone();
+        for cell in wrapped.rows.iter_mut().filter_map(|row| row.get_mut(widest)) {
+            cell.text = wrap(&cell.text, left);
+        }
+        Some(std::borrow::Cow::Owned(wrapped))
+    }
+
+    /// Each row as a paragraph, a line for each cell.
+    fn paragraphs(&self, color: bool) -> String {
+        let mut out = String::new();
+        for row in &self.rows {
+            if !out.is_empty() {
+                out.push('\n');
+            }
+            let mut indent = "";
+            for (name, cell) in self.header.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty()) {
+                out.push_str(indent);
+                if !name.is_empty() {
+                    out.push_str(&Tone::Faint.paint(&format!("{name}: "), color));
+                }
+                out.push_str(&cell.tone.paint(&cell.text, color));
+                out.push('\n');
+                indent = "  ";
+            }
+        }
+        out
+    }
+
+    fn table(&self, color: bool) -> String {
         let mut table = Table::new();
         table.load_style(NOTHING);
-        table.set_content_arrangement(if fit { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
+        table.set_content_arrangement(ContentArrangement::Disabled);
         if color {
             table.enforce_styling();
         } else {
@@ -155,7 +215,7 @@ impl Page {
         self
     }
 
-    pub(super) fn text(&self, color: bool, fit: bool) -> String {
+    pub(super) fn text(&self, color: bool, width: Option<usize>) -> String {
         let mut out = String::new();
         for block in &self.blocks {
             match block {
@@ -164,7 +224,7 @@ impl Page {
                     out.push_str(line.trim_end_matches(' '));
                     out.push('\n');
                 }
-                Block::Grid(grid) => out.push_str(&grid.text(color, fit)),
+                Block::Grid(grid) => out.push_str(&grid.text(color, width)),
             }
         }
         out
@@ -178,6 +238,35 @@ pub(in crate::cli) fn plural(count: u64, one: &str) -> String {
         (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
         _ => format!("{count} {one}s"),
     }
+}
+
+/// Lines of at most this width, broken between words; a word that is longer
+/// than a line is cut.
+fn wrap(text: &str, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let (mut line, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let long = console::measure_text_width(word);
+        if used > 0 && used + 1 + long > width {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        for letter in word.chars() {
+            let columns = console::measure_text_width(letter.encode_utf8(&mut [0; 4]));
+            if used + columns > width {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(letter);
+            used += columns;
+        }
+    }
+    lines.push(line);
+    lines.join("\n")
 }
 
 /// A foreign text in a table: control characters would tear it apart, or talk
@@ -195,12 +284,28 @@ mod tests {
         let mut grid = Grid::new(&["name", "n"]);
         grid.row(vec![Cell::text("Conceição"), Cell::number(7)]);
         grid.row(vec![Cell::text("Bia\n\u{1b}[31m"), Cell::number(12)]);
-        let text = grid.text(false, false);
+        let text = grid.text(false, None);
         let column = |line: &str| line.chars().count();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(column(lines[1]), column(lines[2]));
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_narrow_terminal_wraps_the_long_column_or_gets_paragraphs() {
+        let mut grid = Grid::new(&["id", "reason", "what"]);
+        grid.row(vec![Cell::text("7"), Cell::text("rejected"), Cell::text("the name is longer than forty letters")]);
+        let wide = grid.text(false, None);
+        assert_eq!(wide.lines().count(), 2);
+        assert_eq!(grid.text(false, Some(80)), wide);
+        let narrow = grid.text(false, Some(40));
+        assert_eq!(narrow, "id  reason    what\n7   rejected  the name is longer than\n              forty letters\n");
+        assert_eq!(
+            grid.text(false, Some(30)),
+            "id: 7\n  reason: rejected\n  what: the name is longer than forty letters\n"
+        );
+        assert_eq!(wrap("abcdef gh", 4), "abcd\nef\ngh");
     }
 
     #[test]

@@ -55,6 +55,13 @@ impl Selection {
         format!("{}.{}", self.qualifier, quote(name))
     }
 
+    /// A statement that says how a full listing would be read, for which the
+    /// server has to understand `where`.
+    pub(super) fn explained(&self) -> String {
+        let listing = self.listing(&Listing::Full, None);
+        listing.first().map(|statement| format!("EXPLAIN {}", statement.sql)).unwrap_or_default()
+    }
+
     /// The statements of a listing, one after the other. `from` is the
     /// condition on the cursor, where the listing has one.
     pub(super) fn listing(&self, listing: &Listing, from: Option<&str>) -> Vec<Statement> {

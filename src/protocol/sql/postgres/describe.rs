@@ -43,6 +43,8 @@ pub(super) struct Column {
     /// No row holds null there: said of a table of the server's own, where it
     /// is held to; of a foreign one it is only claimed.
     pub(super) never_null: bool,
+    /// The sequence that gives its values, where the role may not use it.
+    ungranted: Option<String>,
 }
 
 /// Every table and view outside the system's schemas.
@@ -212,7 +214,10 @@ async fn columns(connection: &mut PgConnection, oid: i64) -> Result<Vec<(i16, Co
          c.relkind = 'v' AND EXISTS (SELECT FROM pg_rewrite r JOIN pg_depend u ON u.classid = 'pg_rewrite'::regclass \
            AND u.objid = r.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjsubid > 0 \
            JOIN pg_attribute b ON b.attrelid = u.refobjid AND b.attnum = u.refobjsubid \
-           WHERE r.ev_class = c.oid AND b.attname = a.attname AND (b.attidentity <> '' OR b.atthasdef)) \
+           WHERE r.ev_class = c.oid AND b.attname = a.attname AND (b.attidentity <> '' OR b.atthasdef)), \
+         CASE WHEN c.relkind IN ('r', 'p') AND (a.attidentity <> '' OR d.adbin IS NOT NULL) AND NOT \
+           has_sequence_privilege(pg_get_serial_sequence(a.attrelid::regclass::text, a.attname), 'USAGE, UPDATE') \
+           THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          JOIN pg_class c ON c.oid = a.attrelid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -238,13 +243,15 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     let computed = !computed.is_empty();
     let mut field = Field::new(row.try_get(1)?, native.kind.clone());
     field.nullable = !row.try_get::<bool, _>(2)?;
+    let ungranted: Option<String> = row.try_get(15)?;
     // A view gives what the table beneath it gives.
-    field.generated = computed || !identity.is_empty() || expression.is_some() || row.try_get::<bool, _>(14)?;
+    let given = computed || !identity.is_empty() || expression.is_some() || row.try_get::<bool, _>(14)?;
+    field.generated = ungranted.is_none() && given;
     field.read_only = computed || row.try_get::<bool, _>(10)?;
     field.loose = native.is_citext() || row.try_get::<bool, _>(11)?;
     field.native = row.try_get::<String, _>(8)?.into();
     let default = if computed { None } else { sequence.map(next).or(expression) };
-    Ok((row.try_get(0)?, Column { field, native, default, never_null: row.try_get(12)? }))
+    Ok((row.try_get(0)?, Column { field, native, default, never_null: row.try_get(12)?, ungranted }))
 }
 
 /// The types of a table's columns, and those they are made of.
@@ -301,6 +308,13 @@ impl Table {
             if matches!(column.field.kind, Kind::Other(_)) {
                 notes.push(format!("`{}` is of type `{}`: carried as text", column.field.name, column.field.native));
             }
+        }
+        for (column, sequence) in self.columns.iter().filter_map(|column| Some((column, column.ungranted.as_ref()?))) {
+            notes.push(format!(
+                "`{}` gets its values from the sequence `{sequence}`, which the connection's role may not use: \
+                 `GRANT USAGE ON SEQUENCE {sequence} TO` that role, or new records get no value there",
+                column.field.name
+            ));
         }
         if self.has_triggers {
             notes.push("a trigger or rule may change what is written".into());

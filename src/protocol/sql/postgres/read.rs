@@ -467,6 +467,17 @@ impl Object for Arc<Opened> {
         Box::pin(self.take_horizon())
     }
 
+    fn understand(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let doing = self.doing("reading");
+            let mut lease = self.connections.acquire(&doing).await?;
+            let asked = sqlx::query(safe(self.selection.explained())).persistent(false).fetch_all(&mut *lease).await;
+            asked.map_err(|error| fault::fault(&doing, &error))?;
+            lease.give_back();
+            Ok(())
+        })
+    }
+
     fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
         // A task of its own, so that rows are decoded while others are dealt with. It ends with the stream.
         let (sender, mut batches) = mpsc::channel(1);

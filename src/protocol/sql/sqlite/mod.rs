@@ -70,6 +70,13 @@ fn locate(settings: &SqlSettings) -> Result<(PathBuf, bool), Fault> {
     Ok((settings.folder.join(file), read_only))
 }
 
+/// True where the file, or the disk it lies on, can only be read.
+fn is_locked_away(path: &Path) -> bool {
+    use std::io::ErrorKind;
+    let opened = std::fs::OpenOptions::new().write(true).open(path);
+    opened.is_err_and(|error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
+}
+
 struct Inner {
     settings: SqlSettings,
     path: PathBuf,
@@ -187,7 +194,12 @@ impl Connector for Database {
         Box::pin(async move {
             let table = self.inner.table(&format!("describing `{object}`"), object).await?;
             let path = std::fs::canonicalize(&self.inner.path).unwrap_or_else(|_| self.inner.path.clone());
-            Ok(table.ok().map(|table| table.description(&path, self.inner.settings.timezone)))
+            let mut description = table.ok().map(|table| table.description(&path, self.inner.settings.timezone));
+            if let Some(description) = description.as_mut().filter(|_| self.inner.read_only || is_locked_away(&path)) {
+                (description.can_create, description.can_update, description.can_delete) = (false, false, false);
+                description.notes.push(format!("the database file `{}` can only be read", path.display()));
+            }
+            Ok(description)
         })
     }
 

@@ -250,6 +250,15 @@ impl Object for Opened {
         Box::pin(self.take_horizon())
     }
 
+    fn understand(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let doing = self.doing("reading");
+            let mut connection = self.inner.acquire(&doing).await?;
+            let asked = sqlx::query(safe(self.selection.explained())).persistent(false).fetch_all(&mut *connection);
+            asked.await.map(drop).map_err(|error| fault::fault(&doing, &error))
+        })
+    }
+
     fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
         self.listing(listing)
     }
