@@ -381,6 +381,10 @@ impl Builder<'_> {
             (ErrorKind::InvalidTrailingSingleQuotedScalar, _) => {
                 opening_quote(text, '\'', start).map(|at| (at, "the text in quotes begins here".to_owned()))
             }
+            (ErrorKind::InvalidQuotedScalarIndent, _) => {
+                let opens = text.get(..start.byte as usize).and_then(|before| before.rfind(['"', '\'']));
+                opens.map(|at| (end_of(&text[..at]), "the text in quotes begins here".to_owned()))
+            }
             (_, Some(frame)) if frame.start.line < start.line => {
                 Some((frame.start, format!("the `{}` that is open stands here", frame.brackets().0)))
             }

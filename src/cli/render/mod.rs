@@ -57,7 +57,8 @@ impl Screen {
     pub(super) fn standard(format: Format) -> Screen {
         let mut out = Stream::new(std::io::stdout(), std::io::stdout().is_terminal());
         // A terminal without a size (of a CI, of a container) says 0.
-        let columns = || console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        let told = || console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        let columns = || told().or_else(|| process_variable("COLUMNS")?.parse().ok());
         out.width = if out.terminal { columns().filter(|columns| *columns > 0) } else { None };
         let err = Stream::new(std::io::stderr(), std::io::stderr().is_terminal());
         Screen { format, out, err, bars: MultiProgress::new() }
