@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::render::{Page, Tone};
-use super::report::{Told, counts_grid, duration, overall};
+use super::report::{Told, counts_grid, duration, emptied, overall};
 use super::round::{Asked, Round, round};
 use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
@@ -68,7 +68,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
     }
     context.screen.answer(
         || json!({ "status": overall(&told), "runs": told.iter().map(run_json).collect::<Vec<_>>() }),
-        || page(&told, if arguments.all { usize::MAX } else { SHOWN }),
+        || page(&told, if arguments.all { usize::MAX } else { SHOWN }, &arguments.path.display().to_string()),
     );
     Ok(told.iter().map(Told::exit).max().unwrap_or(Exit::Well))
 }
@@ -102,11 +102,12 @@ fn change_json(planned: &Planned, told: &Told) -> Json {
     })
 }
 
-fn page(runs: &[Told], shown: usize) -> Page {
+fn page(runs: &[Told], shown: usize, path: &str) -> Page {
     let mut page = Page::new();
     for told in runs {
         page.gap();
         one_plan(told, shown, &mut page);
+        emptied(told, path, &mut page);
     }
     if runs.is_empty() {
         page.line("no mapping to run");

@@ -367,7 +367,8 @@ impl Builder<'_> {
         }
         let open = self.frames.iter().rev().find(|frame| frame.style == StructureStyle::Flow);
         let (mut message, mut help) = explain(error.kind());
-        if let (Some(frame), true) = (open, help.is_none()) {
+        let unexplained = help.is_none() && *error.kind() != ErrorKind::RecursionLimitExceeded;
+        if let Some(frame) = open.filter(|_| unexplained) {
             let (bracket, close) = frame.brackets();
             message = format!("`,` or `{close}` is expected here");
             help = Some(if bracket == '{' { "close the `{` with `}`" } else { "close the `[` with `]`" });

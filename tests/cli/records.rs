@@ -53,7 +53,7 @@ async fn a_report_for_people_is_a_table() {
     let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["mapping", "direction", "read", "created", "updated", "unchanged"]);
     assert_eq!(lines[1], ["items", "->", "target", "3", "2", "0", "1"]);
-    assert!(out.contains("items: all well ("), "{out}");
+    assert!(out.contains("items: all well, 1 record linked ("), "{out}");
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn an_emptied_side_is_told() {
         let out = project.engine(command).ends(0).out;
         assert!(out.contains("the source shows no record at all, and 3 links stay"), "{command}: {out}");
     }
-    assert_eq!(project.column("shop", "SELECT count(*) FROM goods").await, ["3"]);
+    assert_eq!(project.column("shop", "SELECT sku FROM goods").await.len(), 3);
 }
 
 #[tokio::test]

@@ -105,10 +105,10 @@ async fn links_of_another_key_are_not_adopted() {
     let refused = project.engine("state adopt .").ends(2);
     assert!(refused.err.contains("had the key (id) and has (sku) now"), "{}", refused.err);
     assert_eq!(project.run(1)["runs"][0]["errors"][0]["code"], "E0901");
-    assert_eq!(project.column("shop", "SELECT count(*) FROM goods").await, ["3"]);
+    assert_eq!(project.column("shop", "SELECT sku FROM goods").await.len(), 3);
     project.engine("reset . items --links").ends(0);
     project.run(0);
-    assert_eq!(project.column("shop", "SELECT count(*) FROM goods").await, ["3"]);
+    assert_eq!(project.column("shop", "SELECT sku FROM goods").await.len(), 3);
 }
 
 /// Issue 2: a `where` that the system does not understand had no place, and `--online` found nothing wrong with it.
