@@ -152,7 +152,7 @@ async fn an_overwrite_by_policy_is_logged_with_its_winner() {
         decided[0]["detail"],
         json!({
             "field": "price", "source_base": "19.9", "target_base": "19.9", "source": 21, "target": 18,
-            "policy": "target", "outcome": "decided", "winner": "target", "written": { "side": "source", "value": "18" },
+            "policy": "target", "outcome": "decided", "winner": "target", "written": { "side": "source", "value": 18 },
         })
     );
 }

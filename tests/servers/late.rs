@@ -56,7 +56,8 @@ async fn late(project: Project, side: Side, commits: bool) {
         brake(&mut holder, false).await;
     } else {
         let ended = format!(
-            "SELECT count(*) FROM (SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {AT_COMMIT}) AS ended"
+            "SELECT count(*) FROM (SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+             WHERE datname = current_database() AND {AT_COMMIT}) AS ended"
         );
         assert_eq!(watcher.number(&ended).await, 1);
         brake(&mut holder, false).await;
