@@ -64,7 +64,7 @@ pub enum Fact {
         /// What a person decided, where that was applied.
         taken: Option<Resolution>,
         /// The side that is written to for it, and what it gets.
-        written: Option<(Side, Value)>,
+        written: Option<Box<(Side, Value)>>,
     },
     Parked(Box<Parked>),
     /// What was parked went through.
@@ -157,7 +157,7 @@ impl Fact {
                     "outcome": outcome_word(*outcome),
                 });
                 if *outcome == ConflictOutcome::Decided {
-                    let winner = match (*policy, written) {
+                    let winner = match (*policy, written.as_deref()) {
                         ("source" | "target", _) => Some(*policy),
                         ("sum_deltas" | "union", Some(_)) => Some("both"),
                         (_, Some((side, _))) => Some(side.other().name()),
@@ -165,7 +165,7 @@ impl Fact {
                     };
                     detail["winner"] = winner.into();
                 }
-                if let Some((side, value)) = written {
+                if let Some((side, value)) = written.as_deref() {
                     detail["written"] = json!({ "side": side, "value": value.to_json() });
                 }
                 match taken {

@@ -512,7 +512,7 @@ impl Session<'_> {
                 values: conflict.values.clone(),
                 policy: conflict.policy.as_str(),
                 taken: conflict.resolution.clone(),
-                written,
+                written: written.map(Box::new),
             },
         );
         self.pending.conflicts.push(conflict);
