@@ -365,7 +365,11 @@ impl Builder<'_> {
         {
             start = end_of(&text[..start.byte as usize + tab]);
         }
-        let open = self.frames.iter().rev().find(|frame| frame.style == StructureStyle::Flow);
+        // A pair in a list is a map without brackets of its own.
+        let stands_at = |frame: &&Frame| {
+            text.get(frame.start.byte as usize..).is_some_and(|rest| rest.starts_with(frame.brackets().0))
+        };
+        let open = self.frames.iter().rev().filter(|frame| frame.style == StructureStyle::Flow).find(stands_at);
         let (mut message, mut help) = explain(error.kind());
         let unexplained = help.is_none() && *error.kind() != ErrorKind::RecursionLimitExceeded;
         if let Some(frame) = open.filter(|_| unexplained) {
