@@ -6,6 +6,7 @@ mod checks;
 mod decided;
 mod edited;
 mod faults;
+mod gone;
 mod mistakes;
 mod owed;
 mod project;

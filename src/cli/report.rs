@@ -87,11 +87,18 @@ impl Told {
             error
         }));
         for side in Side::BOTH {
-            if let Some((would, limit)) = report.held[side] {
+            if let Some((would, limit)) = report.held[side].filter(|_| report.held_anew > 0) {
                 let message = held_message(side, would, limit);
                 errors.push(Error { side: Some(side), code: Some("E0904"), message: &message, ..known }.json());
             }
         }
+        errors.extend(report.newly_held.iter().map(|spooled| {
+            let message = format!("would be deleted on the {}, and is held back", spooled.on);
+            let mut error = Error { side: Some(spooled.on), code: Some("E0904"), message: &message, ..known }.json();
+            error["source_key"] = self.names.json(Side::Source, Some(&spooled.keys.source));
+            error["target_key"] = self.names.json(Side::Target, Some(&spooled.keys.target));
+            error
+        }));
         errors
     }
 

@@ -237,8 +237,11 @@ fn text(value: &Json) -> String {
 fn headline(event: &EventRecord) -> String {
     let detail = &event.detail;
     match event.kind.as_str() {
-        "created" | "updated" | "deleted" | "delete_spooled" | "recovered" => {
+        "created" | "updated" | "deleted" | "delete_spooled" | "delete_held" | "recovered" => {
             format!(" on the {}", text(&detail["side"]))
+        }
+        "rekeyed" => {
+            format!(" on the {}: {} -> {}", text(&detail["side"]), text(&detail["before"]), text(&detail["after"]))
         }
         "severed" => format!(": gone on the {}", text(&detail["gone"])),
         "parked" => format!(" as {}: {}", text(&detail["reason"]), text(&detail["message"])),

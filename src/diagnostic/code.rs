@@ -87,7 +87,7 @@ codes! {
     MALFORMED = "E0704", "a record cannot be read",
         "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes.";
     AMBIGUOUS = "E0705", "several records match, or the one that matches is taken",
-        "Links are one to one. Where `match` finds several records, or one that is linked already (by this mapping, or by another that writes the same fields of the target), nothing is guessed: the record is parked until the double is gone, the other link is, or `match` says more.";
+        "Links are one to one. Where `match` finds several records, or one that is linked already (by this mapping, or by another that writes the same fields of the target), nothing is guessed, and neither is it where several records of a side have the key that the mapping goes by: the record is parked until the double is gone, the other link is, or `match` says more.";
     LOOPING = "E0706", "a field is written to and fro",
         "The engine has written this field four times in ten runs, each time against a change of the side it was written to: two systems or two mappings disagree about it. Or a value that came from this field comes back changed, through a ring of mappings whose rules do not undo each other; it would change once more with every round. The record is parked until somebody decides: make the rules agree, or take the field out of one of the mappings.";
     KEY_TAKEN = "E0707", "a record with this key is there already",
@@ -101,7 +101,7 @@ codes! {
     SYSTEM_FAILED = "E0802", "a system could not be reached, or refused us",
         "The system did not answer, is busy, or did not let us in; its own words and code are in the message. Look at the connection's address, its credentials and rights with `engine check`. Nothing is lost: the next run goes on where this one stopped.";
     RESTLESS = "E0803", "a record changed each time it was about to be written",
-        "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run.";
+        "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run; after three such runs it is told as parked.";
     FINGERPRINT = "E0901", "a side is not the one the links belong to",
         "The links of a mapping belong to one system, object and key on each side. Another one stands there now. Where only the address or a name changed and the records are the same, `engine state adopt` says so. Links name records by their key: where `key` has other fields now, they cannot be taken over. Put the former key back, or start anew with `engine reset --links`: the next run is then a first sync, which finds records again by `match`.";
     RESTORED = "E0902", "a side was restored from a backup",

@@ -300,6 +300,7 @@ impl Session<'_> {
         if rounds <= 3 {
             self.queue(from, &keys, rounds);
         } else {
+            // Owed to the next run; told as parked when that was so in three.
             let message = format!("the {side} record changed each time it was about to be written");
             self.park(side, keys, Reason::Rejected, None, Some("E0803"), &message);
         }

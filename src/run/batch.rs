@@ -1,6 +1,6 @@
 //! What was read becomes pairs of records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::execute::Work;
 use super::report::Trouble;
@@ -8,6 +8,7 @@ use super::session::Session;
 use crate::compile::expression::{Expression, Input};
 use crate::compile::{BaseKind, DeletedWhen, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
+use crate::diagnostic::Code;
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
 use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
 
@@ -35,6 +36,7 @@ impl Session<'_> {
         self.counts.toward(toward).read += batch.len() as u64;
         let mut candidates = Vec::with_capacity(batch.len());
         let mut position: HashMap<Key, usize> = HashMap::with_capacity(batch.len());
+        let mut twice: Vec<Key> = Vec::new();
         for (mark, row) in batch.rows() {
             let key = self.program.sides[side].key(row);
             let Some(key) = key else {
@@ -65,10 +67,14 @@ impl Session<'_> {
             match position.get(&key) {
                 Some(&earlier) => {
                     let known: &mut Candidate = &mut candidates[earlier];
+                    if matches!((&known.seen, &candidate.seen), (Seen::Live(_), Seen::Live(_))) {
+                        twice.push(key);
+                    } else {
+                        self.counts.toward(toward).unchanged += 1;
+                    }
                     if !(matches!(known.seen, Seen::Live(_)) && candidate.seen == Seen::Gone) {
                         *known = candidate;
                     }
-                    self.counts.toward(toward).unchanged += 1;
                 }
                 None => {
                     position.insert(key, candidates.len());
@@ -79,6 +85,19 @@ impl Session<'_> {
         if sweeping {
             let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
             self.sweep_seen(side, &keys).await?;
+        }
+        if !twice.is_empty() {
+            let mut keys: Vec<Key> = twice.clone();
+            keys.sort();
+            keys.dedup();
+            let there = self.look(side, &keys).await?;
+            for key in &twice {
+                match there.get(key) {
+                    Some(Err(rejection)) => self.park_rejected(toward, side, key, rejection),
+                    _ => self.counts.toward(toward).unchanged += 1,
+                }
+            }
+            candidates.retain(|candidate| !matches!(there.get(&candidate.key), Some(Err(_))));
         }
         self.candidates(side, candidates).await
     }
@@ -154,7 +173,11 @@ impl Session<'_> {
             }
         }
         let mut work = Vec::with_capacity(linked.len() + new.len());
-        self.pair_linked(side, linked, &mut work).await?;
+        let taken = self.pair_linked(side, linked, &mut work).await?;
+        let (taken, new): (Vec<_>, Vec<_>) = new.into_iter().partition(|candidate| taken.contains(&candidate.key));
+        for candidate in taken {
+            self.leave(toward, side, &candidate);
+        }
         self.pair_new(side, new, &mut work).await?;
         self.apply(work).await
     }
@@ -236,10 +259,16 @@ impl Session<'_> {
         }
     }
 
-    /// Linked records get their counterparts, read now.
-    async fn pair_linked(&mut self, side: Side, linked: Vec<Paired>, work: &mut Vec<Work>) -> Result<(), Trouble> {
+    /// Linked records get their counterparts, read now. Answers with the keys
+    /// of this side that links have taken for those of records that are gone.
+    async fn pair_linked(
+        &mut self,
+        side: Side,
+        linked: Vec<Paired>,
+        work: &mut Vec<Work>,
+    ) -> Result<BTreeSet<Key>, Trouble> {
         if linked.is_empty() {
-            return Ok(());
+            return Ok(BTreeSet::new());
         }
         let other = side.other();
         let keys: Vec<Key> = linked.iter().map(|one| one.link.keys[other].clone()).collect();
@@ -282,7 +311,11 @@ impl Session<'_> {
                 from: side,
             });
         }
-        Ok(())
+        let taken = Both::new(self.follow(Side::Source, work).await?, self.follow(Side::Target, work).await?);
+        Ok(match side {
+            Side::Source => taken.source,
+            Side::Target => taken.target,
+        })
     }
 
     /// Reads records by key, whatever the filters say. Of several rows with one
@@ -294,6 +327,7 @@ impl Session<'_> {
     ) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
         let found = self.fetch_keys(side, keys).await?;
         let mut seen = BTreeMap::new();
+        let mut live: HashMap<usize, &[Value]> = HashMap::new();
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             let key = keys[found.probes[index]].clone();
             let outcome = match mark {
@@ -301,8 +335,18 @@ impl Session<'_> {
                 Mark::Deleted => Ok(Seen::Gone),
                 Mark::Malformed(why) => Err(self.malformed(why)),
             };
+            // Several live rows that have the very same key: it is none.
+            if matches!(outcome, Ok(Seen::Live(_)))
+                && let Some(first) = live.insert(found.probes[index], row)
+                && self.program.sides[side].key(first) == self.program.sides[side].key(row)
+            {
+                let why = format!("several records of the {side} have the key {key}");
+                seen.insert(key, Err(self.misfit(Code::AMBIGUOUS, &why)));
+                continue;
+            }
             match seen.get(&key) {
                 Some(Ok(Seen::Live(_))) => {}
+                Some(Err(_)) if live.contains_key(&found.probes[index]) => {}
                 _ => {
                     seen.insert(key, outcome);
                 }
@@ -327,14 +371,22 @@ impl Session<'_> {
     /// Looks at records of one side again, by key: those that moved while they
     /// were written, that are owed, or that a person has decided about.
     pub(super) async fn revisit(&mut self, side: Side, keys: Vec<Key>) -> Result<(), Trouble> {
+        self.visit(side, keys, false).await
+    }
+
+    /// Looks at records of one side by key. What is `asked` for counts as read.
+    pub(super) async fn visit(&mut self, side: Side, keys: Vec<Key>, asked: bool) -> Result<(), Trouble> {
         for page in keys.chunks(1000) {
             let mut seen = self.look(side, page).await?;
             let mut candidates = Vec::with_capacity(page.len());
             for key in page {
-                match seen.remove(key) {
-                    Some(Ok(seen)) => candidates.push(Candidate { key: key.clone(), seen, counted: false }),
+                let seen = seen.remove(key);
+                let counted = asked && seen.is_some();
+                self.counts.toward(side.other()).read += u64::from(counted);
+                match seen {
+                    Some(Ok(seen)) => candidates.push(Candidate { key: key.clone(), seen, counted }),
                     Some(Err(rejection)) => self.park_rejected(side.other(), side, key, &rejection),
-                    None => candidates.push(Candidate { key: key.clone(), seen: Seen::Gone, counted: false }),
+                    None => candidates.push(Candidate { key: key.clone(), seen: Seen::Gone, counted }),
                 }
             }
             self.candidates(side, candidates).await?;

@@ -16,6 +16,10 @@ use crate::state::Spooled;
 /// more.
 const ALWAYS_ALLOWED: u64 = 10;
 
+/// So many of the deletes that are newly held back are named in the report; the
+/// events name all.
+const NAMED: usize = 1000;
+
 impl Session<'_> {
     /// Sweeps a side where that is due.
     pub(super) async fn sweep(&mut self, side: Side) -> Result<(), Trouble> {
@@ -92,7 +96,7 @@ impl Session<'_> {
             after = last.id;
             let keys = page
                 .iter()
-                .filter(|link| link.status == LinkStatus::Linked)
+                .filter(|link| link.status != LinkStatus::Severed { gone: side })
                 .map(|link| link.keys[side].clone())
                 .filter(|key| !self.dry_sweep.contains(key))
                 .collect();
@@ -152,12 +156,16 @@ impl Session<'_> {
             let on = first.unwrap_or(Side::Target);
             self.held[on] = Some((waiting, limit.saturating_sub(done)));
             self.tell(Both::default(), Fact::Held { on, would: waiting, limit });
+            self.held_anew = planned;
+            self.tell_held(waiting, limit).await?;
             return self.flush().await;
         }
         if self.options.dry {
             return Ok(());
         }
         self.deleting = true;
+        // Whoever took the place of a record that is gone may have come since these were listed.
+        self.indexes = Both::default();
         let mut after = 0;
         loop {
             let page = setup.store.spooled(&name, after, 500).await?;
@@ -178,5 +186,27 @@ impl Session<'_> {
         // Records that changed just before they were deleted.
         self.look_again().await?;
         self.flush().await
+    }
+
+    /// Says of each delete that was not held back before what it would have
+    /// deleted.
+    async fn tell_held(&mut self, would: u64, limit: u64) -> Result<(), Trouble> {
+        let name = self.program.name.clone();
+        let mut after = 0;
+        loop {
+            let page = self.setup.store.spooled(&name, after, 500).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.link;
+            let started = self.started;
+            for spooled in page.into_iter().filter(|spooled| spooled.since >= started) {
+                self.held_anew += 1;
+                let keys = spooled.keys.clone().map(Some);
+                self.tell(keys, Fact::Held { on: spooled.on, would, limit });
+                if self.newly_held.len() < NAMED {
+                    self.newly_held.push(spooled);
+                }
+            }
+            self.flush().await?;
+        }
     }
 }

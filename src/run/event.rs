@@ -73,6 +73,12 @@ pub enum Fact {
     Severed {
         gone: Side,
     },
+    /// A link goes on with another record of a side, for the one it had is gone.
+    Rekeyed {
+        side: Side,
+        before: Key,
+        after: Key,
+    },
     /// Both records are gone.
     Forgotten,
     /// A delete waits for the end of the run.
@@ -117,6 +123,7 @@ impl Fact {
             Fact::Parked(_) => "parked",
             Fact::Unparked => "unparked",
             Fact::Severed { .. } => "severed",
+            Fact::Rekeyed { .. } => "rekeyed",
             Fact::Forgotten => "forgotten",
             Fact::Spooled { .. } => "delete_spooled",
             Fact::Held { .. } => "delete_held",
@@ -184,6 +191,9 @@ impl Fact {
                 "message": parked.message,
             }),
             Fact::Severed { gone } => json!({ "gone": gone }),
+            Fact::Rekeyed { side, before, after } => {
+                json!({ "side": side, "before": before.plain(), "after": after.plain() })
+            }
             Fact::Spooled { on } => json!({ "side": on }),
             Fact::Held { on, would, limit } => json!({ "side": on, "would_delete": would, "limit": limit }),
             Fact::Emptied { side, links } => json!({ "side": side, "links": links }),

@@ -318,7 +318,7 @@ impl Session<'_> {
             }
         }
         // What is to be written is owed until that went through.
-        if !writes && !parked {
+        if !writes && !parked && !deletes {
             self.clear_both(&keys);
         }
         if unchanged && item.read.is_some() {

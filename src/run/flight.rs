@@ -160,6 +160,9 @@ impl Session<'_> {
                     self.not_so_empty(&flight, work);
                     return Ok(());
                 }
+                (Some(Err(error @ StoreError::LinkedTwice { .. })), _) => {
+                    return self.linked_twice(&flight, work, error).await;
+                }
                 (Some(Err(error)), _) => return Err(error.into()),
                 (Some(Ok(id)), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
                 (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),

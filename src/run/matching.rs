@@ -8,9 +8,9 @@ use super::batch::Candidate;
 use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{FieldProgram, Reading, Rejection};
+use crate::compile::{BaseKind, FieldProgram, Reading, Rejection};
 use crate::connector::{Found, Listing, Scope};
-use crate::plan::{Record, Seen};
+use crate::plan::{Link, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::Reason;
 
@@ -24,20 +24,22 @@ enum Match {
     /// It may be the same as another of its batch by the system's own
     /// equality, which tells once that one stands there.
     Later,
-    One(Key),
+    /// The one; with the link that it is in, brought to the new record, where
+    /// the record it was linked to is gone.
+    One(Key, Option<Box<Link>>),
     /// Several, or one that is taken: why.
     Ambiguous(String),
     Rejected(Box<Rejection>),
 }
 
 /// The values by which a record is looked for on the other side.
-struct Probe {
-    /// Position in the list of new records.
-    record: usize,
-    values: Vec<Value>,
+pub(super) struct Probe {
+    /// Position in the list of records that are looked for.
+    pub record: usize,
+    pub values: Vec<Value>,
     /// The same values as the record's own side shows them.
-    own: Vec<Value>,
-    digest: u128,
+    pub own: Vec<Value>,
+    pub digest: u128,
 }
 
 impl Session<'_> {
@@ -56,15 +58,17 @@ impl Session<'_> {
         let hits: Vec<Key> = matches
             .iter()
             .filter_map(|found| match found {
-                Match::One(key) => Some(key.clone()),
+                Match::One(key, _) => Some(key.clone()),
                 _ => None,
             })
             .collect();
+        let mut moved = Vec::new();
         let mut others = if hits.is_empty() { BTreeMap::new() } else { self.look(other, &hits).await? };
-        for (candidate, found) in new.into_iter().zip(matches) {
+        for (mut candidate, found) in new.into_iter().zip(matches) {
             let mut keys = Both::default();
             keys[side] = Some(candidate.key.clone());
-            let seen_there = match found {
+            let (mut link, mut behind) = (None, None);
+            let mut seen_there = match found {
                 Match::New => Seen::Nobody,
                 Match::Later => {
                     let rounds = self.again[side].get(&candidate.key).map_or(0, |rounds| rounds + 1);
@@ -79,8 +83,9 @@ impl Session<'_> {
                     self.park_rejected(other, side, &candidate.key, &rejection);
                     continue;
                 }
-                Match::One(key) => {
+                Match::One(key, taken) => {
                     keys[other] = Some(key.clone());
+                    link = taken.map(|taken| *taken);
                     match others.remove(&key) {
                         Some(Ok(seen)) => seen,
                         Some(Err(rejection)) => {
@@ -100,19 +105,22 @@ impl Session<'_> {
                     self.claimed[side].extend(keys[side].clone());
                 }
             }
+            if let Some(link) = &mut link {
+                // Another record of this batch may have told that the old one is gone.
+                work.retain(|item| item.link.as_ref().is_none_or(|other| other.id != link.id));
+                Self::restamp(side, link, &mut candidate.seen);
+                Self::restamp(other, link, &mut seen_there);
+                let before = std::mem::replace(&mut link.keys[side], candidate.key.clone());
+                moved.push((before, link.clone()));
+                behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
+                self.layouts.bring(link, matches!(self.program.bases, BaseKind::Digests { .. }));
+            }
             let mut seen = Both::new(Seen::Nobody, Seen::Nobody);
             seen[side] = candidate.seen;
             seen[other] = seen_there;
-            work.push(Work {
-                link: None,
-                behind: None,
-                keys,
-                seen,
-                read: candidate.counted.then_some(side),
-                from: side,
-            });
+            work.push(Work { link, behind, keys, seen, read: candidate.counted.then_some(side), from: side });
         }
-        Ok(())
+        self.rekeyed(side, moved).await
     }
 
     async fn matches(&mut self, side: Side, new: &[Candidate]) -> Result<Vec<Match>, Trouble> {
@@ -150,8 +158,9 @@ impl Session<'_> {
             let twins = self.twins(side, alternative, fields, &probes, &hits).await?;
             let all: Vec<Key> = hits.iter().flatten().cloned().collect();
             let linked = self.setup.store.links(&program.name, other, &all).await?;
-            let linked: BTreeSet<&Key> =
-                all.iter().zip(&linked).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
+            let mut linked: BTreeMap<&Key, Link> =
+                all.iter().zip(linked).filter_map(|(key, link)| Some((key, link?))).collect();
+            let adrift = self.adrift(side, linked.values()).await?;
             let owners = self.owners(other, &all).await?;
             let loose = fields.iter().any(|field| self.is_loose(other, *field));
             let about_to = |names: String| {
@@ -178,7 +187,11 @@ impl Session<'_> {
                             }
                         }
                     }
-                    [key] if linked.contains(key) || claimed.contains_key(key) || self.claimed[other].contains(key) => {
+                    [key]
+                        if linked.get(key).is_some_and(|link| twins > 1 || !adrift.contains(&link.id))
+                            || claimed.contains_key(key)
+                            || self.claimed[other].contains(key) =>
+                    {
                         Some(Match::Ambiguous(format!(
                             "the {other} record with the same {} (key {key}) is linked to another {side} record",
                             names()
@@ -195,7 +208,7 @@ impl Session<'_> {
                     ))),
                     [key] => {
                         claimed.insert(key.clone(), probe.record);
-                        Some(Match::One(key.clone()))
+                        Some(Match::One(key.clone(), linked.remove(key).map(Box::new)))
                     }
                     several => Some(Match::Ambiguous(format!(
                         "{} {other} records have the same {}: {}",
@@ -239,7 +252,7 @@ impl Session<'_> {
         let owners = self.owners(side, &keys).await?;
         let may_create = self.program.sides[side.other()].may_create;
         for (key, found) in keys.iter().zip(found) {
-            let claims = matches!(found, Match::One(_)) || matches!(found, Match::New) && may_create;
+            let claims = matches!(found, Match::One(..)) || matches!(found, Match::New) && may_create;
             if let (true, Some(owner)) = (claims, owners.get(key)) {
                 let why = format!("the {side} record with key {key} belongs to `{owner}`, which has linked it");
                 *found = Match::Ambiguous(why);
@@ -250,7 +263,7 @@ impl Session<'_> {
 
     /// Of these records of a side, those that another mapping which writes the
     /// same fields has linked, each with that mapping's name.
-    async fn owners(&self, side: Side, keys: &[Key]) -> Result<BTreeMap<Key, &str>, Trouble> {
+    pub(super) async fn owners(&self, side: Side, keys: &[Key]) -> Result<BTreeMap<Key, &str>, Trouble> {
         let mut owners = BTreeMap::new();
         if side == Side::Target && !keys.is_empty() {
             for rival in &self.setup.neighbours.rivals {
@@ -280,7 +293,12 @@ impl Session<'_> {
 
     /// The values a record is looked for by, in the representation of the side
     /// that is asked; `None` where one of them is blank, for blanks never match.
-    fn probe(&self, side: Side, record: &Record, fields: &[usize]) -> Result<Option<(Vec<Value>, u128)>, Rejection> {
+    pub(super) fn probe(
+        &self,
+        side: Side,
+        record: &Record,
+        fields: &[usize],
+    ) -> Result<Option<(Vec<Value>, u128)>, Rejection> {
         let mut values = Vec::with_capacity(fields.len());
         let mut equal = Vec::with_capacity(fields.len());
         for &index in fields {
@@ -341,7 +359,7 @@ impl Session<'_> {
 
     /// Asks the whole of a side for records with these match values, each in the
     /// side's own representation (where `represented`) and as a digest.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         side: Side,
         alternative: usize,
@@ -384,7 +402,7 @@ impl Session<'_> {
 
     /// The slots by which a side can be asked for match values, where its own
     /// equality is the one that counts.
-    fn match_slots(&self, side: Side, fields: &[usize]) -> Option<Vec<usize>> {
+    pub(super) fn match_slots(&self, side: Side, fields: &[usize]) -> Option<Vec<usize>> {
         let slot = |&index: &usize| {
             let field = &self.program.fields[index];
             match field.read[side] {

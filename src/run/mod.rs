@@ -18,6 +18,7 @@ mod matching;
 mod neighbours;
 mod owed;
 mod recover;
+mod rekey;
 mod report;
 mod rings;
 mod send;

@@ -26,6 +26,16 @@ pub(super) struct Keyless {
     pub seen: bool,
 }
 
+/// In so many runs a record may move each time it is about to be written before
+/// it is told as parked.
+const RESTLESS_RUNS: u32 = 3;
+
+/// True for a record that moved each time it was about to be written, though not
+/// in so many runs that it is parked: the next run tries again.
+pub(super) fn is_untold(parked: &Parked) -> bool {
+    parked.code.as_deref() == Some(Code::RESTLESS.as_str()) && parked.attempts < RESTLESS_RUNS
+}
+
 /// Retried on every run up to this many attempts, then less and less often.
 const EAGER: u32 = 10;
 
@@ -207,15 +217,18 @@ impl Session<'_> {
         }
         let now = self.setup.world.now();
         let from = parked.side.other();
+        let places: Vec<(Side, Key)> =
+            Side::BOTH.into_iter().filter_map(|side| Some((side, parked.keys[side].clone()?))).collect();
         let known = match &parked.row {
             Some(row) => self.keyless[from].get(row).map(|known| (known.attempts, parked.since)),
-            None => Side::BOTH
-                .into_iter()
-                .filter_map(|side| self.owed.get(&(side, parked.keys[side].clone()?)))
-                .max()
-                .map(|known| (known.attempts, known.since)),
+            None => {
+                places.iter().filter_map(|place| self.owed.get(place)).max().map(|known| (known.attempts, known.since))
+            }
         };
-        parked.attempts = known.map_or(0, |(attempts, _)| attempts) + 1;
+        let restless = places.iter().any(|place| self.restless.contains(place));
+        // However often a run looks at it, that is one attempt.
+        let tried = places.iter().any(|place| self.tried.contains(place));
+        parked.attempts = (known.map_or(0, |(attempts, _)| attempts) + u32::from(!tried)).max(1);
         parked.since = known.map_or(parked.since, |(_, since)| since);
         parked.next_try = if parked.reason == Reason::InDoubt {
             None
@@ -224,16 +237,21 @@ impl Session<'_> {
         } else {
             Some(now + TimeDelta::minutes(i64::from(parked.attempts - EAGER + 1).min(60)))
         };
-        if known.is_none() {
+        let newly = known.is_none() && !tried || restless;
+        if newly && !is_untold(&parked) {
+            for place in &places {
+                self.restless.remove(place);
+            }
             self.counts.toward(parked.side).parked += 1;
             self.tell(parked.keys.clone(), Fact::Parked(Box::new(parked.clone())));
             self.parked.push(parked.clone());
         }
-        for side in Side::BOTH {
-            if let Some(key) = &parked.keys[side] {
-                let owed = Owed { attempts: parked.attempts, since: parked.since };
-                self.owed.insert((side, key.clone()), owed);
-            }
+        if is_untold(&parked) {
+            self.restless.extend(places.iter().cloned());
+        }
+        for place in places {
+            self.tried.insert(place.clone());
+            self.owed.insert(place, Owed { attempts: parked.attempts, since: parked.since });
         }
         if let Some(row) = &parked.row {
             let known = self.keyless[from].entry(row.clone()).or_default();
@@ -299,7 +317,7 @@ impl Session<'_> {
             keys,
             row: None,
             side,
-            reason: Reason::Rejected,
+            reason: if rejection.code == Code::AMBIGUOUS { Reason::Ambiguous } else { Reason::Rejected },
             field: (rejection.field != "*").then(|| rejection.field.clone()),
             value: rejection.value.clone(),
             code: Some(rejection.code.as_str().to_owned()),
@@ -314,8 +332,13 @@ impl Session<'_> {
 
     /// A record that its own side could not read.
     pub(super) fn malformed(&self, why: &str) -> Rejection {
+        self.misfit(Code::MALFORMED, why)
+    }
+
+    /// What is wrong with a record as a whole.
+    pub(super) fn misfit(&self, code: Code, why: &str) -> Rejection {
         Rejection::from(Misfitting {
-            code: Code::MALFORMED,
+            code,
             field: "*".to_owned(),
             value: None,
             rule: None,
@@ -326,9 +349,10 @@ impl Session<'_> {
 
     /// True where a complete listing of a side doubles as its sweep.
     pub(super) fn sweeps_by_listing(&self, side: Side) -> bool {
-        use crate::compile::{DeletePolicy, DeletedWhen};
-        matches!(self.program.sides[side].deleted, DeletedWhen::Unknown)
-            && !matches!(self.program.sides[side.other()].deletes, DeletePolicy::Ignore)
+        use crate::compile::DeletedWhen;
+        // Under `deletes: ignore` too: what is gone is severed, or forgotten where its counterpart is gone as well.
+        self.links_at_start > 0
+            && matches!(self.program.sides[side].deleted, DeletedWhen::Unknown)
             && self.listing(side) == Listing::Full
             && !matches!(self.program.bases, BaseKind::Digests { written } if written == side)
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::connector::{Action, Fault, FaultKind};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Parked, RunCounts, RunStatus, StoreError};
+use crate::state::{Parked, RunCounts, RunStatus, Spooled, StoreError};
 
 use super::event::FieldChange;
 
@@ -25,6 +25,9 @@ pub struct RunReport {
     pub planned: Vec<Planned>,
     /// Deletes that were held back: the side, how many, and the limit.
     pub held: Both<Option<(u64, u64)>>,
+    /// How many of them were not held back before, and the first of those.
+    pub held_anew: u64,
+    pub newly_held: Vec<Spooled>,
     /// Decisions of people that were not applied: the values have moved, or
     /// the value decided on does not fit.
     pub undecided: Vec<Undecided>,

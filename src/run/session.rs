@@ -19,7 +19,7 @@ use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
-    SideCounts,
+    SideCounts, Spooled, StoreError,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -59,12 +59,19 @@ pub(super) struct Session<'a> {
     pub troubles: Vec<Trouble>,
     pub planned: Vec<Planned>,
     pub held: Both<Option<(u64, u64)>>,
+    /// How many of them are new, and the first of those.
+    pub held_anew: u64,
+    pub newly_held: Vec<Spooled>,
     /// Decisions of people that were not applied, for the values have moved.
     pub undecided: Vec<Undecided>,
     /// Links with a conflict that waits for a person.
     pub in_conflict: BTreeSet<LinkId>,
     /// What is parked under each key.
     pub owed: BTreeMap<(Side, Key), Owed>,
+    /// What was tried in this run and is owed still.
+    pub tried: BTreeSet<(Side, Key)>,
+    /// What is owed because it moved each time, and was not told as parked yet.
+    pub restless: BTreeSet<(Side, Key)>,
     /// Rows of each side that have no key and are owed, by their digest.
     pub keyless: Both<BTreeMap<String, Keyless>>,
     /// Records whose last write is in doubt, by the side and key they come from.
@@ -115,9 +122,13 @@ impl<'a> Session<'a> {
             troubles: Vec::new(),
             planned: Vec::new(),
             held: Both::default(),
+            held_anew: 0,
+            newly_held: Vec::new(),
             undecided: Vec::new(),
             in_conflict: BTreeSet::new(),
             owed: BTreeMap::new(),
+            tried: BTreeSet::new(),
+            restless: BTreeSet::new(),
             keyless: Both::default(),
             in_doubt: BTreeSet::new(),
             again: Both::default(),
@@ -205,6 +216,9 @@ impl<'a> Session<'a> {
                     let known = self.owed.entry((side, key.clone())).or_insert(found);
                     known.attempts = known.attempts.max(found.attempts);
                     known.since = known.since.min(found.since);
+                    if super::owed::is_untold(&parked) {
+                        self.restless.insert((side, key.clone()));
+                    }
                     if parked.reason == Reason::InDoubt {
                         self.in_doubt.insert((side, key.clone()));
                     }
@@ -304,7 +318,7 @@ impl<'a> Session<'a> {
             let keys: Vec<Key> =
                 self.options.keys.iter().filter(|(of, _)| *of == side).map(|(_, key)| key.clone()).collect();
             if !keys.is_empty() {
-                self.revisit(side, keys).await?;
+                self.visit(side, keys, true).await?;
             }
         }
         self.look_again().await?;
@@ -317,11 +331,14 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.unflushed.clear();
-        let commit = std::mem::take(&mut self.pending);
-        if let Some(fence) = &self.fence {
-            self.setup.store.commit(fence, &commit).await?;
+        let mut commit = std::mem::take(&mut self.pending);
+        let Some(fence) = self.fence.clone() else { return Ok(()) };
+        loop {
+            match self.setup.store.commit(&fence, &commit).await {
+                Err(StoreError::LinkedTwice { side, key }) => self.give_up(side, &key, &mut commit).await?,
+                done => return Ok(done?),
+            }
         }
-        Ok(())
     }
 
     /// Tells an event, and keeps it for the record's timeline.
@@ -360,10 +377,9 @@ impl<'a> Session<'a> {
         let counts = &self.counts;
         let failed = counts.to_target.failed + counts.to_source.failed;
         let newly = counts.to_target.parked + counts.to_source.parked + counts.conflicts + self.undecided.len() as u64;
-        let held = self.held.source.is_some() || self.held.target.is_some();
         let status = if !self.troubles.is_empty() {
             RunStatus::Failure
-        } else if failed + newly > 0 || held {
+        } else if failed + newly + self.held_anew > 0 {
             RunStatus::Partial
         } else {
             RunStatus::Success
@@ -401,6 +417,8 @@ impl<'a> Session<'a> {
             troubles: self.troubles,
             planned: self.planned,
             held: self.held,
+            held_anew: self.held_anew,
+            newly_held: self.newly_held,
             undecided: self.undecided,
         }
     }
@@ -411,6 +429,8 @@ impl<'a> Session<'a> {
         let conflicts = ConflictFilter { mapping, open: true, ..ConflictFilter::default() };
         let store = &self.setup.store;
         self.counts.owed = (store.parked(&parked).await?.len() + store.conflicts(&conflicts).await?.len()) as u64;
+        // Deletes that are held back.
+        self.counts.owed += store.count_spooled(&self.program.name).await?;
         Ok(())
     }
 }

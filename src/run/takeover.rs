@@ -128,6 +128,8 @@ impl RunReport {
             troubles: vec![trouble],
             planned: Vec::new(),
             held: Both::default(),
+            held_anew: 0,
+            newly_held: Vec::new(),
             undecided: Vec::new(),
         }
     }

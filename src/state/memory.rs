@@ -289,7 +289,9 @@ impl Store for MemoryStore {
             let (mapping, _) = all.fenced(fence)?;
             let sweep = mapping.sweeps[side].as_ref().ok_or_else(|| StoreError::no_sweep(side))?;
             let absent = mapping.kept.links_after(after).filter(|link| {
-                link.status == LinkStatus::Linked && link.id <= sweep.until && !sweep.seen.contains(&link.keys[side])
+                link.status != LinkStatus::Severed { gone: side }
+                    && link.id <= sweep.until
+                    && !sweep.seen.contains(&link.keys[side])
             });
             Ok(absent.take(limit).cloned().collect())
         })
@@ -487,7 +489,8 @@ impl Kept {
             let before = self.parked.values().find(|before| before.place() == parked.place());
             let mut parked = parked.clone();
             if let Some(before) = before {
-                (parked.id, parked.since, parked.attempts) = (before.id, before.since, before.attempts + 1);
+                (parked.id, parked.since, parked.attempts) =
+                    (before.id, before.since, before.attempts.max(parked.attempts));
             } else {
                 given.parked += 1;
                 parked.id = given.parked;

@@ -106,8 +106,8 @@ pub trait Store: Send + Sync {
     /// These keys were in the listing.
     fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()>;
 
-    /// A page of linked links that are older than the sweep and whose key was
-    /// not in the listing, in the order of their numbers, those after `after`.
+    /// A page of links that are older than the sweep, not severed for a record
+    /// of this side that is gone, and whose key was not in the listing, in the order of their numbers, those after `after`.
     /// A sweep does not outlive the engine that began it: without one this is
     /// an error, never a list of everything.
     fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;
@@ -166,7 +166,7 @@ pub struct Commit {
     /// parked under that key, but for what `park` parks again.
     pub unpark: Vec<(Side, Key)>,
     /// To park; what is parked already for the same record and field is
-    /// updated: it keeps its number and `since`, and has one attempt more.
+    /// updated: it keeps its number and `since`, and never has fewer attempts.
     pub park: Vec<Parked>,
     /// To open, move or close. Where the link is made by this very commit its
     /// number is 0 here, and the source key says which it is.

@@ -10,7 +10,7 @@ use engine::state::{
 };
 
 use super::play::Told;
-use super::scenario::{DELETED, EDITED, Scenario};
+use super::scenario::{DELETED, EDITED, NOTE, Scenario};
 use super::stage::{Stage, Version, code_of, number};
 
 /// Everything there is to look at, once nothing moves any more.
@@ -62,6 +62,7 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
         end.broken.push(format!("still owed: {:?} {:?}: {}", one.keys, one.reason, one.message));
     }
     end.nothing_is_doubled();
+    end.notes_stay();
     end.no_edit_is_lost();
     end.conflicts_are_concurrent();
     end.deletes_are_traced();
@@ -71,6 +72,9 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
     let is_owed = |link: &Link| owed.contains(&link.keys.source) || owed.contains(&link.keys.target);
     for link in links.iter().filter(|link| link.status == LinkStatus::Linked && !is_owed(link)) {
         end.deletions_are_carried_over(link, told);
+    }
+    if told.decided {
+        end.decisions_are_carried_out(&owed);
     }
     end.counts_are_true(told);
     end.broken
@@ -119,6 +123,21 @@ impl End<'_> {
                 self.live(side).into_iter().filter(|(_, rows)| rows.len() > 1).map(|(code, _)| code).collect();
             self.broken.extend(doubled.iter().map(|code| format!("{code} stands twice in the {side}")));
         }
+    }
+
+    /// What is not mapped is still there: no record was deleted and made anew.
+    fn notes_stay(&mut self) {
+        let mut broken = Vec::new();
+        for side in Side::BOTH {
+            let live = self.live(side);
+            for (code, note) in self.stage.systems[side].notes.iter().filter(|(code, _)| !self.was_deleted(code)) {
+                let stands = live.get(code).is_some_and(|rows| rows.iter().any(|row| same(&row[NOTE], note)));
+                if !stands {
+                    broken.push(format!("the note {note} of {code} in the {side} is gone"));
+                }
+            }
+        }
+        self.broken.extend(broken);
     }
 
     fn counterparts_agree(&mut self) {
@@ -365,7 +384,35 @@ impl End<'_> {
         }
     }
 
+    /// People have decided about everything that waited for them, and nothing
+    /// moved since.
+    fn decisions_are_carried_out(&mut self, owed: &[Key]) {
+        let open: Vec<&Conflict> = self.conflicts.iter().filter(|one| one.status == ConflictStatus::Open).collect();
+        // A delete may be held back by the limit, and whatever else is to become of the record.
+        let stands = |one: &Conflict, side: Side| {
+            let row = one.keys[side].plain().parse().ok().and_then(|id: i64| self.stage.systems[side].rows.get(&id));
+            row.is_some_and(|row| row[DELETED] != Value::Boolean(true))
+        };
+        let held = |one: &Conflict| {
+            self.scenario.delete_limit.is_some() && Side::BOTH.into_iter().any(|side| !stands(one, side))
+        };
+        let parked = |one: &Conflict| owed.contains(&one.keys.source) || owed.contains(&one.keys.target);
+        if let Some(open) = open.iter().find(|one| !held(one) && !parked(one)) {
+            let words = format!("{:?} {}: {:?} came to nothing", open.keys, open.field, open.resolution);
+            self.broken.push(words);
+        }
+    }
+
     fn counts_are_true(&mut self, told: &Told) {
+        // A listing that broke off and began anew has read nothing twice.
+        for (report, side) in told.reports.iter().flat_map(|report| Side::BOTH.map(|side| (report, side))) {
+            let counts = if side == Side::Source { report.counts.to_target } else { report.counts.to_source };
+            let ever = self.stage.systems[side].rows_ever();
+            if !self.scenario.cursor[side] && counts.read > ever {
+                self.broken
+                    .push(format!("{} records of the {side} were read, and there never were but {ever}", counts.read));
+            }
+        }
         if self.stage.uncounted {
             return;
         }

@@ -32,6 +32,8 @@ pub(super) enum Mutant {
     AllBases,
     /// A conflict that is none any more stays open.
     ConflictStays,
+    /// No promise is broken: every record has moved when it is to be changed.
+    NeverStill,
 }
 
 /// Changes a commit on its way to the store.

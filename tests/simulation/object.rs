@@ -264,6 +264,9 @@ impl Writing for SimWriting<'_> {
                 }
                 shared.die("writing").await;
             }
+            if *mutant == Some(Mutant::NeverStill) {
+                return Ok(vec![Outcome::Moved; changes.len()]);
+            }
             let outcomes = {
                 let mut stage = shared.lock();
                 let trouble = if stage.fails() { stage.seed.below(4) } else { 9 };

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::plan::Resolution;
-use engine::record::{Both, Side};
+use engine::record::{Both, Side, Value};
 use engine::run::{
     Neighbours, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping, settle_as_not_sent, settle_as_sent,
 };
-use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, Store};
+use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, RunStatus, Store};
 
 use super::check;
 use super::mutants::Mutant;
 use super::object::SimObject;
-use super::scenario::Scenario;
+use super::scenario::{EDITED, Scenario};
 use super::stage::Shared;
 use super::store::SimStore;
 
@@ -30,6 +30,10 @@ pub(super) struct Played {
 pub(super) struct Told {
     pub(super) reports: Vec<RunReport>,
     pub(super) at_rest: bool,
+    /// People have decided about all that waited for them.
+    pub(super) decided: bool,
+    /// What did not hold before they had.
+    pub(super) broken: Vec<String>,
 }
 
 pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
@@ -45,7 +49,9 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
         runtime.block_on(async {
             let told = run_all(scenario, mutant, &shared, &memory).await;
             let kept = check::Kept::read(&memory).await;
-            check::promises(scenario, &shared.lock(), kept, &told)
+            let mut broken = told.broken.clone();
+            broken.extend(check::promises(scenario, &shared.lock(), kept, &told));
+            broken
         })
     }));
     let broken = played.unwrap_or_else(|panic| {
@@ -122,17 +128,40 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
     shared.lock().land();
     assert!(shared.lock().is_calm(), "nothing is under way any more");
     let setup = setup(scenario, mutant, shared, memory);
-    for _ in 0..8 {
-        let before = written(shared);
-        run_once(&setup, &options, shared, &mut told).await;
-        let settled = settle(&setup, shared, memory).await;
-        shared.sleep(Duration::from_secs(20)).await;
-        if written(shared) == before && !settled {
-            told.at_rest = true;
-            break;
-        }
+    told.at_rest = rest(&setup, &options, shared, memory, &mut told).await;
+    if told.at_rest {
+        let kept = check::Kept::read(memory).await;
+        told.broken = check::promises(scenario, &shared.lock(), kept, &told);
+        decide(shared, memory).await;
+        told.decided = true;
+        told.at_rest = rest(&setup, &options, shared, memory, &mut told).await;
     }
     told
+}
+
+/// Runs until nothing is written any more; false where that does not come.
+async fn rest(setup: &Arc<Setup>, options: &Options, shared: &Shared, memory: &MemoryStore, told: &mut Told) -> bool {
+    for _ in 0..8 {
+        let before = written(shared);
+        run_once(setup, options, shared, told).await;
+        let settled = settle(setup, shared, memory).await;
+        shared.sleep(Duration::from_secs(20)).await;
+        if written(shared) == before && !settled {
+            return true;
+        }
+    }
+    false
+}
+
+/// Somebody decides about every open conflict.
+async fn decide(shared: &Shared, memory: &MemoryStore) {
+    let filter = ConflictFilter { open: true, ..ConflictFilter::default() };
+    for conflict in memory.conflicts(&filter).await.expect("the state can be read") {
+        let side = *shared.lock().seed.pick(&Side::BOTH);
+        shared.lock().tell(&format!("somebody takes the {side} in conflict {}, in the end", conflict.id));
+        let resolution = Resolution::Take(side);
+        memory.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
+    }
 }
 
 fn written(shared: &Shared) -> u64 {
@@ -233,4 +262,41 @@ async fn resolve(shared: &Shared, memory: &MemoryStore) {
             _ => {}
         }
     }
+}
+
+/// Issue 2: it was parked in the first run.
+#[test]
+fn a_record_that_never_holds_still_is_owed_and_parked_after_three_runs() {
+    let quiet = Scenario { two_way: true, faults: 0, edits: 0, crashes: 0, deletes: false, ..Scenario::draw(1) };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime of one thread");
+    let _inside = runtime.enter();
+    let shared = Shared::new(&quiet);
+    let memory = MemoryStore::new();
+    shared.lock().calm();
+    let once = async |mutant| {
+        shared.sleep(Duration::from_secs(20)).await;
+        let setup = setup(&quiet, mutant, &shared, &memory);
+        let mut report = run_mapping(&setup, &Options::default()).await;
+        assert_eq!(report.troubles, []);
+        (report.status, report.counts.owed, report.parked.pop().map(|parked| (parked.code, parked.attempts)))
+    };
+    runtime.block_on(async {
+        people(&shared, 5);
+        shared.sleep(Duration::from_secs(20)).await;
+        shared.lock().land();
+        once(None).await;
+        let link = memory.links_after("test", 0, 1).await.expect("the state can be read").remove(0);
+        shared.lock().copy(Side::Source, &link.keys.source, EDITED[0], &Value::Integer(7_777));
+        let told = Some((Some("E0803".to_owned()), 3));
+        let moves = Some(Mutant::NeverStill);
+        assert_eq!(once(moves).await, (RunStatus::Success, 1, None), "owed to the next run");
+        assert_eq!(once(moves).await, (RunStatus::Success, 1, None));
+        assert_eq!(once(moves).await, (RunStatus::Partial, 1, told), "parked");
+        assert_eq!(once(moves).await, (RunStatus::Success, 1, None), "told once");
+        assert_eq!(once(None).await, (RunStatus::Success, 0, None));
+    });
 }

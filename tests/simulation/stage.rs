@@ -100,6 +100,10 @@ pub(super) struct System {
     pub(super) history: BTreeMap<(String, usize), Vec<Version>>,
     /// Everything that ever happened to a code's record.
     pub(super) touched: BTreeMap<String, Vec<Touch>>,
+    /// Codes of records that people gave another key, by the old one.
+    moved: BTreeMap<i64, String>,
+    /// What people noted on a code's record, which no mapping knows of.
+    pub(super) notes: BTreeMap<String, Value>,
     /// When a code's record went away, and whether people did it.
     pub(super) deleted: BTreeMap<String, Vec<(u64, bool)>>,
     pub(super) created: u64,
@@ -371,12 +375,12 @@ impl Stage {
     pub(super) fn doubt(&mut self, side: Side, changes: &[Change], all_or_nothing: bool) {
         self.uncounted = true;
         for change in changes {
-            let code = change
-                .set
-                .iter()
-                .find(|(slot, _)| *slot == CODE)
-                .map(|(_, code)| code.to_string())
-                .or_else(|| self.systems[side].rows.get(&number(change.key.first()?)).map(|row| code_of(row)));
+            let code =
+                change.set.iter().find(|(slot, _)| *slot == CODE).map(|(_, code)| code.to_string()).or_else(|| {
+                    let id = number(change.key.first()?);
+                    let system = &self.systems[side];
+                    system.rows.get(&id).map(|row| code_of(row)).or_else(|| system.moved.get(&id).cloned())
+                });
             // What was created under a key that nobody knows is found again by its code, without bases.
             if change.key.is_empty() {
                 self.unfound.extend(code.clone());
@@ -484,6 +488,9 @@ impl Stage {
                 system.history.entry((code.clone(), *slot)).or_default().push(version);
             }
         }
+        if let Some((_, note)) = set.iter().find(|(slot, _)| *slot == NOTE) {
+            system.notes.insert(code.clone(), note.clone());
+        }
         if by_people && set.iter().any(|(slot, value)| *slot == DELETED && *value == Value::Boolean(true)) {
             system.deleted.entry(code).or_default().push((at, true));
         }
@@ -522,7 +529,15 @@ impl Stage {
                 self.delete(side, id);
             }
             _ if rows.is_empty() => self.create(side),
-            chance => self.edit(side, &rows, chance < 34),
+            28..32 => {
+                let id = *self.seed.pick(&rows);
+                let code = code_of(&self.systems[side].rows[&id]);
+                // Where both records get another key, nobody can tell that they are those of before.
+                if !self.systems[side.other()].moved.values().any(|moved| *moved == code) {
+                    self.rekey(side, id);
+                }
+            }
+            chance => self.edit(side, &rows, chance < 38),
         }
     }
 
@@ -623,6 +638,18 @@ impl Stage {
         self.set(side, id, &set, stamp, true);
     }
 
+    /// The record stays, under another key.
+    fn rekey(&mut self, side: Side, before: i64) {
+        let id = self.systems[side].id();
+        let row = self.systems[side].rows.remove(&before).expect("only a row that is there gets another key");
+        let code = code_of(&row);
+        self.tell(&format!("{side}: people give {code} another key (row {before} is {id} now)"));
+        self.systems[side].moved.insert(before, code);
+        self.systems[side].rows.insert(id, row);
+        let stamp = self.stamp(side);
+        self.set(side, id, &[(ID, Value::Integer(id))], stamp, true);
+    }
+
     pub(super) fn delete(&mut self, side: Side, id: i64) {
         if self.scenario.marks[side] {
             let stamp = self.stamp(side);
@@ -669,6 +696,12 @@ impl Stage {
 }
 
 impl System {
+    /// How many rows there were since it began, a row with a new key counted
+    /// twice.
+    pub(super) fn rows_ever(&self) -> u64 {
+        u64::try_from(self.next_id - 1).expect("numbers are given upwards")
+    }
+
     fn id(&mut self) -> i64 {
         self.next_id += 1;
         self.next_id

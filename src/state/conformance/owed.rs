@@ -29,22 +29,26 @@ pub(super) async fn what_is_parked_is_owed(store: &dyn Store) {
         line: None,
         since: time(9),
         next_try: Some(time(10)),
+        attempts: 2,
         ..parked("a", Some("name"))
     };
     store.commit(&fence, &park(vec![again.clone()])).await.expect("a record is parked again");
-    let expected = Parked { id: first[1].id, attempts: 2, since: time(0), ..again };
-    assert_eq!(list().await[1], expected, "it keeps its number and since, and has one attempt more");
+    let expected = Parked { id: first[1].id, since: time(0), ..again };
+    assert_eq!(list().await[1], expected, "it keeps its number and since");
     let commit = Commit { unpark: vec![(Side::Target, number(1))], ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a record is unparked");
     assert_eq!(
         list().await.iter().map(|parked| parked.id).collect::<Vec<_>>(),
         [first[0].id, first[1].id, first[3].id]
     );
-    let commit = Commit { unpark: vec![(Side::Source, key("a"))], park: vec![parked("a", None)], ..Commit::default() };
+    let more = Parked { attempts: 3, ..parked("a", None) };
+    let commit = Commit { unpark: vec![(Side::Source, key("a"))], park: vec![more], ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a record is unparked");
     let left = list().await;
     assert_eq!(left.len(), 1, "everything under the key goes, but for what is parked again");
-    assert_eq!((left[0].id, left[0].attempts), (first[0].id, 2));
+    assert_eq!((left[0].id, left[0].attempts), (first[0].id, 3));
+    store.commit(&fence, &park(vec![parked("a", None)])).await.expect("a record is parked again");
+    assert_eq!(list().await[0].attempts, 3, "attempts never become fewer");
     assert_eq!(store.drop_parked(&[first[0].id, first[1].id]).await, Ok(1), "as many as there were");
     assert_eq!(list().await, Vec::new());
     assert_eq!(store.drop_parked(&[]).await, Ok(0));

@@ -71,11 +71,12 @@ pub(super) const PAGE: &str = concat!(
     " ORDER BY k.link LIMIT ?3) l"
 );
 
-/// Linked ones between two numbers that a sweep of side ?4 has not seen.
+/// Those between two numbers that a sweep of side ?4 has not seen, but for
+/// those whose record there is known to be gone.
 pub(super) const ABSENT_PAGE: &str = concat!(
     "SELECT ",
     pack!("0"),
-    " FROM (SELECT * FROM links k WHERE k.link > ?1 AND k.link <= ?2 AND k.gone IS NULL AND NOT EXISTS \
+    " FROM (SELECT * FROM links k WHERE k.link > ?1 AND k.link <= ?2 AND k.gone IS NOT ?4 AND NOT EXISTS \
      (SELECT 1 FROM swept s WHERE s.side = ?4 AND s.link = k.link) AND ",
     made!(),
     " ORDER BY k.link LIMIT ?3) l"

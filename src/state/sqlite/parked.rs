@@ -16,7 +16,7 @@ const STORE: Bulk = Bulk {
     columns: 14,
     tail: "ON CONFLICT (mapping, source_key, target_key, side, field) DO UPDATE SET reason = excluded.reason, \
            value = excluded.value, code = excluded.code, message = excluded.message, file = excluded.file, \
-           line = excluded.line, attempts = attempts + 1, next_try = excluded.next_try",
+           line = excluded.line, attempts = max(attempts, excluded.attempts), next_try = excluded.next_try",
 };
 
 /// Everything parked under keys of a side.

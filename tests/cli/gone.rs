@@ -1,0 +1,185 @@
+//! What a user sees of records that are gone, have another key, or share one.
+
+use serde_json::json;
+
+use super::project::{CONNECTIONS, Project};
+
+const PLAIN: &str = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: shop, object: goods, key: [id] }
+direction: bidirectional
+match: [sku]
+deletes: DELETES
+fields:
+  - { source: code, target: sku }
+  - { source: name, target: title }
+";
+
+const PLAIN_SHOP: &str = "CREATE TABLE goods (id INTEGER PRIMARY KEY AUTOINCREMENT, sku TEXT, title TEXT, own TEXT);";
+
+fn plain(deletes: &str) -> Project {
+    let items = PLAIN.replace("DELETES", deletes);
+    Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &items), ("shop.sql", PLAIN_SHOP)])
+}
+
+const BOTH_WAYS: &str = "{ to_target: propagate, to_source: propagate }";
+const NEITHER: &str = "{ to_target: ignore, to_source: ignore }";
+
+/// Issue 2: the record was deleted and made anew, or owed for ever.
+#[tokio::test]
+async fn a_link_goes_on_with_the_new_key_of_its_record() {
+    for deletes in [BOTH_WAYS, NEITHER] {
+        let project = plain(deletes);
+        project.run(0);
+        project.edit("shop", "UPDATE goods SET id = 50, own = 'mine', title = 'Lamp!' WHERE sku = 'A'").await;
+        let run = &project.run(0)["runs"][0];
+        assert_eq!(
+            (&run["to_source"]["updated"], &run["to_source"]["deleted"], &run["owed"]),
+            (&json!(1), &json!(0), &json!(0))
+        );
+        project.edit("office", "UPDATE items SET name = 'Lamp?' WHERE code = 'A'").await;
+        project.run(0);
+        let shop = "SELECT id || sku || title || own FROM goods WHERE sku = 'A'";
+        assert_eq!(project.column("shop", shop).await, ["50ALamp?mine"], "{deletes}");
+        assert_eq!(project.column("office", "SELECT code FROM items ORDER BY code").await, ["A", "B", "C"]);
+        let story = project.engine("trace . items A --format json").ends(0).json();
+        let kinds: Vec<_> = story["events"].as_array().unwrap().iter().map(|event| event["kind"].clone()).collect();
+        assert_eq!(kinds, ["created", "rekeyed", "updated", "updated"]);
+        // Deleted and entered anew: the same, by what it matches on.
+        project.edit("shop", "DELETE FROM goods WHERE sku = 'B'").await;
+        project.edit("shop", "INSERT INTO goods (sku, title) VALUES ('B', 'Armchair')").await;
+        project.run(0);
+        assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'B'").await, ["Armchair"]);
+        assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    }
+}
+
+/// Two records that could take the place of one that is gone: nobody guesses.
+#[tokio::test]
+async fn a_link_takes_no_key_where_the_match_is_ambiguous() {
+    let project = plain(NEITHER);
+    project.run(0);
+    project.edit("shop", "DELETE FROM goods WHERE sku = 'A'").await;
+    project.edit("shop", "INSERT INTO goods (sku, title) VALUES ('A', 'one'), ('A', 'two')").await;
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["errors"][0]["code"]), (&json!(0), &json!("E0705")));
+    assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["Lamp"]);
+    project.edit("shop", "DELETE FROM goods WHERE title = 'two'").await;
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["one"]);
+}
+
+/// Issue 2: the decision was forgotten before the delete, and asked for again.
+#[tokio::test]
+async fn a_decision_for_the_side_that_deleted_is_carried_out() {
+    let project = plain(BOTH_WAYS);
+    project.run(0);
+    project.edit("office", "DELETE FROM items WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET title = 'Lamp!' WHERE sku = 'A'").await;
+    project.edit("shop", "DELETE FROM goods WHERE sku = 'B'").await;
+    project.edit("office", "UPDATE items SET name = 'Armchair' WHERE code = 'B'").await;
+    assert_eq!(project.run(1)["runs"][0]["conflicts"], 2);
+    let list = project.engine("conflicts list . --format json").ends(0).json();
+    for conflict in list["conflicts"].as_array().unwrap() {
+        let side = if conflict["source"].is_null() { "source" } else { "target" };
+        project.engine(&format!("conflicts resolve . {} --take {side}", conflict["id"].as_str().unwrap())).ends(0);
+    }
+    let run = &project.run(0)["runs"][0];
+    assert_eq!(
+        (&run["to_target"]["deleted"], &run["to_source"]["deleted"], &run["owed"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(project.column("shop", "SELECT sku FROM goods").await, ["C"]);
+    assert_eq!(project.column("office", "SELECT code FROM items").await, ["C"]);
+    let all = project.engine("conflicts list . --all --format json").ends(0).json();
+    let states: Vec<_> = all["conflicts"].as_array().unwrap().iter().map(|one| &one["status"]).collect();
+    assert_eq!(states, ["resolved", "resolved"]);
+}
+
+/// Issue 2: the link of two records that are gone stopped the whole mapping.
+#[tokio::test]
+async fn a_record_that_was_deleted_on_both_sides_may_come_back() {
+    for cursor in ["", ", cursor: made"] {
+        let project = plain(NEITHER);
+        let items = PLAIN.replace("DELETES", NEITHER).replace("key: [code]", &format!("key: [code]{cursor}"));
+        let items = items.replace("key: [id]", &format!("key: [id]{cursor}"));
+        project.write("items.yaml", &items);
+        project.write("shop.sql", &PLAIN_SHOP.replace("own TEXT", "own TEXT, made TEXT"));
+        project.run(0);
+        project.edit("office", "DELETE FROM items WHERE code = 'A'").await;
+        project.edit("shop", "DELETE FROM goods WHERE sku = 'A'").await;
+        let run = &project.run(0)["runs"][0];
+        assert_eq!(run["owed"], 0);
+        project.edit("shop", "INSERT INTO goods (sku, title, made) VALUES ('A', 'again', '2099-01-01')").await;
+        project.run(0);
+        assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["again"], "{cursor}");
+        let links = project.engine("links list . items --format json").ends(0).json();
+        assert_eq!(links["count"], 3);
+    }
+}
+
+/// Issue 2: it was noticed when the other side was edited next.
+#[tokio::test]
+async fn what_is_gone_under_ignore_is_severed_at_once() {
+    let project = plain(NEITHER);
+    project.run(0);
+    project.edit("office", "DELETE FROM items WHERE code = 'A'").await;
+    project.run(0);
+    let links = project.engine("links list . items --format json").ends(0).json();
+    let severed = links["links"].as_array().unwrap().iter().filter(|link| link["status"] != "linked").count();
+    assert_eq!(severed, 1, "{links}");
+    project.edit("shop", "DELETE FROM goods WHERE sku = 'A'").await;
+    project.run(0);
+    assert_eq!(project.engine("links list . items --format json").ends(0).json()["count"], 2);
+}
+
+/// Issue 2: the second row counted as unchanged.
+#[tokio::test]
+async fn a_key_that_several_records_have_is_told_once() {
+    let project = plain(NEITHER);
+    project.write("office.sql", "CREATE TABLE items (code TEXT, name TEXT); INSERT INTO items VALUES ('A', 'Lamp'), ('A', 'Chair'), ('B', 'Table');");
+    let run = &project.run(1)["runs"][0];
+    let counts = &run["to_target"];
+    assert_eq!(
+        (&counts["read"], &counts["created"], &counts["unchanged"], &counts["parked"]),
+        (&json!(3), &json!(1), &json!(0), &json!(1))
+    );
+    let error = &run["errors"][0];
+    assert_eq!(
+        (&error["reason"], &error["code"], &error["source_key"]),
+        (&json!("ambiguous"), &json!("E0705"), &json!({ "code": "A" }))
+    );
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["owed"], &run["to_target"]["parked"]), (&json!(1), &json!(0)));
+    let parked = project.engine("parked list . --format json").ends(0).json();
+    assert_eq!(parked["parked"][0]["attempts"], 2, "one attempt for each run");
+    project.edit("office", "DELETE FROM items WHERE name = 'Chair'").await;
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["Lamp"]);
+    // It becomes so later on.
+    project.edit("office", "INSERT INTO items VALUES ('B', 'Desk')").await;
+    assert_eq!(project.run(1)["runs"][0]["errors"][0]["reason"], "ambiguous");
+    assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'B'").await, ["Table"]);
+}
+
+/// Issue 2: it was taken off the list and parked anew by every run.
+#[tokio::test]
+async fn a_delete_that_is_refused_is_owed_and_told_once() {
+    let project = plain(BOTH_WAYS);
+    project.run(0);
+    project
+        .edit("shop", "CREATE TRIGGER no BEFORE DELETE ON goods BEGIN SELECT RAISE(ABORT, 'not this one'); END")
+        .await;
+    project.edit("office", "DELETE FROM items WHERE code = 'A'").await;
+    let first = project.run(1)["runs"][0]["errors"][0].clone();
+    for _ in 0..2 {
+        let run = &project.run(0)["runs"][0];
+        assert_eq!((&run["owed"], &run["errors"]), (&json!(1), &json!([])));
+    }
+    let parked = project.engine("parked list . --format json").ends(0).json()["parked"].clone();
+    let known = &parked[0];
+    assert_eq!((&known["id"], &known["since"], &known["attempts"]), (&first["id"], &first["since"], &json!(3)));
+    project.edit("shop", "DROP TRIGGER no").await;
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["B", "C"]);
+}
