@@ -250,12 +250,10 @@ async fn too_many_deletes_are_held_back() {
     assert_eq!(errors[1]["side"], "target");
     let story = project.engine("trace . items B --format json").ends(0).json();
     assert_eq!(story["events"].as_array().unwrap().last().unwrap()["kind"], "delete_held");
-    project.edit("office", "INSERT INTO items VALUES ('B', 'Chair', 80, NULL)").await;
-    project.run(0);
-    assert_eq!(project.engine("status . --format json").ends(0).json()["mappings"][0]["held_deletes"], 2);
+    assert_eq!(project.engine("status . --format json").ends(0).json()["mappings"][0]["held_deletes"], 3);
     let report = project.engine("run . items --once --over-limit --format json").ends(0).json();
-    assert_eq!(report["runs"][0]["to_target"]["deleted"], 2);
-    assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["B", "D"]);
+    assert_eq!(report["runs"][0]["to_target"]["deleted"], 3);
+    assert_eq!(project.column("shop", "SELECT sku FROM goods").await, ["D"]);
 }
 
 #[tokio::test]

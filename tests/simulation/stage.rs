@@ -532,8 +532,11 @@ impl Stage {
             28..32 => {
                 let id = *self.seed.pick(&rows);
                 let code = code_of(&self.systems[side].rows[&id]);
-                // Where both records get another key, nobody can tell that they are those of before.
-                if !self.systems[side.other()].moved.values().any(|moved| *moved == code) {
+                // Where nothing is matched, its counterpart is outside, or both records get another key, nobody can
+                // tell that they are those of before.
+                let Scenario { matched, filters, .. } = &self.scenario;
+                let told = *matched && !filters.source && !filters.target;
+                if told && !self.systems[side.other()].moved.values().any(|moved| *moved == code) {
                     self.rekey(side, id);
                 }
             }

@@ -54,7 +54,7 @@ pub(super) async fn what_is_parked_is_owed(store: &dyn Store) {
     assert_eq!(store.drop_parked(&[]).await, Ok(0));
     let row = |digest: &str| Parked { keys: Both::default(), row: Some(digest.into()), ..parked("a", None) };
     store.commit(&fence, &park(vec![row("#1"), row("#2")])).await.expect("rows without a key are parked");
-    store.commit(&fence, &park(vec![row("#2")])).await.expect("a row is parked again");
+    store.commit(&fence, &park(vec![Parked { attempts: 2, ..row("#2") }])).await.expect("a row is parked again");
     let rows: Vec<_> = list().await.into_iter().map(|parked| (parked.row, parked.field, parked.attempts)).collect();
     let expected = [(Some("#1".to_owned()), None, 1), (Some("#2".to_owned()), None, 2)];
     assert_eq!(rows, expected, "each row is told from others, and known again");
