@@ -378,7 +378,9 @@ impl End<'_> {
         };
         // An empty listing never counts.
         let listed = self.scenario.sweep && !self.stage.systems[gone].rows.is_empty();
-        let noticed = self.scenario.marks[gone] || listed;
+        // A mark under a key that the engine never saw tells it nothing.
+        let has_moved = link.keys[gone].plain().parse().is_ok_and(|id| self.stage.systems[gone].has_moved(id));
+        let noticed = if self.scenario.marks[gone] { !has_moved } else { listed };
         if noticed && carried && !held && !open {
             self.broken.push(format!("the {gone} of {:?} is gone, and nothing came of it", link.keys));
         }

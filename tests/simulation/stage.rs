@@ -699,6 +699,11 @@ impl Stage {
 }
 
 impl System {
+    /// People gave the record with this key another one.
+    pub(super) fn has_moved(&self, id: i64) -> bool {
+        self.moved.contains_key(&id)
+    }
+
     /// How many rows there were since it began, a row with a new key counted
     /// twice.
     pub(super) fn rows_ever(&self) -> u64 {
