@@ -36,7 +36,7 @@ impl Session<'_> {
     /// Linked pairs whose record of `gone` is gone go on with the one record
     /// there that matches what is left and that nobody has linked. Answers with
     /// the keys that were taken.
-    pub(super) async fn follow(&mut self, gone: Side, work: &mut [Work]) -> Result<BTreeSet<Key>, Trouble> {
+    pub(super) async fn follow(&mut self, gone: Side, work: &mut Vec<Work>) -> Result<BTreeSet<Key>, Trouble> {
         let program = self.program;
         let left = gone.other();
         let is_lost = |item: &Work| {
@@ -98,8 +98,11 @@ impl Session<'_> {
         let mut there = self.look(gone, &keys).await?;
         let mut moved = Vec::new();
         let mut taken = BTreeSet::new();
+        let mut restless = BTreeSet::new();
         for (index, key) in found {
             let (Some(Ok(mut seen @ Seen::Live(_))), Some(link)) = (there.remove(&key), &mut work[index].link) else {
+                // It went away between two looks: the next run tells.
+                restless.insert(index);
                 continue;
             };
             let before = std::mem::replace(&mut link.keys[gone], key.clone());
@@ -113,6 +116,8 @@ impl Session<'_> {
             work[index].seen[gone] = seen;
             taken.insert(key);
         }
+        let mut index = 0..;
+        work.retain(|_| index.next().is_none_or(|index| !restless.contains(&index)));
         self.rekeyed(gone, moved).await?;
         Ok(taken)
     }

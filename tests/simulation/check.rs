@@ -74,7 +74,7 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
         end.deletions_are_carried_over(link, told);
     }
     if told.decided {
-        end.decisions_are_carried_out(&owed);
+        end.decisions_are_carried_out(&owed, told);
     }
     end.counts_are_true(told);
     end.broken
@@ -342,7 +342,9 @@ impl End<'_> {
                         .iter()
                         .any(|version| version.value == last.value && (version.at < *deleted || marked));
                     let field_conflict = self.told_of(code, side, slot, last.value).is_some();
-                    if !seen && !decided && !field_conflict {
+                    // In one direction, what was linked without bases holds no edit that anybody knows of.
+                    let without_bases = !self.scenario.two_way && self.stage.unfound.contains(code);
+                    if !seen && !decided && !field_conflict && !without_bases {
                         broken.push(format!("{code}.{slot}: the edit {} was deleted in the {side}", last.value));
                     }
                 }
@@ -388,18 +390,20 @@ impl End<'_> {
 
     /// People have decided about everything that waited for them, and nothing
     /// moved since.
-    fn decisions_are_carried_out(&mut self, owed: &[Key]) {
+    fn decisions_are_carried_out(&mut self, owed: &[Key], told: &Told) {
         let open: Vec<&Conflict> = self.conflicts.iter().filter(|one| one.status == ConflictStatus::Open).collect();
         // A delete may be held back by the limit, and whatever else is to become of the record.
         let stands = |one: &Conflict, side: Side| {
             let row = one.keys[side].plain().parse().ok().and_then(|id: i64| self.stage.systems[side].rows.get(&id));
             row.is_some_and(|row| row[DELETED] != Value::Boolean(true))
         };
-        let held = |one: &Conflict| {
-            self.scenario.delete_limit.is_some() && Side::BOTH.into_iter().any(|side| !stands(one, side))
-        };
+        let report = told.reports.last();
+        let holds = report.is_some_and(|report| report.held.source.is_some() || report.held.target.is_some());
+        let held = |one: &Conflict| holds && Side::BOTH.into_iter().any(|side| !stands(one, side));
+        // The values that were decided about are as old as the last reading of the side, and it may be read no more.
+        let shown_again = |one: &Conflict| !self.scenario.two_way && one.resolution.is_none();
         let parked = |one: &Conflict| owed.contains(&one.keys.source) || owed.contains(&one.keys.target);
-        if let Some(open) = open.iter().find(|one| !held(one) && !parked(one)) {
+        if let Some(open) = open.iter().find(|one| !held(one) && !parked(one) && !shown_again(one)) {
             let words = format!("{:?} {}: {:?} came to nothing", open.keys, open.field, open.resolution);
             self.broken.push(words);
         }
