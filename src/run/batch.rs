@@ -120,7 +120,11 @@ impl Session<'_> {
         {
             return Ok(Seen::Outside);
         }
-        Ok(Seen::Live(Record { fields: self.program.read(side, row)?, stamp: program.stamp(row) }))
+        self.record(side, row).map(Seen::Live)
+    }
+
+    fn record(&self, side: Side, row: &[Value]) -> Result<Record, Rejection> {
+        Ok(Record { fields: self.program.read(side, row)?, stamp: self.program.sides[side].stamp(row) })
     }
 
     /// An expression over a record of one side.
@@ -325,13 +329,27 @@ impl Session<'_> {
         side: Side,
         keys: &[Key],
     ) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
+        self.look_at_all(side, keys, false).await
+    }
+
+    /// Reads records by key; those that are outside as if they were not, where
+    /// it is asked `through` the filters.
+    pub(super) async fn look_at_all(
+        &self,
+        side: Side,
+        keys: &[Key],
+        through: bool,
+    ) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
         let found = self.fetch_keys(side, keys).await?;
         let mut seen = BTreeMap::new();
         let mut live: HashMap<usize, &[Value]> = HashMap::new();
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             let key = keys[found.probes[index]].clone();
             let outcome = match mark {
-                Mark::Live => self.see(side, row, found.within[index]),
+                Mark::Live => match self.see(side, row, found.within[index]) {
+                    Ok(Seen::Outside) if through => self.record(side, row).map(Seen::Live),
+                    seen => seen,
+                },
                 Mark::Deleted => Ok(Seen::Gone),
                 Mark::Malformed(why) => Err(self.malformed(why)),
             };

@@ -254,7 +254,8 @@ impl Session<'_> {
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         let keys = intents.changes.iter().map(|intent| &intent.keys[side]).filter(|key| !key.is_empty());
-        let there = self.look(side, &keys.cloned().collect::<Vec<_>>()).await?;
+        // What was written may have left `where` since.
+        let there = self.look_at_all(side, &keys.cloned().collect::<Vec<_>>(), true).await?;
         let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
