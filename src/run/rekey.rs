@@ -51,6 +51,8 @@ impl Session<'_> {
         // What is being created there has to have its link.
         self.land().await?;
         let mut found: Vec<(usize, Key)> = Vec::new();
+        // What went away between two looks: the next run tells.
+        let mut restless = BTreeSet::new();
         for (alternative, fields) in program.matching.iter().enumerate() {
             let mapped = fields.iter().all(|field| self.shows_there(gone, *field));
             let askable = mapped && [gone, left].into_iter().all(|side| self.match_slots(side, fields).is_some());
@@ -86,22 +88,24 @@ impl Session<'_> {
                 lost.remove(&probe.record);
                 let free: BTreeSet<&Key> = hits.iter().filter(|key| !taken.contains(key)).collect();
                 let rivals: BTreeSet<Key> = rivals.into_iter().collect();
-                if let (Some(key), 1, 1) = (free.first(), free.len(), rivals.len()) {
-                    found.push((probe.record, (*key).clone()));
+                match (free.first(), free.len(), rivals.len()) {
+                    (Some(key), 1, 1) => found.push((probe.record, (*key).clone())),
+                    (Some(_), _, 0) => {
+                        restless.insert(probe.record);
+                    }
+                    _ => {}
                 }
             }
         }
-        let keys: Vec<Key> = found.iter().map(|(_, key)| key.clone()).collect();
-        if keys.is_empty() {
+        if found.is_empty() && restless.is_empty() {
             return Ok(BTreeSet::new());
         }
+        let keys: Vec<Key> = found.iter().map(|(_, key)| key.clone()).collect();
         let mut there = self.look(gone, &keys).await?;
         let mut moved = Vec::new();
         let mut taken = BTreeSet::new();
-        let mut restless = BTreeSet::new();
         for (index, key) in found {
             let (Some(Ok(mut seen @ Seen::Live(_))), Some(link)) = (there.remove(&key), &mut work[index].link) else {
-                // It went away between two looks: the next run tells.
                 restless.insert(index);
                 continue;
             };
