@@ -157,7 +157,11 @@ async fn rest(setup: &Arc<Setup>, options: &Options, shared: &Shared, memory: &M
 async fn decide(shared: &Shared, memory: &MemoryStore) {
     let filter = ConflictFilter { open: true, ..ConflictFilter::default() };
     for conflict in memory.conflicts(&filter).await.expect("the state can be read") {
-        let side = *shared.lock().seed.pick(&Side::BOTH);
+        let side = {
+            let mut stage = shared.lock();
+            // In one direction, what is decided for the target stays there alone.
+            if stage.scenario.two_way { *stage.seed.pick(&Side::BOTH) } else { Side::Source }
+        };
         shared.lock().tell(&format!("somebody takes the {side} in conflict {}, in the end", conflict.id));
         let resolution = Resolution::Take(side);
         memory.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
