@@ -296,12 +296,16 @@ mod tests {
         }
     }
 
-    /// An array of a thousand million empty lists would fit into twenty bytes.
+    /// Two thousand million lists of nothing, or of one number each, would fit into as few bytes.
     #[test]
     fn an_array_is_no_longer_than_its_bytes() {
-        let mut bytes = vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 23];
-        bytes.extend([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert!(decode(&Type::Array(Box::new(Type::Int4)), &bytes).is_err());
+        let array = |inner: u8| {
+            let mut bytes = vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 23];
+            bytes.extend([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, inner, 0, 0, 0, 1]);
+            decode(&Type::Array(Box::new(Type::Int4)), &bytes)
+        };
+        assert_eq!(array(0), Ok(Value::List(Box::default())));
+        assert!(array(1).is_err());
     }
 
     #[test]
