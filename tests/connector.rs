@@ -4,6 +4,7 @@
 
 mod object;
 mod postgres;
+mod postgres_reading;
 mod postgres_silence;
 mod postgres_tls;
 mod postgres_writes;

@@ -144,6 +144,9 @@ pub struct Horizon {
     /// that a transaction keeps while it is open and that no other has at the
     /// same time; one that may have had another name before has an empty one.
     pub open: Vec<String>,
+    /// What stands in the object now, in the side's own words, where it can
+    /// tell later which rows have come since.
+    pub known: Option<String>,
     /// Changes when the side was restored from a backup (a timeline id).
     pub timeline: Option<String>,
 }
@@ -157,15 +160,26 @@ pub enum Listing {
     /// value in the batch that can be compared with a stamp (not `infinity`,
     /// not a text in a column of times). `where` and `start` apply.
     ///
+    /// Rows at exactly `from` that stand since [`Horizon::known`] was `known`
+    /// may be left out: many rows may have the newest stamp, and they would be
+    /// read by every run until there is a newer one.
+    ///
     /// With `but_created`, records that stand exactly as this object created
     /// them since it was opened may be left out, where the system can tell.
-    Changes { from: Option<Value>, but_created: bool },
+    Changes { from: Option<Value>, known: Option<String>, but_created: bool },
     /// Every row, ordered by key. `where` and `start` apply.
     Full,
     /// The keys of every row whatever `where` and `start` say, as one complete
     /// listing, ordered by key; slots other than the key are `Missing`. If it cannot be told
     /// complete, it ends with a fault.
     Keys,
+}
+
+impl Listing {
+    /// Everything from a cursor value on.
+    pub fn changes(from: Option<Value>) -> Listing {
+        Listing::Changes { from, known: None, but_created: false }
+    }
 }
 
 /// Which rows a fetch may find.

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use chrono::{Datelike, TimeDelta};
-use futures::StreamExt;
 use rust_decimal::Decimal;
 
+use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Horizon, Listing};
@@ -52,17 +52,9 @@ impl Session<'_> {
     async fn refuse_restored(&self, side: Side, low: &Value) -> Result<(), Trouble> {
         let setup = self.setup;
         let Some(low) = self.overlapped(side, low) else { return Ok(()) };
-        let mut attempt = 1;
-        let mut stream = setup.objects[side].read(Listing::Full);
-        while let Some(batch) = stream.next().await {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(fault) => {
-                    setup.wait(side, &mut attempt, fault).await?;
-                    stream = setup.objects[side].read(Listing::Full);
-                    continue;
-                }
-            };
+        let mut pages = Pages::new(setup, side, Listing::Full);
+        while let Some(page) = pages.next().await? {
+            let Page::Rows(batch) = page else { continue };
             let mut seen = Vec::new();
             for (mark, row) in batch.rows() {
                 let stamp = self.program.sides[side].access.cursor.map(|slot| &row[slot]);
@@ -124,7 +116,8 @@ impl Session<'_> {
             }
             _ => None,
         };
-        Listing::Changes { from, but_created: false }
+        let known = stored.and_then(|cursor| cursor.known.clone()).filter(|_| from.is_some());
+        Listing::Changes { from, known, but_created: false }
     }
 
     /// The low mark of a side, less the overlap.
@@ -166,7 +159,7 @@ impl Session<'_> {
         }
         let receded = stored.receded.filter(|receded| horizon.largest.as_ref().is_some_and(|now| same(receded, now)));
         let (timeline, filter) = (horizon.timeline.clone(), self.setup.filters[side].clone());
-        let cursor = Cursor { low, timeline, filter, ahead, receded };
+        let cursor = Cursor { low, known: horizon.known.clone(), timeline, filter, ahead, receded };
         self.pending.cursors[side] = Some(cursor.clone());
         self.state.cursors[side] = Some(cursor);
     }

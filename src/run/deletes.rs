@@ -1,9 +1,7 @@
 //! How deletions are noticed, and how deletes are held back or carried out.
 
-use chrono::TimeDelta;
-use futures::StreamExt;
-
 use super::event::{Event, Fact};
+use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{DeletedWhen, Limit};
@@ -11,6 +9,7 @@ use crate::connector::{Action, Listing};
 use crate::plan::LinkStatus;
 use crate::record::{Both, Key, Side};
 use crate::state::Spooled;
+use chrono::TimeDelta;
 
 /// By default so many deletes are let through, or 5 % of the links if that is
 /// more.
@@ -30,26 +29,17 @@ impl Session<'_> {
         if !due || self.setup.store.count_links(&self.program.name).await? == 0 {
             return Ok(());
         }
-        let setup = self.setup;
-        let mut attempt = 1;
-        'sweep: loop {
-            self.sweep_begin(side).await?;
-            let mut stream = setup.objects[side].read(Listing::Keys);
-            while let Some(batch) = stream.next().await {
-                let batch = match batch {
-                    Ok(batch) => batch,
-                    Err(fault) => {
-                        // An incomplete listing tells nothing about what is absent from it.
-                        setup.wait(side, &mut attempt, fault).await?;
-                        continue 'sweep;
-                    }
-                };
-                let keys: Vec<Key> = batch.rows().filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
-                self.sweep_seen(side, &keys).await?;
-            }
-            self.sweep_end(side).await?;
-            break;
+        self.sweep_begin(side).await?;
+        let mut pages = Pages::new(self.setup, side, Listing::Keys);
+        while let Some(page) = pages.next().await? {
+            let Page::Rows(batch) = page else {
+                self.sweep_begin(side).await?;
+                continue;
+            };
+            let keys: Vec<Key> = batch.rows().filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
+            self.sweep_seen(side, &keys).await?;
         }
+        self.sweep_end(side).await?;
         self.state.swept[side] = Some(now);
         self.look_again().await
     }

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use futures::StreamExt;
-
 use super::batch::Candidate;
 use super::execute::Work;
+use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{BaseKind, FieldProgram, Reading, Rejection};
@@ -419,31 +418,23 @@ impl Session<'_> {
         if self.indexes[side].contains_key(&alternative) {
             return Ok(());
         }
-        let setup = self.setup;
-        let mut attempt = 1;
-        let index = 'listing: loop {
-            let mut index: HashMap<u128, Vec<Key>> = HashMap::new();
-            let mut stream = setup.objects[side].read(Listing::Full);
-            while let Some(batch) = stream.next().await {
-                let batch = match batch {
-                    Ok(batch) => batch,
-                    Err(fault) => {
-                        setup.wait(side, &mut attempt, fault).await?;
-                        continue 'listing;
-                    }
-                };
-                for (mark, row) in batch.rows() {
-                    if *mark == Mark::Live
-                        && let Ok(Seen::Live(record)) = self.see(side, row, true)
-                        && let Some(key) = self.program.sides[side].key(row)
-                        && let Ok(Some((_, digest))) = self.probe(side, &record, fields)
-                    {
-                        index.entry(digest).or_default().push(key);
-                    }
+        let mut index: HashMap<u128, Vec<Key>> = HashMap::new();
+        let mut pages = Pages::new(self.setup, side, Listing::Full);
+        while let Some(page) = pages.next().await? {
+            let Page::Rows(batch) = page else {
+                index.clear();
+                continue;
+            };
+            for (mark, row) in batch.rows() {
+                if *mark == Mark::Live
+                    && let Ok(Seen::Live(record)) = self.see(side, row, true)
+                    && let Some(key) = self.program.sides[side].key(row)
+                    && let Ok(Some((_, digest))) = self.probe(side, &record, fields)
+                {
+                    index.entry(digest).or_default().push(key);
                 }
             }
-            break index;
-        };
+        }
         self.indexes[side].insert(alternative, index);
         Ok(())
     }
@@ -484,18 +475,10 @@ impl Session<'_> {
     /// Whether a side is empty, and whether it holds records without a link.
     /// With `shortly` the second is not looked for.
     async fn look_over(&self, side: Side, shortly: bool) -> Result<(bool, bool), Trouble> {
-        let setup = self.setup;
-        let (mut attempt, mut empty) = (1, true);
-        let mut stream = setup.objects[side].read(Listing::Full);
-        while let Some(batch) = stream.next().await {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(fault) => {
-                    setup.wait(side, &mut attempt, fault).await?;
-                    stream = setup.objects[side].read(Listing::Full);
-                    continue;
-                }
-            };
+        let mut empty = true;
+        let mut pages = Pages::new(self.setup, side, Listing::Full);
+        while let Some(page) = pages.next().await? {
+            let Page::Rows(batch) = page else { continue };
             empty &= batch.is_empty();
             if shortly && !empty {
                 break;
@@ -505,7 +488,7 @@ impl Session<'_> {
             };
             let keys: Vec<Key> =
                 batch.rows().filter(stands).filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
-            let links = setup.store.links(&self.program.name, side, &keys).await?;
+            let links = self.setup.store.links(&self.program.name, side, &keys).await?;
             if links.iter().any(Option::is_none) {
                 return Ok((empty, true));
             }

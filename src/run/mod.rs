@@ -17,6 +17,7 @@ mod layout;
 mod matching;
 mod neighbours;
 mod owed;
+mod pages;
 mod recover;
 mod rekey;
 mod report;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 
 use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
 use super::owed::Keyless;
+use super::pages::{Page, Pages};
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::setup::{Options, Setup};
@@ -246,37 +246,28 @@ impl<'a> Session<'a> {
         if sweeping {
             self.sweep_begin(side).await?;
         }
-        let mut attempt = 1;
         let (before, mut written_before) = (*self.counts.toward(side.other()), 0);
-        'reading: loop {
-            let mut stream = setup.objects[side].read(listing.clone());
-            let mut next = stream.next().await;
-            loop {
-                match next {
-                    None => break 'reading,
-                    Some(Err(fault)) => {
-                        drop(stream);
-                        setup.wait(side, &mut attempt, fault).await?;
-                        if complete {
-                            self.land().await?;
-                            self.flush().await?;
-                            written_before = self.count_anew(side.other(), &before);
-                        }
-                        continue 'reading;
-                    }
-                    Some(Ok(batch)) => {
-                        attempt = 1;
-                        // The next batch is fetched while this one is dealt with.
-                        let (following, done) = futures::join!(stream.next(), self.batch(side, &batch, sweeping));
-                        done?;
-                        if let (Listing::Changes { from, .. }, Some(reached)) = (&mut listing, batch.reached) {
-                            *from = Some(reached);
-                        }
-                        next = following;
-                        setup.observer.progress(&self.program.name, &self.counts);
-                    }
+        let mut pages = Pages::new(setup, side, listing);
+        let mut next = pages.next().await?;
+        while let Some(page) = next {
+            next = match page {
+                Page::Rows(batch) => {
+                    // The next batch is fetched while this one is dealt with.
+                    let (following, done) = futures::join!(pages.next(), self.batch(side, &batch, sweeping));
+                    done?;
+                    setup.observer.progress(&self.program.name, &self.counts);
+                    following?
                 }
-            }
+                Page::Anew => {
+                    if sweeping {
+                        self.sweep_begin(side).await?;
+                    }
+                    self.land().await?;
+                    self.flush().await?;
+                    written_before = self.count_anew(side.other(), &before);
+                    pages.next().await?
+                }
+            };
         }
         self.land().await?;
         let counts = self.counts.toward(side.other());

@@ -62,6 +62,9 @@ pub struct Cursor {
     /// The next run reads from here, less the overlap. `None` where the side
     /// had no cursor value yet.
     pub low: Option<Value>,
+    /// What stood in the side then, in its own words: of the rows at `low` the
+    /// next run reads those that came later.
+    pub known: Option<String>,
     /// The side's timeline then; another one means it was restored.
     pub timeline: Option<String>,
     /// What the readings depend on besides the cursor (`where`, `start`, `when`,

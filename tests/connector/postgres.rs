@@ -555,38 +555,3 @@ async fn what_the_engine_does_not_know_is_noted() {
     let fields = postgres.connector.describe("shown").await.unwrap().unwrap().shape.fields;
     assert_eq!(fields.iter().map(|field| field.generated).collect::<Vec<_>>(), [true, false]);
 }
-
-/// Issue 2: a clock with microseconds became the low mark of a column that
-/// holds seconds.
-#[tokio::test]
-async fn the_clock_is_no_finer_than_the_column() {
-    let postgres = Postgres::new().await;
-    postgres.run("CREATE TABLE t (id int PRIMARY KEY, at timestamp(0), fine timestamptz(3), day date)").await;
-    let mut open = postgres.database.connect().await;
-    open.execute("BEGIN").await.unwrap();
-    let nanos = |value: Option<Value>| match value {
-        Some(Value::LocalTime(time)) => time.and_utc().timestamp_subsec_nanos(),
-        Some(Value::Instant(time)) => time.timestamp_subsec_nanos(),
-        other => panic!("{other:?}"),
-    };
-    for (cursor, grain) in [("at", 1_000_000_000), ("fine", 1_000_000)] {
-        let horizon = postgres.open("t", &["id"], Some(cursor)).await.horizon().await.unwrap();
-        assert_eq!((nanos(horizon.clock) % grain, nanos(horizon.oldest_open) % grain), (0, 0), "{cursor}");
-        assert!(horizon.open.is_empty(), "times tell by themselves");
-    }
-    let described = postgres.connector.describe("t").await.unwrap().unwrap();
-    assert_eq!(described.grains_nanos[1..], [1_000_000_000, 1_000_000, 86_400_000_000_000]);
-}
-
-#[tokio::test]
-async fn numbers_without_end_are_no_place_for_a_cursor() {
-    let postgres = Postgres::new().await;
-    postgres.run("CREATE TABLE t (id int PRIMARY KEY, n numeric, f float8); INSERT INTO t VALUES (1, 'NaN', 'Infinity'), (2, 7, 7)").await;
-    for cursor in ["n", "f"] {
-        let object = postgres.open("t", &["id"], Some(cursor)).await;
-        assert_eq!(object.horizon().await.unwrap().largest, None, "{cursor}");
-        let batches: Vec<_> =
-            object.read(Listing::Changes { from: None, but_created: false }).map(Result::unwrap).collect().await;
-        assert_eq!(batches[0].reached.as_ref().map(ToString::to_string).as_deref(), Some("7"), "{cursor}");
-    }
-}

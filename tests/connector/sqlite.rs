@@ -295,7 +295,7 @@ async fn times_keep_the_form_they_have() {
             .await
             .unwrap();
         assert_eq!(text, written, "{table}");
-        let changes = rows(&*object, Listing::Changes { from: Some(read.clone()), but_created: false }).await;
+        let changes = rows(&*object, Listing::changes(Some(read.clone()))).await;
         assert_eq!(changes, [[int(1), read.clone()]], "{table}: a stamp is found from itself on");
         let horizon = object.horizon().await.unwrap();
         assert_eq!(horizon.largest.as_ref(), Some(&read), "{table}");
@@ -315,7 +315,7 @@ async fn no_spelling_of_a_stamp_is_skipped() {
         .await;
     let object = sqlite.open("t", &["id"], Some("at")).await;
     let from = async |text: &str| {
-        let mut ids: Vec<i64> = rows(&*object, Listing::Changes { from: Some(local(text)), but_created: false })
+        let mut ids: Vec<i64> = rows(&*object, Listing::changes(Some(local(text))))
             .await
             .into_iter()
             .map(|row| if let Value::Integer(id) = row[0] { id } else { 0 })

@@ -21,6 +21,9 @@ pub(super) enum Mutant {
     /// Stamps closer than the clocks' grain are told apart.
     NoTieBreak,
     OverlapZero,
+    /// Rows that have come since at the stamp where a reading starts are left
+    /// out.
+    NewestLeftOut,
     /// Nothing has to stand any more for a write to be made.
     Unconditional,
     /// What else the answer to a write shows counts as agreed.
@@ -133,6 +136,7 @@ caught! {
     not_waiting_for_a_running_statement_is_noticed: NoWait;
     a_dropped_tie_break_is_noticed: NoTieBreak;
     no_overlap_is_noticed: OverlapZero;
+    rows_of_the_newest_stamp_left_out_are_noticed: NewestLeftOut;
     unconditional_writes_are_noticed: Unconditional;
     an_answer_taken_as_base_is_noticed: AnswerAsBase;
     an_incomplete_listing_is_noticed: IncompleteListing;

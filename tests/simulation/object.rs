@@ -60,7 +60,14 @@ impl SimObject {
         let mut batch = Batch::new(self.shape.clone());
         let next = match (listing, place) {
             (_, Place::End) => return Ok(None),
-            (Listing::Changes { from, but_created }, place) => {
+            (Listing::Changes { from, known, but_created }, place) => {
+                let all = self.mutant == Some(Mutant::NewestLeftOut);
+                let told = |known: &String| if all { u64::MAX } else { known.parse().expect("what the horizon told") };
+                let known = known.as_ref().map(told);
+                let is_known = |row: &[Value]| {
+                    let newest = Some(Value::Instant(stamp_of(row))) == *from;
+                    newest && known.is_some_and(|known| !stage.is_touched(self.side, row, known))
+                };
                 let from = match (&place, from) {
                     (Place::After(stamp, id), _) => (*stamp, *id),
                     (_, Some(Value::Instant(from))) => (*from, i64::MIN),
@@ -71,6 +78,7 @@ impl SimObject {
                     .iter()
                     .filter(|(_, row)| stage.is_within(self.side, row))
                     .filter(|(id, row)| !but_created || created.get(id) != Some(row))
+                    .filter(|(_, row)| !is_known(row))
                     .map(|(id, row)| ((stamp_of(row), *id), row))
                     .filter(|(at, _)| *at > from)
                     .collect();
@@ -132,6 +140,7 @@ impl Object for SimObject {
                 clock: Some(Value::Instant(stage.stamp(self.side))),
                 oldest_open: open.map(Value::Instant),
                 largest: stage.systems[self.side].rows.values().map(|row| stamp_of(row)).max().map(Value::Instant),
+                known: stage.scenario.tells_open[self.side].then(|| stage.known().to_string()),
                 timeline: None,
                 open: Vec::new(),
             })

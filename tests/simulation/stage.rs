@@ -264,6 +264,17 @@ impl Stage {
         self.clock
     }
 
+    /// How much has become visible by now.
+    pub(super) fn known(&self) -> u64 {
+        self.clock
+    }
+
+    /// A row has been touched since so much was visible.
+    pub(super) fn is_touched(&self, side: Side, row: &[Value], since: u64) -> bool {
+        let touches = self.systems[side].touched.get(&code_of(row));
+        touches.and_then(|touches| touches.last()).is_none_or(|touch| touch.at > since)
+    }
+
     /// A side's own clock, as its stamps show it.
     pub(super) fn stamp(&self, side: Side) -> DateTime<Utc> {
         let shown = self.now() + TimeDelta::milliseconds(self.scenario.skew_ms[side]);

@@ -25,15 +25,15 @@ pub(super) async fn changes_come_in_order(harness: &dyn Harness) {
     harness.edit("ordered", &columns, edits).await;
     let object = opened(harness, "ordered", &columns, Some(1)).await;
 
-    let read = rows(&*object, Listing::Changes { from: None, but_created: false }).await;
+    let read = rows(&*object, Listing::changes(None)).await;
     assert_eq!(read, expected, "changes come by cursor, then by key, then those without a cursor by key");
     let from_five: Vec<Vec<Value>> = expected[4..].to_vec();
-    let read = rows(&*object, Listing::Changes { from: Some(int(5)), but_created: false }).await;
+    let read = rows(&*object, Listing::changes(Some(int(5)))).await;
     assert_eq!(read, from_five, "`from` is included, with every record that has it");
-    let read = rows(&*object, Listing::Changes { from: Some(int(100)), but_created: false }).await;
+    let read = rows(&*object, Listing::changes(Some(int(100)))).await;
     assert_eq!(read, expected[15..], "records without a cursor value are always among the changes");
 
-    for batch in batches(&*object, Listing::Changes { from: None, but_created: false }).await {
+    for batch in batches(&*object, Listing::changes(None)).await {
         assert!((1..=3).contains(&batch.len()), "a batch has rows, and no more than were asked for");
         match (&batch.reached, &batch.row(batch.len() - 1)[1]) {
             (Some(reached), last) => assert_eq!(reached, last, "a batch reaches its last row's cursor"),
@@ -58,11 +58,7 @@ pub(super) async fn nothing_but_what_was_asked_for(harness: &dyn Harness) {
 
     let within = [all[2].clone(), all[3].clone()];
     assert_eq!(rows(&*object, Listing::Full).await, within, "`where` and `start` hold in a full listing");
-    assert_eq!(
-        rows(&*object, Listing::Changes { from: None, but_created: false }).await,
-        within,
-        "and among the changes"
-    );
+    assert_eq!(rows(&*object, Listing::changes(None)).await, within, "and among the changes");
     assert_eq!(rows(&*object, Listing::Keys).await.len(), 4, "the keys are everybody's");
 
     let probes: Vec<Vec<Value>> = (1..=5).map(|id| vec![int(id)]).collect();
@@ -164,6 +160,6 @@ pub(super) async fn the_horizon_is_seen(harness: &dyn Harness) {
     harness.edit("horizon", &columns, edits).await;
     let horizon = object.horizon().await.expect("a horizon");
     assert_eq!(horizon.largest, Some(late.clone()), "the largest cursor value is seen");
-    let read = rows(&*object, Listing::Changes { from: Some(late.clone()), but_created: false }).await;
+    let read = rows(&*object, Listing::changes(Some(late.clone()))).await;
     assert_eq!(read, [vec![int(1), late], vec![int(3), Value::Null]], "a stamp that was read is found again");
 }

@@ -81,7 +81,7 @@ pub(super) async fn names_are_taken_as_they_are(harness: &dyn Harness) {
         write(&*object, &changes).await;
         write(&*object, &[update(vec![int(1)], vec![(1, Value::text("y"))], vec![(1, Value::text("x"))])]).await;
         let expected = vec![int(1), Value::text("y"), int(5)];
-        let read = rows(&*object, Listing::Changes { from: Some(int(5)), but_created: false }).await;
+        let read = rows(&*object, Listing::changes(Some(int(5)))).await;
         assert_eq!(read, [expected], "`{name}` is a name as any other");
         let found = object.fetch(&[1], &[vec![Value::text("y")]], Scope::Filtered).await.expect("a fetch");
         assert_eq!(found.batch.len(), 1);

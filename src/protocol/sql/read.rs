@@ -125,7 +125,7 @@ mod tests {
                 cursor_is_nullable,
                 within: "TRUE".into(),
             };
-            let listing = Listing::Changes { from: None, but_created: false };
+            let listing = Listing::changes(None);
             let made = selection.listing(&listing, None);
             assert_eq!(made.len(), statements);
             assert!(made[0].moves_cursor && made[0].sql.contains("n IS NOT NULL"), "{}", made[0].sql);

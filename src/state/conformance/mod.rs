@@ -246,6 +246,7 @@ async fn the_mapping_is_kept(store: &dyn Store) {
     let fence = acquire(store).await;
     let cursor = |low: Option<Value>| Cursor {
         low,
+        known: Some("812".into()),
         timeline: Some("t1".into()),
         filter: "A1_TIPO = 'F'".into(),
         ahead: Some(Ahead { mark: Value::Integer(9), open: vec!["3/12".into(), String::new()] }),

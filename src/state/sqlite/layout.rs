@@ -163,12 +163,17 @@ const ADDED: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// Where first syncs are not noted yet: one that has run and made links is under
-/// way.
-const FIRST_SYNC_BEGUN: &str = "
-    ALTER TABLE mappings ADD COLUMN first_sync_begun INTEGER NOT NULL DEFAULT 0;
-    UPDATE mappings SET first_sync_begun = 1 WHERE links > 0 AND runs > 0;
-";
+/// Columns that came later, each with what brings it in.
+const COLUMNS: [(&str, &str, &str); 2] = [
+    // A first sync that has run and made links is under way.
+    (
+        "mappings",
+        "first_sync_begun",
+        "ALTER TABLE mappings ADD COLUMN first_sync_begun INTEGER NOT NULL DEFAULT 0;
+         UPDATE mappings SET first_sync_begun = 1 WHERE links > 0 AND runs > 0;",
+    ),
+    ("marks", "known", "ALTER TABLE marks ADD COLUMN known TEXT;"),
+];
 
 /// What one engine keeps for itself while it runs.
 pub(super) const TEMPORARY: &str = "
@@ -202,12 +207,15 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sto
         _ => return Err(StoreError::Newer { found, known: LAYOUT }),
     }
     sqlx::raw_sql(ADDED).execute(&mut *connection).await?;
-    let noted: bool =
-        sqlx::query_scalar("SELECT count(*) > 0 FROM pragma_table_info('mappings') WHERE name = 'first_sync_begun'")
+    for (table, column, sql) in COLUMNS {
+        let there: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM pragma_table_info(?) WHERE name = ?")
+            .bind(table)
+            .bind(column)
             .fetch_one(&mut *connection)
             .await?;
-    if !noted {
-        sqlx::raw_sql(FIRST_SYNC_BEGUN).execute(connection).await?;
+        if !there {
+            sqlx::raw_sql(sql).execute(&mut *connection).await?;
+        }
     }
     Ok(())
 }

@@ -73,7 +73,8 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
     // One statement, so that state and cursors are of one moment.
     let rows = sqlx::query(
         "SELECT m.runs, m.source_fingerprint, m.target_fingerprint, m.layouts, m.source_swept, m.target_swept, \
-         m.first_sync_begun, m.first_sync_done, c.side, c.low, c.timeline, c.filter, k.ahead, k.open, k.receded \
+         m.first_sync_begun, m.first_sync_done, c.side, c.low, c.timeline, c.filter, k.ahead, k.open, k.receded, \
+         k.known \
          FROM mappings m LEFT JOIN cursors c ON c.mapping = m.mapping \
          LEFT JOIN marks k ON k.mapping = c.mapping AND k.side = c.side WHERE m.name = ? AND m.runs IS NOT NULL",
     )
@@ -101,6 +102,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
             let open = open.map(serde_json::from_str).transpose().map_err(|_| damaged("a cursor"))?;
             state.cursors[side(word)?] = Some(Cursor {
                 low: mark(9)?,
+                known: row.try_get(15)?,
                 timeline: row.try_get(10)?,
                 filter: row.try_get(11)?,
                 ahead: mark(12)?.zip(open).map(|(mark, open)| Ahead { mark, open }),
@@ -163,7 +165,7 @@ async fn store_marks(
     side: Side,
     cursor: &Cursor,
 ) -> Result<(), StoreError> {
-    if cursor.ahead.is_none() && cursor.receded.is_none() {
+    if cursor.ahead.is_none() && cursor.receded.is_none() && cursor.known.is_none() {
         sqlx::query("DELETE FROM marks WHERE mapping = ? AND side = ?")
             .bind(mapping)
             .bind(side.name())
@@ -172,12 +174,13 @@ async fn store_marks(
         return Ok(());
     }
     let open = cursor.ahead.as_ref().map(|ahead| serde_json::to_string(&ahead.open).expect("names are JSON"));
-    sqlx::query("INSERT OR REPLACE INTO marks (mapping, side, ahead, open, receded) VALUES (?, ?, ?, ?, ?)")
+    sqlx::query("INSERT OR REPLACE INTO marks (mapping, side, ahead, open, receded, known) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(mapping)
         .bind(side.name())
         .bind(cursor.ahead.as_ref().map(|ahead| encode_all([&ahead.mark])))
         .bind(open)
         .bind(cursor.receded.as_ref().map(|receded| encode_all([receded])))
+        .bind(&cursor.known)
         .execute(connection)
         .await?;
     Ok(())

@@ -23,6 +23,8 @@ pub(super) struct Table {
     unique: Vec<Vec<usize>>,
     /// Those that are checked at once, so that `ON CONFLICT` takes them.
     pub(super) arbiters: Vec<Vec<usize>>,
+    /// Its rows lie in it, and tell which transaction made them.
+    pub(super) tells_xmin: bool,
     /// COPY can write into it and nothing alters the rows on their way.
     pub(super) takes_copy: bool,
     pub(super) has_triggers: bool,
@@ -173,6 +175,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         key,
         unique,
         arbiters,
+        tells_xmin: relation == "r",
         takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
         has_policies,

@@ -98,12 +98,32 @@ impl Opened {
         format!("{condition} AND {}.xmin <> ALL ('{{{list}}}'::xid[])", self.selection.qualifier)
     }
 
-    fn not_before(&self, slot: usize, value: &Value) -> String {
+    /// A value as a column of this slot is compared with it.
+    fn compared(&self, slot: usize, value: &Value) -> Option<String> {
         let native = &self.columns[slot].native;
-        match encode::text(&native.base, value) {
-            Some(text) => format!("{} >= {}::{}", self.selection.columns[slot], literal(&text), native.cast),
-            None => "TRUE".into(),
-        }
+        Some(format!("{}::{}", literal(&encode::text(&native.base, value)?), native.cast))
+    }
+
+    fn not_before(&self, slot: usize, value: &Value) -> String {
+        let compared = self.compared(slot, value);
+        compared.map_or("TRUE".into(), |value| format!("{} >= {value}", self.selection.columns[slot]))
+    }
+
+    /// A condition, less the rows at exactly `from` that were committed when
+    /// all transactions before number `known` had ended. Rows tell the lower
+    /// half of a number: across more than half of what that can tell, none is
+    /// left out.
+    fn but_known(&self, condition: String, cursor: usize, from: &Value, known: &str) -> String {
+        let (Some(from), Ok(known), true) = (self.compared(cursor, from), known.parse::<u64>(), self.table.tells_xmin)
+        else {
+            return condition;
+        };
+        let half = known & u64::from(u32::MAX);
+        format!(
+            "{condition} AND ({} > {from} OR age({}.xmin) <= age('{half}'::xid) \
+             OR pg_snapshot_xmin(pg_current_snapshot())::text::numeric - {known} NOT BETWEEN 0 AND 2000000000)",
+            self.selection.columns[cursor], self.selection.qualifier,
+        )
     }
 
     /// Adds a row to a batch: the columns of `row`, from `first` on, are
@@ -154,7 +174,13 @@ impl Opened {
             let failed = |error: sqlx::Error| fault::fault(&doing, &error);
             let mut lease = self.connections.acquire(&doing).await?;
             let mut from = match (&listing, self.access.cursor) {
-                (Listing::Changes { from: Some(from), .. }, Some(cursor)) => Some(self.not_before(cursor, from)),
+                (Listing::Changes { from: Some(from), known, .. }, Some(cursor)) => {
+                    let condition = self.not_before(cursor, from);
+                    Some(match known {
+                        Some(known) => self.but_known(condition, cursor, from, known),
+                        None => condition,
+                    })
+                }
                 _ => None,
             };
             if let (Listing::Changes { but_created: true, .. }, Some(cursor)) = (&listing, self.access.cursor) {
@@ -353,7 +379,11 @@ impl Opened {
         let mut horizon = Horizon { timeline: timeline(lease).await?, ..Horizon::default() };
         if let Some(cursor) = self.access.cursor {
             // The clock first: a transaction that begins after it has later stamps.
-            let clock: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut **lease).await?;
+            let (clock, known): (DateTime<Utc>, String) =
+                sqlx::query_as("SELECT clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text")
+                    .fetch_one(&mut **lease)
+                    .await?;
+            horizon.known = Some(known).filter(|_| self.table.tells_xmin);
             // Every open transaction may already have taken its stamp, whether
             // it has written yet or not. Those of other roles show no start
             // where we may not see it. A prepared transaction tells when it
