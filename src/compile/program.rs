@@ -267,6 +267,9 @@ impl FieldProgram {
                 place: self.place.clone(),
             }));
         }
+        if way.document == Document::Kept && way.kind.holds(&value) {
+            return Ok(value);
+        }
         self.fit(side, self.bring(way.document, value)?)
     }
 

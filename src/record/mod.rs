@@ -9,6 +9,7 @@ mod batch;
 mod codec;
 mod compare;
 mod digest;
+mod fit;
 pub(crate) mod json;
 mod key;
 mod kind;
