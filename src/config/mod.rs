@@ -16,6 +16,7 @@ mod order;
 mod check;
 mod project;
 pub mod schema;
+pub mod reference;
 pub mod model;
 
 pub use environment::Environment;

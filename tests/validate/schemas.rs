@@ -1,20 +1,20 @@
-//! The published schemas are those of the structs, and allow what is right.
+//! The published schemas and manuals are those of the structs, and the schemas
+//! allow what is right.
 
 use super::harness::{GOOD, load};
-use engine::config::schema;
 use engine::config::tree::{Content, Node, Style};
+use engine::config::{reference, schema};
 use engine::diagnostic::Diagnostics;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Compares a published schema; `UPDATE_SCHEMAS=1` writes it instead.
-fn drift(name: &str, now: &Value) {
+/// Compares what is published; `UPDATE_SCHEMAS=1` writes it instead.
+fn drift(name: &str, now: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name);
-    let now = format!("{}\n", serde_json::to_string_pretty(now).unwrap());
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        std::fs::write(&path, &now).unwrap();
+        std::fs::write(&path, now).unwrap();
     }
     let published = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(published == now, "schema/{name} is not what the structs say: run the tests with UPDATE_SCHEMAS=1");
@@ -27,8 +27,41 @@ fn mapping_schema() -> Value {
 
 #[test]
 fn published_schemas_are_those_of_the_structs() {
-    drift("mapping.schema.json", &mapping_schema());
-    drift("connections.schema.json", &schema::connections());
+    drift("mapping.schema.json", &format!("{:#}\n", mapping_schema()));
+    drift("connections.schema.json", &format!("{:#}\n", schema::connections()));
+}
+
+/// The manual explains every setting and every rule that the schemas know.
+#[test]
+fn the_published_manuals_are_those_of_the_structs() {
+    let mapping = reference::markdown(&mapping_schema(), "Rule");
+    let connections = reference::markdown(&schema::connections(), "");
+    drift("mapping.md", &format!("{mapping}\n{}", engine::compile::rule::manual()));
+    drift("connections.md", &connections);
+    for (schema, manual) in [(mapping_schema(), &mapping), (schema::connections(), &connections)] {
+        let mut names = BTreeSet::new();
+        settings(&schema, &mut names);
+        let missing: Vec<_> = names.iter().filter(|name| !manual.contains(&format!("**`{name}`**"))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+/// The names of all settings but those of rules.
+fn settings(schema: &Value, names: &mut BTreeSet<String>) {
+    for (word, value) in schema.as_object().into_iter().flatten() {
+        match (word.as_str(), value) {
+            ("properties", Value::Object(properties)) => {
+                names.extend(properties.keys().filter(|name| *name != "connector").cloned());
+                properties.values().for_each(|property| settings(property, names));
+            }
+            ("$defs", Value::Object(definitions)) => {
+                definitions.iter().filter(|(name, _)| *name != "Rule").for_each(|(_, it)| settings(it, names));
+            }
+            ("anyOf" | "oneOf", Value::Array(forms)) => forms.iter().for_each(|form| settings(form, names)),
+            ("items" | "additionalProperties", value) => settings(value, names),
+            _ => {}
+        }
+    }
 }
 
 /// A node as an editor sees it: plain scalars have the types of YAML's core

@@ -1,4 +1,4 @@
-//! What rules take and give: helpers over [`Kind`] and natures of values.
+//! What rules take and give: the natures of kinds and of values.
 
 use compact_str::{CompactString, ToCompactString};
 

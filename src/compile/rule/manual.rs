@@ -120,5 +120,7 @@ fn object(rule: &Definition) -> Json {
             required.push(option.name);
         }
     }
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    json!({
+        "title": rule.name, "type": "object", "properties": properties, "required": required, "additionalProperties": false,
+    })
 }
