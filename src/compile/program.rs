@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 
 use crate::compile::expression::{Expression, Input, Template};
@@ -12,6 +12,7 @@ use crate::compile::{Misfitting, Rejection, Trouble};
 use crate::config::model::{Drift, Limit, Policy};
 use crate::connector::Access;
 use crate::diagnostic::{Code, Place};
+use crate::record::zone::instant;
 use crate::record::{Both, Key, Kind, Side, Value, json, same};
 
 /// One compiled mapping. Only to be had through the checks of `compile`.
@@ -101,18 +102,6 @@ impl SideProgram {
     pub fn key_is_mapped(&self) -> bool {
         !self.key_fields.is_empty() && self.key_fields.iter().all(Option::is_some)
     }
-}
-
-/// The point in time at which the clocks of `zone` show `local`; the earlier
-/// one where they show it twice, or pass it over as they are put forward.
-pub(super) fn instant(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
-    // No zone's clocks are put by as much as a day.
-    let near = [-1, 1].map(|days| local.checked_add_signed(TimeDelta::days(days)).unwrap_or(local));
-    let offsets = near.map(|near| zone.offset_from_utc_datetime(&near).fix());
-    let candidates = offsets.map(|offset| local.checked_sub_offset(offset).unwrap_or(local).and_utc());
-    zone.from_local_datetime(&local)
-        .earliest()
-        .map_or_else(|| candidates.into_iter().min().expect("there are two"), |time| time.to_utc())
 }
 
 /// How a deletion on a side is known.
@@ -382,20 +371,5 @@ impl Program {
     /// True where anything is written on `side`.
     pub fn writes(&self, side: Side) -> bool {
         self.fields.iter().any(|field| field.writes(side))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_two_points_in_time_the_earlier_counts() {
-        let at = |local: &str, zone: Tz| instant(local.parse().unwrap(), zone).to_rfc3339();
-        let (sao_paulo, berlin) = (chrono_tz::America::Sao_Paulo, chrono_tz::Europe::Berlin);
-        assert_eq!(at("2026-03-01T12:00:00", Tz::UTC), "2026-03-01T12:00:00+00:00");
-        assert_eq!(at("2026-03-01T12:00:00", sao_paulo), "2026-03-01T15:00:00+00:00");
-        assert_eq!(at("2026-10-25T02:30:00", berlin), "2026-10-25T00:30:00+00:00", "shown twice");
-        assert_eq!(at("2026-03-29T02:30:00", berlin), "2026-03-29T00:30:00+00:00", "never shown");
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::compile::expression::{Expression, Resolve};
-use crate::compile::program::{DeletePolicy, DeletedWhen, SideProgram, instant};
+use crate::compile::program::{DeletePolicy, DeletedWhen, SideProgram};
 use crate::config::model;
 use crate::config::model::{Cursor, Deleted, Mapping, Operation, SideSpec};
 use crate::config::tree::{At, Node};
 use crate::connector::{Access, Description};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use crate::record::zone::instant;
 use crate::record::{Field, Kind, Misfit, Shape, Side, Value};
 
 /// Records in one batch of a reading.

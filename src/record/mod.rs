@@ -15,6 +15,7 @@ mod key;
 mod kind;
 mod number;
 mod value;
+pub(crate) mod zone;
 
 pub use batch::{Batch, Mark};
 pub use codec::{CodecError, decode_value, decode_values, encode_values};

@@ -2,8 +2,10 @@
 //! ISO text (with a blank or a `T`, with or without fraction and zone) or
 //! counts since 1970. A column keeps the form it already holds.
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, Timelike, Utc};
 use chrono_tz::Tz;
+
+use crate::record::zone;
 
 /// The form of a column's times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Parsed {
     pub(super) fn instant(&self, zone: Tz) -> DateTime<Utc> {
         match self.offset {
             Some(offset) => (self.local - offset).and_utc(),
-            None => to_instant(self.local, zone),
+            None => zone::instant(self.local, zone),
         }
     }
 
@@ -119,18 +121,6 @@ pub(super) fn to_local(instant: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
     instant.with_timezone(&zone).naive_local()
 }
 
-/// The point in time at which the clock of `zone` shows `local`: the earlier
-/// one where it shows it twice, the moment of the jump's end where never.
-pub(super) fn to_instant(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
-    match zone.from_local_datetime(&local) {
-        chrono::LocalResult::Single(time) | chrono::LocalResult::Ambiguous(time, _) => time.to_utc(),
-        chrono::LocalResult::None => {
-            let before = zone.offset_from_utc_datetime(&(local - chrono::TimeDelta::hours(3)));
-            (local - before.fix()).and_utc()
-        }
-    }
-}
-
 /// A time of day as text, at least `digits` digits of a second, and all that
 /// are not zero.
 pub(super) fn time_text(time: NaiveTime, digits: usize) -> String {
@@ -168,7 +158,7 @@ impl Stamp {
             Stamp::Text { separator, digits, zone: Zone::Nothing } => {
                 Ok(format!("{}{separator}{}", local.date(), time_text(local.time(), digits)))
             }
-            other => other.render(to_instant(local, zone), zone),
+            other => other.render(zone::instant(local, zone), zone),
         }
     }
 }
@@ -263,7 +253,7 @@ mod tests {
         assert_eq!(parse("2026-03-01T15:00:00Z").unwrap().local(zone), local("2026-03-01T12:00:00"));
         let never = "Europe/Berlin".parse().unwrap();
         assert_eq!(
-            to_instant(local("2026-03-29T02:30:00"), never),
+            zone::instant(local("2026-03-29T02:30:00"), never),
             "2026-03-29T01:30:00Z".parse::<DateTime<Utc>>().unwrap()
         );
     }

@@ -12,7 +12,7 @@ use sqlx::{Arguments, Decode, Sqlite, TypeInfo, ValueRef};
 use super::super::statement::literal;
 use super::stamp::{self, Stamp};
 use crate::protocol::json;
-use crate::record::{Field, Kind, Value, parse_number};
+use crate::record::{Field, Kind, Value, parse_number, zone};
 
 /// A column and the form of the times in it.
 #[derive(Debug, Clone)]
@@ -170,7 +170,7 @@ impl Column {
         let text_stamp = matches!(self.stamp, Stamp::Text { .. });
         match value {
             Value::LocalTime(time) if text_stamp => {
-                let local = if self.stamp.has_zone() { stamp::to_instant(*time, self.zone).naive_utc() } else { *time };
+                let local = if self.stamp.has_zone() { zone::instant(*time, self.zone).naive_utc() } else { *time };
                 stamp::not_before(column, local)
             }
             Value::Instant(time) if text_stamp => {
