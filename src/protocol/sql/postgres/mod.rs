@@ -12,6 +12,7 @@ mod encode;
 mod fault;
 mod read;
 mod tls;
+mod transactions;
 mod types;
 mod write;
 
