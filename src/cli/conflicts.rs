@@ -11,7 +11,7 @@ use super::render::{Cell, Grid, Page, Tone, plural};
 use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::plan::Resolution;
-use crate::protocol::json::parse;
+use crate::record::json::parse;
 use crate::record::{Kind, Side, Value};
 use crate::state::{Conflict, ConflictFilter, ConflictStatus, Store};
 

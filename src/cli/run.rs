@@ -81,6 +81,7 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
             let mut page = Page::new();
             page.line("stopped; what was written is on record, and the next run goes on from there");
             context.screen.note(&page);
+            context.screen.answer(|| json!({ "status": "interrupted", "runs": [] }), Page::new);
             return Ok(exit);
         }
     };

@@ -80,13 +80,19 @@ impl Loaded {
             System::Sqlite(sqlite) => (None, Some(&sqlite.url)),
             System::Postgres(postgres) => {
                 let url = read(postgres.url.as_ref()).and_then(|url| url.parse::<url::Url>().ok());
-                let in_url = url.as_ref().and_then(url::Url::host_str).filter(|host| !host.is_empty());
-                let host = read(postgres.host.as_ref()).or_else(|| in_url.map(str::to_owned));
-                let port = read(postgres.port.as_ref()).or_else(|| url.as_ref()?.port().map(|port| port.to_string()));
-                let (host, port) =
-                    (host.unwrap_or_else(|| "localhost".to_owned()), port.unwrap_or_else(|| "5432".into()));
+                // As the driver reads it: what stands behind the `?` counts more than what stands before.
+                let given = |name: &str| {
+                    let mut pairs = url.as_ref()?.query_pairs();
+                    pairs.find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
+                };
+                let host = || url.as_ref()?.host_str().filter(|host| !host.is_empty()).map(str::to_owned);
+                let host = read(postgres.host.as_ref()).or_else(|| given("host")).or_else(host);
+                let port = || url.as_ref()?.port().map(|port| port.to_string());
+                let port = read(postgres.port.as_ref()).or_else(|| given("port")).or_else(port);
                 let address = postgres.url.as_ref().or(postgres.host.as_ref()).or(postgres.database.as_ref());
-                (Some(format!("{host}:{port}")), address)
+                let unread = postgres.url.is_some() && url.is_none() || postgres.host.is_some() && host.is_none();
+                let (host, port) = (host.unwrap_or_else(|| "localhost".into()), port.unwrap_or_else(|| "5432".into()));
+                ((!unread).then(|| format!("{host}:{port}")), address)
             }
         };
         let place = address.map_or(&connection.name.place, |address| &address.place);

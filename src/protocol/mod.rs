@@ -5,5 +5,3 @@
 //! `write`), so that who knows one knows all.
 
 pub mod sql;
-
-pub(crate) use crate::record::json;

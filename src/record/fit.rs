@@ -266,7 +266,8 @@ fn digits_of(integer: i64) -> usize {
 }
 
 fn fit_float(bits: u8, value: Value) -> Result<Value, Value> {
-    let held = |float: f64| if bits == 32 { single(float) } else { float };
+    #[expect(clippy::cast_possible_truncation, reason = "a 32-bit field holds no more")]
+    let held = |float: f64| if bits == 32 { single(float as f32) } else { float };
     if let Value::Float(float) = &value {
         return Ok(Value::Float(held(*float)));
     }
@@ -283,11 +284,13 @@ fn fit_float(bits: u8, value: Value) -> Result<Value, Value> {
     if back.is_some_and(|back| same(&back, &number)) { Ok(Value::Float(float)) } else { Err(value) }
 }
 
-/// A number as 32 bits hold it: the shortest one that they tell from others.
-#[expect(clippy::cast_possible_truncation, reason = "a 32-bit field holds no more")]
-fn single(float: f64) -> f64 {
-    let single = float as f32;
-    single.to_string().parse().unwrap_or_else(|_| f64::from(single))
+/// A number of 32 bits: the shortest decimal that they tell from others, which
+/// is what databases print (`0.1`), not what 64 bits make of it.
+pub(crate) fn single(number: f32) -> f64 {
+    if !number.is_finite() || number.fract() == 0.0 && number.abs() < 16_777_216.0 {
+        return number.into();
+    }
+    number.to_string().parse().unwrap_or_else(|_| number.into())
 }
 
 fn fit_text(max: Option<u32>, padded: bool, value: Value) -> Result<Value, Value> {

@@ -21,6 +21,7 @@ pub use batch::{Batch, Mark};
 pub use codec::{CodecError, decode_value, decode_values, encode_values};
 pub use compare::{order, same};
 pub use digest::{digest, short_digest};
+pub(crate) use fit::single;
 pub use key::Key;
 pub use kind::{Field, Kind, Misfit, Shape};
 pub use number::{Number, parse_number};

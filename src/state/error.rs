@@ -31,10 +31,7 @@ impl std::fmt::Display for StoreError {
                 write!(f, "the state has layout {found}, and this engine knows {known}: use a newer engine")
             }
             StoreError::LinkedTwice { side, key } => {
-                write!(
-                    f,
-                    "the state cannot be used: a second link was to be stored for the {side} key {key}: links are one to one"
-                )
+                write!(f, "two records claim the {side} key {key}, and links are one to one")
             }
             StoreError::Broken(detail) => write!(f, "the state cannot be used: {detail}"),
         }

@@ -72,9 +72,10 @@ pub trait Store: Send + Sync {
     /// Intents that no commit has answered, oldest first.
     fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>>;
 
-    /// Makes everything in `commit` so, or nothing. What cannot be so (a second
-    /// link for a key, an answer to intents that are not open, a change of a
-    /// link or conflict that is not there) is [`StoreError::Broken`].
+    /// Makes everything in `commit` so, or nothing. A second link for a key is
+    /// [`StoreError::LinkedTwice`]; what cannot be so otherwise (an answer to
+    /// intents that are not open, a change of a link or conflict that is not
+    /// there) is [`StoreError::Broken`].
     fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()>;
 
     /// Conflicts that match, newest first.

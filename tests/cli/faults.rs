@@ -158,7 +158,7 @@ async fn a_run_that_is_stopped_says_so_and_is_told_of() {
         let other = ITEMS.replace("mapping: items", "mapping: other").replace("connection: shop", "connection: pg");
         let project =
             Project::new(&[("connections.yaml", &connections), ("items.yaml", ITEMS), ("other.yaml", &other)]);
-        let mut command = project.command("run . --once");
+        let mut command = project.command("run . --once --format json");
         let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
         let _waiting = listener.accept().unwrap();
         let id = child.id().to_string();
@@ -167,6 +167,8 @@ async fn a_run_that_is_stopped_says_so_and_is_told_of() {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(code), "{said}");
         assert!(said.contains("stopped; what was written is on record"), "{said}");
+        let told: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!(told["status"], "interrupted");
     }
     let help = Project::items().engine("--help").ends(0).out;
     assert!(help.contains("130") && help.contains("143"), "{help}");

@@ -80,6 +80,7 @@ pub async fn conform(harness: &dyn Harness) {
     writing::a_refused_record_is_alone(harness).await;
     writing::keys_are_allotted(harness).await;
     writing::a_batch_is_settled(harness).await;
+    writing::nothing_is_done_that_is_not_recorded(harness).await;
     values::values_come_back(harness).await;
     values::names_are_taken_as_they_are(harness).await;
     reading::the_horizon_is_seen(harness).await;

@@ -1,6 +1,6 @@
 //! Writes: what becomes of each change, and of a batch without an answer.
 
-use super::super::{Change, Listing, Object, Outcome, Scope, Settled, unrecorded};
+use super::super::{Applied, Change, Listing, Object, Outcome, Scope, Settled, unrecorded};
 use super::{Column, Edit, Harness, LONG, TEXT, create, delete, int, opened, rows, update, write};
 use crate::record::Value;
 
@@ -194,4 +194,27 @@ pub(super) async fn a_batch_is_settled(harness: &dyn Harness) {
         .expect("a batch is written");
     let settled = settle(&*object, token.as_deref()).await;
     assert!(matches!(settled, Settled::Applied | Settled::Look), "a written batch is in effect: {settled:?}");
+}
+
+pub(super) async fn nothing_is_done_that_is_not_recorded(harness: &dyn Harness) {
+    let columns = [Column::key("id", LONG), Column::new("name", TEXT)];
+    harness.create("unrecorded", &columns).await;
+    let object = opened(harness, "unrecorded", &columns, None).await;
+    let named = |name: &str| vec![(1, Value::text(name))];
+    write(&*object, &[create(vec![int(1)], named("x"))]).await;
+    let changes = [
+        create(vec![int(2)], named("y")),
+        update(vec![int(1)], named("z"), Vec::new()),
+        delete(vec![int(1)], Vec::new()),
+    ];
+    for change in changes {
+        let writing = object.begin(0).await.expect("a batch begins");
+        let token = writing.token();
+        let fault = writing.write(&[change], Box::pin(std::future::ready(false))).await;
+        let fault = fault.expect_err("what could not be recorded is not written");
+        assert_eq!(fault.applied, Applied::No, "nothing was done: {fault}");
+        let settled = settle(&*object, token.as_deref()).await;
+        assert_ne!(settled, Settled::Applied, "what was taken back is not in effect");
+        assert_eq!(rows(&*object, Listing::Full).await, vec![vec![int(1), Value::text("x")]]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Listings as statements, the same in every dialect.
 
-use super::statement::{all_of, quote};
-use crate::connector::Listing;
+use super::statement::{all_of, condition, quote};
+use crate::connector::{Access, Listing};
 use crate::record::{Kind, Value};
 
 /// An opened object as SQL text.
@@ -50,6 +50,32 @@ pub(super) fn is_position(kind: &Kind, value: &Value) -> bool {
 }
 
 impl Selection {
+    /// Of the table that `FROM` takes as `table`, with columns called `names`
+    /// in the slots of `access`; `nullable` where a cursor may be missing.
+    pub(super) fn new(table: String, name: &str, access: &Access, names: &[&str], nullable: bool) -> Selection {
+        let mut selection = Selection {
+            table,
+            qualifier: quote(name),
+            columns: Vec::new(),
+            selected: Vec::new(),
+            key: access.key.clone(),
+            cursor: access.cursor,
+            cursor_is_nullable: nullable,
+            within: String::new(),
+        };
+        selection.columns = names.iter().map(|name| selection.qualified(name)).collect();
+        selection.selected.clone_from(&selection.columns);
+        selection
+    }
+
+    /// Keeps to the records of `where`, and to those that are not before
+    /// `start`, or have no stamp: the slot, and its condition.
+    pub(super) fn keep_within(&mut self, filter: Option<&str>, start: Option<(usize, String)>) {
+        let filter = filter.map(condition);
+        let start = start.map(|(slot, since)| format!("({} IS NULL OR {since})", self.columns[slot]));
+        self.within = all_of(filter.as_deref().into_iter().chain(start.as_deref()));
+    }
+
     /// `"table"."column"`.
     pub(super) fn qualified(&self, name: &str) -> String {
         format!("{}.{}", self.qualifier, quote(name))

@@ -12,8 +12,7 @@ use rust_decimal::Decimal;
 
 use super::encode;
 use super::types::Type;
-use crate::protocol::json;
-use crate::record::{Interval, Value, parse_number};
+use crate::record::{Interval, Value, json, parse_number, single};
 
 /// Days and microseconds from 1970 to PostgreSQL's 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
@@ -58,15 +57,6 @@ pub(super) fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
         Type::Jsonb => document(text(bytes.strip_prefix(&[1]).ok_or(BROKEN)?)?),
         Type::Array(element) => array(element, bytes)?,
     })
-}
-
-/// The shortest decimal that 32 bits tell from others, which is what the
-/// server prints: `0.1`, not what 64 bits make of it.
-fn single(number: f32) -> f64 {
-    if !number.is_finite() || number.fract() == 0.0 && number.abs() < 16_777_216.0 {
-        return number.into();
-    }
-    number.to_string().parse().unwrap_or_else(|_| number.into())
 }
 
 fn text(bytes: &[u8]) -> Result<&str, &'static str> {

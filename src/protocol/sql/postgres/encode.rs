@@ -7,8 +7,7 @@ use std::fmt::Write;
 use chrono::{Datelike, Timelike};
 
 use super::types::Type;
-use crate::protocol::json;
-use crate::record::Value;
+use crate::record::{Value, json};
 
 /// The text of a value for a column of this type; `None` for no value.
 pub(super) fn text<'a>(kind: &Type, value: &'a Value) -> Option<Cow<'a, str>> {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::super::read::{Selection, is_position};
-use super::super::statement::{all_of, condition, literal, quote, safe};
+use super::super::statement::{literal, safe};
 use super::connection::Connections;
 use super::describe::{Column, Table};
 use super::{decode, encode, fault, write};
@@ -47,25 +47,14 @@ impl Opened {
         };
         let columns: Vec<Column> =
             access.shape.fields.iter().map(|field| column(&field.name)).collect::<Result<_, _>>()?;
-        let mut selection = Selection {
-            table: table.quoted(),
-            qualifier: quote(&table.name),
-            columns: Vec::new(),
-            selected: Vec::new(),
-            key: access.key.clone(),
-            cursor: access.cursor,
-            cursor_is_nullable: access.cursor.is_none_or(|slot| !columns[slot].never_null),
-            within: String::new(),
-        };
-        selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
+        let names: Vec<&str> = columns.iter().map(|column| column.field.name.as_str()).collect();
+        let nullable = access.cursor.is_none_or(|slot| !columns[slot].never_null);
+        let mut selection = Selection::new(table.quoted(), &table.name, &access, &names, nullable);
         selection.selected =
             columns.iter().zip(&selection.columns).map(|(column, name)| column.native.selected(name)).collect();
         let mut opened = Opened { connections, table, access, columns, selection, zone, creations: Mutex::default() };
-        let filter = opened.access.filter.as_deref().map(condition);
-        let start = opened.access.start.as_ref().map(|(slot, value)| {
-            format!("({} IS NULL OR {})", opened.selection.columns[*slot], opened.not_before(*slot, value))
-        });
-        opened.selection.within = all_of(filter.as_deref().into_iter().chain(start.as_deref()));
+        let start = opened.access.start.as_ref().map(|(slot, value)| (*slot, opened.not_before(*slot, value)));
+        opened.selection.keep_within(opened.access.filter.as_deref(), start);
         Ok(opened)
     }
 

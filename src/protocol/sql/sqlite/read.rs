@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, Row};
 
 use super::super::read::{Selection, is_position};
-use super::super::statement::{all_of, condition, quote, safe};
+use super::super::statement::{quote, safe};
 use super::describe::Table;
 use super::value::{Column, Stored};
 use super::{Inner, fault, write};
@@ -36,25 +36,12 @@ impl Opened {
         };
         let columns: Vec<Column> =
             access.shape.fields.iter().map(|field| column(&field.name)).collect::<Result<_, _>>()?;
-        let qualifier = quote(&table.name);
-        let mut selection = Selection {
-            table: qualifier.clone(),
-            qualifier,
-            columns: Vec::new(),
-            selected: Vec::new(),
-            key: access.key.clone(),
-            cursor: access.cursor,
-            cursor_is_nullable: access.cursor.is_none_or(|slot| columns[slot].field.nullable),
-            within: String::new(),
-        };
-        selection.columns = columns.iter().map(|column| selection.qualified(&column.field.name)).collect();
-        selection.selected.clone_from(&selection.columns);
-        let filter = access.filter.as_deref().map(condition);
-        let start = access.start.as_ref().map(|(slot, value)| {
-            let name = &selection.columns[*slot];
-            format!("({name} IS NULL OR {})", columns[*slot].not_before(name, value))
-        });
-        selection.within = all_of(filter.as_deref().into_iter().chain(start.as_deref()));
+        let names: Vec<&str> = columns.iter().map(|column| column.field.name.as_str()).collect();
+        let nullable = access.cursor.is_none_or(|slot| columns[slot].field.nullable);
+        let mut selection = Selection::new(quote(&table.name), &table.name, &access, &names, nullable);
+        let start = access.start.as_ref();
+        let start = start.map(|(slot, value)| (*slot, columns[*slot].not_before(&selection.columns[*slot], value)));
+        selection.keep_within(access.filter.as_deref(), start);
         Ok(Opened { inner, table, access, columns, selection })
     }
 

@@ -11,8 +11,7 @@ use sqlx::{Arguments, Decode, Sqlite, TypeInfo, ValueRef};
 
 use super::super::statement::literal;
 use super::stamp::{self, Stamp};
-use crate::protocol::json;
-use crate::record::{Field, Kind, Value, parse_number, zone};
+use crate::record::{Field, Kind, Value, json, parse_number, zone};
 
 /// A column and the form of the times in it.
 #[derive(Debug, Clone)]
