@@ -168,6 +168,14 @@ proptest! {
         holds_forward(&chain(rule), &value)?;
     }
 
+    /// The zeros at the end of a number come back too, where a text shows them.
+    #[test]
+    fn zeros_come_back(mantissa in -1_000_000i64..1_000_000, scale in 0u32..6, text: bool) {
+        let decimal = Decimal::new(mantissa, scale);
+        let value = if text { Value::text(decimal.to_string().replace('.', ",")) } else { Value::Decimal(decimal) };
+        holds_forward(&chain("[trim, blank, { decimal: pt_BR }, { multiply: 100 }, { suffix: \" ct\" }]"), &value)?;
+    }
+
     #[test]
     fn texts_come_back(text in texts()) {
         let value = Value::from(text);

@@ -99,6 +99,18 @@ struct Scaling {
     scale: Option<u32>,
 }
 
+impl Scaling {
+    /// A quotient with the zeros at its end that multiplying by the factor has
+    /// carried over: 1.50 times 100 is 150.00, which goes back to 1.50.
+    fn with_zeros(self, mut quotient: Decimal, number: Decimal) -> Decimal {
+        let digits = number.scale().saturating_sub(self.factor.scale());
+        if quotient.scale() < digits {
+            quotient.rescale(digits);
+        }
+        quotient
+    }
+}
+
 impl Rule for Scaling {
     fn apply(&self, value: Value, _: &[Value]) -> Result<Value, Box<Trouble>> {
         let Some(number) = number_in(&value)? else { return Ok(Value::Null) };
@@ -106,7 +118,9 @@ impl Rule for Scaling {
             (false, None) => multiply(number, self.factor),
             (false, Some(scale)) => multiply_at(number, self.factor, scale),
             (true, None) => {
-                divide(number, self.factor).filter(|quotient| multiply(*quotient, self.factor) == Some(number))
+                let quotient =
+                    divide(number, self.factor).filter(|quotient| multiply(*quotient, self.factor) == Some(number));
+                quotient.map(|quotient| self.with_zeros(quotient, number))
             }
             (true, Some(scale)) => divide_at(number, self.factor, scale),
         };
