@@ -12,8 +12,8 @@ use crate::compile::trouble::{Trouble, shown};
 use crate::diagnostic::Code;
 use crate::record::{Number, Value, parse_number};
 
-/// The largest mantissa of a decimal.
-const LARGEST: u128 = (1 << 96) - 1;
+/// The largest mantissa of a decimal: of its 29th digit only a part is there.
+const LARGEST: u128 = 10u128.pow(28) - 1;
 /// The most digits a decimal has after the point.
 const SCALES: u32 = 28;
 
