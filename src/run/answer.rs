@@ -113,13 +113,14 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Written { side, action: send.action(), fields });
                     }
                     if let Some((field, message)) = otherwise {
+                        let sent = self.digest_of(side, change);
                         let (change, before) = self.reversal(side, &send, item, change, &link, stored.as_deref());
                         let mut keys = keys;
                         if change.action == Action::Delete {
                             // It is about to be gone: the other side's record is what stays owed.
                             keys[side] = None;
                         }
-                        self.park(side, keys, Reason::Rejected, Some(field), Some("E0703"), &message);
+                        self.park_taken_back(side, keys, field, &message, sent);
                         let parked = self.pending.park.last().expect("it was just parked").clone();
                         undo.push(Undo { work: send.work, change, before, parked });
                         acknowledged.owing.insert(send.work);

@@ -8,9 +8,9 @@ use super::event::Fact;
 use super::report::Trouble;
 use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
-use crate::connector::Listing;
+use crate::connector::{Action, Change, Listing};
 use crate::diagnostic::Code;
-use crate::plan::LinkStatus;
+use crate::plan::{LinkStatus, RecordWrite};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
 
@@ -29,6 +29,8 @@ pub(super) struct Keyless {
 /// In so many runs a record may move each time it is about to be written before
 /// it is told as parked.
 const RESTLESS_RUNS: u32 = 3;
+
+const STORED_OTHERWISE: &str = "E0703";
 
 /// True for a record that moved each time it was about to be written, though not
 /// in so many runs that it is parked: the next run tries again.
@@ -49,6 +51,9 @@ impl Session<'_> {
         for side in Side::BOTH {
             let doubted = self.in_doubt.iter().filter(|(of, _)| *of == side).map(|(_, key)| key.clone()).collect();
             self.revisit(side, doubted).await?;
+            // What was taken back is sent again when it is something else, and owed no more when it is gone.
+            let taken_back = self.taken_back.keys().filter(|(on, _)| on.other() == side);
+            self.revisit(side, taken_back.map(|(_, key)| key.clone()).collect()).await?;
         }
         let mut filter = ParkedFilter {
             mapping: Some(self.program.name.to_string()),
@@ -169,9 +174,22 @@ impl Session<'_> {
         code: Option<&str>,
         message: &str,
     ) {
+        let parked = self.aside(side, keys, reason, field, code, message);
+        self.put_aside(parked);
+    }
+
+    fn aside(
+        &self,
+        side: Side,
+        keys: Both<Option<Key>>,
+        reason: Reason,
+        field: Option<usize>,
+        code: Option<&str>,
+        message: &str,
+    ) -> Parked {
         let field = field.map(|index| &self.program.fields[index]);
         let place = field.map_or(&self.program.place, |field| &field.place);
-        let parked = Parked {
+        Parked {
             id: 0,
             mapping: self.program.name.to_string(),
             keys,
@@ -180,6 +198,7 @@ impl Session<'_> {
             reason,
             field: field.map(|field| field.name.clone()),
             value: None,
+            sent: None,
             code: code.map(str::to_owned),
             message: message.to_owned(),
             file: Some(place.file.display().to_string()),
@@ -187,8 +206,52 @@ impl Session<'_> {
             attempts: 0,
             since: self.setup.world.now(),
             next_try: None,
+        }
+    }
+
+    /// Parks a record for a field that a side stored otherwise than it was sent,
+    /// which was taken back.
+    pub(super) fn park_taken_back(
+        &mut self,
+        side: Side,
+        keys: Both<Option<Key>>,
+        field: usize,
+        message: &str,
+        sent: String,
+    ) {
+        if let Some(from) = &keys[side.other()] {
+            self.taken_back.insert((side, from.clone()), sent.clone());
+        }
+        let parked = self.aside(side, keys, Reason::Rejected, Some(field), Some(STORED_OTHERWISE), message);
+        self.put_aside(Parked { sent: Some(sent), ..parked });
+    }
+
+    /// The very same was sent before, and stored as something else.
+    pub(super) fn was_taken_back(&self, side: Side, keys: &Both<Option<Key>>, write: &RecordWrite) -> bool {
+        let Some(from) = keys[side.other()].as_ref().filter(|_| !self.taken_back.is_empty()) else { return false };
+        let slots = write.fields.iter().map(|field| (self.slot(side, field), &field.value));
+        self.taken_back.get(&(side, from.clone())).is_some_and(|sent| *sent == self.digest_of_slots(side, slots))
+    }
+
+    /// What a change sends of fields, as a digest.
+    pub(super) fn digest_of(&self, side: Side, change: &Change) -> String {
+        let program = &self.program.sides[side];
+        let mapped = |(position, slot): (usize, &usize)| {
+            program.key_fields.get(position).copied().flatten()?;
+            Some((*slot, change.key.get(position)?))
         };
-        self.put_aside(parked);
+        let creates = change.action == Action::Create;
+        let key = program.access.key.iter().enumerate().filter_map(mapped).filter(|_| creates);
+        self.digest_of_slots(side, key.chain(change.set.iter().map(|(slot, value)| (*slot, value))))
+    }
+
+    fn digest_of_slots<'v>(&self, side: Side, slots: impl Iterator<Item = (usize, &'v Value)>) -> String {
+        let shape = &self.program.sides[side].access.shape;
+        let mut named: Vec<(&str, &Value)> =
+            slots.map(|(slot, value)| (shape.fields[slot].name.as_str(), value)).collect();
+        named.sort_by_key(|(name, _)| *name);
+        let flat: Vec<Value> = named.into_iter().flat_map(|(name, value)| [Value::text(name), value.clone()]).collect();
+        format!("#{:032x}", digest(&flat))
     }
 
     /// Parks a record of which nobody can tell whether its creation on `side`
@@ -230,7 +293,7 @@ impl Session<'_> {
         let tried = places.iter().any(|place| self.tried.contains(place));
         parked.attempts = (known.map_or(0, |(attempts, _)| attempts) + u32::from(!tried)).max(1);
         parked.since = known.map_or(parked.since, |(_, since)| since);
-        parked.next_try = if parked.reason == Reason::InDoubt {
+        parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() {
             None
         } else if parked.attempts < EAGER {
             Some(now)
@@ -320,6 +383,7 @@ impl Session<'_> {
             reason: if rejection.code == Code::AMBIGUOUS { Reason::Ambiguous } else { Reason::Rejected },
             field: (rejection.field != "*").then(|| rejection.field.clone()),
             value: rejection.value.clone(),
+            sent: None,
             code: Some(rejection.code.as_str().to_owned()),
             message: rejection.message.clone(),
             file: Some(rejection.place.file.display().to_string()),

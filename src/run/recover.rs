@@ -7,16 +7,25 @@ use super::execute::Ended;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
+use crate::compile::{BaseKind, Rejection};
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Seen};
+use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
-use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, Intents, IntentsId};
+use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId};
 
 /// Why a record is in doubt: whether it was created, or under which key.
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
 const SHOWS_OTHERWISE: &str =
     "sent, without an answer, and under the key it was to have stands a record that shows something else";
 pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
+
+/// Fields that were sent to a record which has gone since, and nobody knows
+/// whether they came into effect.
+pub(super) struct Sent {
+    side: Side,
+    layout: i64,
+    fields: Vec<IntentField>,
+}
 
 impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
@@ -101,7 +110,7 @@ impl Session<'_> {
                 self.counts.toward(side).created += 1;
                 self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD);
             } else if let Some(link) = link {
-                self.take_in(side, intent, link);
+                self.take_in(side, intents.layout, intent, link);
             }
         }
         self.recovered_creates(&intents, &not_made);
@@ -111,7 +120,7 @@ impl Session<'_> {
     }
 
     /// A change is known to be in effect: its bases and no others move.
-    fn take_in(&mut self, side: Side, intent: &Intent, mut link: Link) {
+    fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
         // Only `deletes: { set: … }` updates none of the fields.
@@ -133,19 +142,24 @@ impl Session<'_> {
                 return;
             }
         }
-        self.layouts.bring(&mut link, matches!(self.program.bases, crate::compile::BaseKind::Digests { .. }));
-        link.keys = intent.keys.clone();
+        self.layouts.bring_to(layout, &mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        if intent.action == Action::Create {
+            link.keys[side] = intent.keys[side].clone();
+        }
         link.revision = link.revision.max(intent.revision);
-        link.layout = self.layouts.current;
+        let mut written = Vec::with_capacity(intent.fields.len());
         for field in &intent.fields {
+            let now = self.layouts.position(layout, field.field);
             if field.field < link.bases.len() {
-                link.bases.set(field.field, field.bases.clone(), self.written(field.field));
+                // Which side is the written one matters to digests alone, and there it is one for all fields.
+                link.bases.set(field.field, field.bases.clone(), self.written(now.unwrap_or_default()));
             }
+            written.extend(now.map(|now| (now, &field.value)));
         }
         if !intent.set.is_empty() {
             link.status = LinkStatus::Severed { gone: side.other() };
         }
-        self.recovered(side, &link.keys, intent.fields.iter().map(|field| (field.field, &field.value)));
+        self.recovered(side, &link.keys, written.into_iter());
         self.pending.links.push(link);
     }
 
@@ -164,16 +178,26 @@ impl Session<'_> {
             return None;
         }
         let shown: Vec<Option<Value>> = self.program.fields.iter().map(|field| field.read(side, row).ok()).collect();
+        // By the mapping as it was, for what it still has of it.
+        let mut sent = vec![None; self.program.fields.len()];
+        for position in 0..link.bases.len() {
+            if let Some(now) = self.layouts.position(link.layout, position) {
+                sent[now] = Some(position);
+            }
+        }
         let shows = |index: usize| {
-            let (field, Some(shown)) = (&self.program.fields[index], &shown[index]) else { return false };
+            let (field, Some(shown), Some(sent)) = (&self.program.fields[index], &shown[index], sent[index]) else {
+                return false;
+            };
             match &link.bases {
-                Bases::Values(values) => {
-                    values.get(index).and_then(Option::as_ref).is_none_or(|base| field.same(side, &base[side], shown))
-                }
-                Bases::Digests(_) => link.bases.holds(index, shown),
+                Bases::Values(values) => values[sent].as_ref().is_none_or(|base| field.same(side, &base[side], shown)),
+                Bases::Digests(_) => link.bases.holds(sent, shown),
             }
         };
-        let written = |index: &usize| self.program.fields[*index].writes(side);
+        let written = |index: &usize| self.program.fields[*index].writes(side) && sent[*index].is_some();
+        if !(0..sent.len()).any(|index| written(&index)) {
+            return None;
+        }
         let matches = |fields: &Vec<usize>| {
             let is_blank = |index: usize| shown[index].as_ref().is_none_or(Value::is_blank);
             let agrees = |index: &usize| written(index) && !is_blank(*index) && shows(*index);
@@ -207,6 +231,72 @@ impl Session<'_> {
         let rows = found.batch.rows().zip(&found.probes);
         let set = rows.filter(|((_, row), probe)| changes[**probe].set.iter().all(|set| shows(row, set)));
         Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
+    }
+
+    /// A record shows what was to be written to a field.
+    fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
+        let now = self.layouts.position(layout, field.field);
+        now.is_some_and(|now| self.program.fields[now].same(side, &record.fields[now], &field.value))
+    }
+
+    /// Changes of records that are gone by now stay on record: they may go on
+    /// under another key, and show what was sent.
+    async fn keep_sent(
+        &mut self,
+        intents: &Intents,
+        keys: &[Key],
+        links: &[Option<Link>],
+        there: &BTreeMap<Key, Result<Seen, Rejection>>,
+    ) -> Result<(), Trouble> {
+        let mut kept = Vec::new();
+        for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
+            let is_gone = matches!(there.get(key), None | Some(Ok(Seen::Gone)));
+            if let Some(link) = link.as_ref().filter(|link| link.revision < intent.revision)
+                && is_gone
+                && !key.is_empty()
+                && intent.action != Action::Delete
+                && intent.set.is_empty()
+            {
+                let (side, layout, fields) = (intents.side, intents.layout, intent.fields.clone());
+                self.sent.insert(link.id, Sent { side, layout, fields });
+                kept.push(intent.clone());
+            }
+        }
+        if let (false, Some(fence)) = (kept.is_empty(), &self.fence) {
+            let kept = Intents { creates: Vec::new(), changes: kept, ..intents.clone() };
+            self.sent_under.push(self.setup.store.intend(fence, &kept).await?);
+        }
+        Ok(())
+    }
+
+    /// A link goes on with another record, which may show what was sent to the
+    /// one before: that is nobody's edit.
+    pub(super) fn recognise(&mut self, side: Side, link: &mut Link, seen: &Seen) {
+        let Some(Sent { layout, fields, .. }) = self.sent.get(&link.id).filter(|sent| sent.side == side) else {
+            return;
+        };
+        let (layout, Seen::Live(record)) = (*layout, seen) else { return };
+        let mut any = false;
+        for field in fields.iter().filter(|field| self.stands(side, layout, field, record)) {
+            let now = self.layouts.position(layout, field.field);
+            let position = if link.layout == layout { Some(field.field) } else { now };
+            if let Some(position) = position.filter(|_| [layout, self.layouts.current].contains(&link.layout)) {
+                link.bases.set(position, field.bases.clone(), self.written(now.unwrap_or_default()));
+                any = true;
+            }
+        }
+        if any {
+            link.revision += 1;
+            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+        }
+    }
+
+    /// Both sides were read: whoever was to go on in the place of a record has
+    /// been found.
+    pub(super) fn let_go_of_sent(&mut self) {
+        let ids = std::mem::take(&mut self.sent_under);
+        self.pending.answered.extend(ids.into_iter().map(|intents| Answered { intents, not_made: Vec::new() }));
+        self.sent.clear();
     }
 
     /// The writer is at its end; the records tell what it did.
@@ -253,18 +343,31 @@ impl Session<'_> {
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
-        let keys = intents.changes.iter().map(|intent| &intent.keys[side]).filter(|key| !key.is_empty());
-        // What was written may have left `where` since.
-        let there = self.look_at_all(side, &keys.cloned().collect::<Vec<_>>(), true).await?;
         let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
-        for (intent, link) in intents.changes.iter().zip(links) {
-            if intent.keys[side].is_empty() {
+        // A record that is to be made anew has a key of its own; else the link tells the key, for it may have been
+        // given another one since an earlier look.
+        let keys: Vec<Key> = intents
+            .changes
+            .iter()
+            .zip(&links)
+            .map(|(intent, link)| match link {
+                Some(link) if intent.action == Action::Update && !link.keys[side].is_empty() => link.keys[side].clone(),
+                _ => intent.keys[side].clone(),
+            })
+            .collect();
+        let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
+        // What was written may have left `where` since.
+        let there = self.look_at_all(side, &known, true).await?;
+        self.keep_sent(&intents, &keys, &links, &there).await?;
+        for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
+            if key.is_empty() {
                 self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK);
                 continue;
             }
-            let Some(link) = link else { continue };
-            let seen = there.get(&intent.keys[side]);
+            // What was written since is another matter.
+            let Some(link) = link.filter(|link| link.revision < intent.revision) else { continue };
+            let seen = there.get(key);
             let in_effect = match (intent.action, seen) {
                 _ if !intent.set.is_empty() => set.contains(&intent.keys[side]),
                 (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
@@ -275,22 +378,19 @@ impl Session<'_> {
                     let held: Vec<_> = intent
                         .fields
                         .iter()
-                        .filter(|field| {
-                            let program = &self.program.fields[field.field];
-                            program.same(side, &record.fields[field.field], &field.value)
-                        })
+                        .filter(|field| self.stands(side, intents.layout, field, record))
                         .cloned()
                         .collect();
                     if !held.is_empty() {
                         let part = Intent { fields: held, ..intent.clone() };
-                        self.take_in(side, &part, link.clone());
+                        self.take_in(side, intents.layout, &part, link.clone());
                     }
                     false
                 }
                 (Action::Create | Action::Update, Some(_)) => false,
             };
             if in_effect {
-                self.take_in(side, intent, link);
+                self.take_in(side, intents.layout, intent, link);
             }
         }
         Ok(())

@@ -144,6 +144,9 @@ pub struct Parked {
     /// The target path, where one field is to blame.
     pub field: Option<String>,
     pub value: Option<String>,
+    /// A digest of what was sent and had to be taken back: it is not sent again
+    /// as long as it is the same.
+    pub sent: Option<String>,
     /// The diagnostic code.
     pub code: Option<String>,
     pub message: String,

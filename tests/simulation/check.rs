@@ -70,6 +70,9 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
         end.counterparts_agree();
     }
     let is_owed = |link: &Link| owed.contains(&link.keys.source) || owed.contains(&link.keys.target);
+    for link in links.iter().filter(|link| link.status != LinkStatus::Linked && !is_owed(link)) {
+        end.what_is_back_is_linked(link);
+    }
     for link in links.iter().filter(|link| link.status == LinkStatus::Linked && !is_owed(link)) {
         end.deletions_are_carried_over(link, told);
     }
@@ -147,7 +150,10 @@ impl End<'_> {
             if from == Side::Target && !self.scenario.two_way {
                 continue;
             }
-            for (code, rows) in live[from].iter().filter(|(code, _)| !self.was_deleted(code)) {
+            // Where only the other side tells that its record is back, that is noticed with the next change here.
+            let noticed = self.scenario.two_way || !self.scenario.cursor.source;
+            let back = |code: &str| self.scenario.undeletes && noticed && live[from.other()].contains_key(code);
+            for (code, rows) in live[from].iter().filter(|(code, _)| !self.was_deleted(code) || back(code)) {
                 let Some(counterpart) = live[from.other()].get(code) else {
                     broken.push(format!("{code} of the {from} has no counterpart"));
                     continue;
@@ -361,13 +367,25 @@ impl End<'_> {
         self.broken.extend(broken);
     }
 
+    /// On which sides the records of a link stand.
+    fn there(&self, link: &Link) -> Both<bool> {
+        Both::from_fn(|side| {
+            let id = link.keys[side].plain().parse().unwrap_or(0);
+            self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))
+        })
+    }
+
+    /// A link is severed for as long as one of its records is gone.
+    fn what_is_back_is_linked(&mut self, link: &Link) {
+        if self.scenario.two_way && self.there(link) == Both::new(true, true) {
+            self.broken.push(format!("both records of {:?} stand, and their link is severed", link.keys));
+        }
+    }
+
     /// A linked record whose counterpart people deleted is deleted, in conflict
     /// or held back.
     fn deletions_are_carried_over(&mut self, link: &Link, told: &Told) {
-        let there = Both::from_fn(|side| {
-            let id = link.keys[side].plain().parse().unwrap_or(0);
-            self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))
-        });
+        let there = self.there(link);
         let held =
             told.reports.last().is_some_and(|report| report.held.source.is_some() || report.held.target.is_some());
         let open = self.conflicts.iter().any(|conflict| {

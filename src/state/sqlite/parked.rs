@@ -12,11 +12,12 @@ use crate::record::{Both, Key, Side};
 
 const STORE: Bulk = Bulk {
     head: "INSERT INTO parked (mapping, side, source_key, target_key, field, reason, value, code, message, file, line, \
-           attempts, since, next_try)",
-    columns: 14,
+           attempts, since, next_try, sent)",
+    columns: 15,
     tail: "ON CONFLICT (mapping, source_key, target_key, side, field) DO UPDATE SET reason = excluded.reason, \
            value = excluded.value, code = excluded.code, message = excluded.message, file = excluded.file, \
-           line = excluded.line, attempts = max(attempts, excluded.attempts), next_try = excluded.next_try",
+           line = excluded.line, attempts = max(attempts, excluded.attempts), next_try = excluded.next_try, \
+           sent = excluded.sent",
 };
 
 /// Everything parked under keys of a side.
@@ -41,7 +42,8 @@ pub(super) async fn park(connection: &mut SqliteConnection, mapping: i64, parked
                 .bind(parked.line)
                 .bind(parked.attempts)
                 .bind(time_text(parked.since))
-                .bind(parked.next_try.map(time_text));
+                .bind(parked.next_try.map(time_text))
+                .bind(parked.sent.as_deref());
         })
         .await?;
     Ok(())
@@ -102,7 +104,7 @@ pub(super) async fn retry(connection: &mut SqliteConnection, ids: &[i64]) -> Res
 pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilter) -> Result<Vec<Parked>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT p.id, m.name, p.source_key, p.target_key, p.side, p.reason, p.field, p.value, p.code, p.message, \
-         p.file, p.line, p.attempts, p.since, p.next_try FROM parked p JOIN mappings m ON m.mapping = p.mapping \
+         p.file, p.line, p.attempts, p.since, p.next_try, p.sent FROM parked p JOIN mappings m ON m.mapping = p.mapping \
          WHERE p.id > ",
     );
     query.push_bind(filter.after);
@@ -146,6 +148,7 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
                 attempts: row.try_get(12)?,
                 since: parse_time(row.try_get(13)?)?,
                 next_try: row.try_get::<Option<&str>, _>(14)?.map(parse_time).transpose()?,
+                sent: row.try_get(15)?,
             })
         })
         .collect()
