@@ -144,6 +144,7 @@ impl Session<'_> {
             for side in Side::BOTH {
                 if let Some(key) = &keys[side] {
                     self.in_doubt.remove(&(side, key.clone()));
+                    self.agreed.remove(&(side, key.clone()));
                 }
             }
         }
@@ -195,7 +196,8 @@ impl Session<'_> {
                 }
             }
             Verdict::Keep | Verdict::Link => {
-                let adopts = item.link.is_none() && keys.source.is_some() && keys.target.is_some();
+                let is_new = item.link.as_ref().is_none_or(|link| link.id == 0);
+                let adopts = is_new && keys.source.is_some() && keys.target.is_some();
                 let revived = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked)
                     && decision.verdict == Verdict::Link;
                 let both_live = Side::BOTH.iter().all(|side| item.seen[*side].live().is_some());

@@ -115,6 +115,9 @@ impl Session<'_> {
                 behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
                 self.layouts.bring(link, matches!(self.program.bases, BaseKind::Digests { .. }));
             }
+            if link.is_none() && matches!((&candidate.seen, &seen_there), (Seen::Live(_), Seen::Live(_))) {
+                link = self.agreed_link(&keys);
+            }
             let mut seen = Both::new(Seen::Nobody, Seen::Nobody);
             seen[side] = candidate.seen;
             seen[other] = seen_there;

@@ -10,7 +10,7 @@ use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::{Action, Change, Listing};
 use crate::diagnostic::Code;
-use crate::plan::{LinkStatus, RecordWrite};
+use crate::plan::{Bases, Link, LinkStatus, RecordWrite};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
 
@@ -130,6 +130,7 @@ impl Session<'_> {
     /// forgotten.
     async fn forget_layouts(&mut self) -> Result<(), Trouble> {
         let mut used = BTreeSet::from([self.layouts.current]);
+        used.extend(self.agreed.values().map(|(layout, _)| *layout));
         let mut after = 0;
         loop {
             let page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
@@ -199,6 +200,7 @@ impl Session<'_> {
             field: field.map(|field| field.name.clone()),
             value: None,
             sent: None,
+            bases: None,
             code: code.map(str::to_owned),
             message: message.to_owned(),
             file: Some(place.file.display().to_string()),
@@ -256,10 +258,24 @@ impl Session<'_> {
 
     /// Parks a record of which nobody can tell whether its creation on `side`
     /// is in effect, or under which key.
-    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str) {
+    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str, bases: Option<(i64, Bases)>) {
         let mut keys = Both::default();
         keys[side.other()] = Some(from.clone());
-        self.park(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+        if let Some(bases) = &bases {
+            self.agreed.insert((side.other(), from.clone()), bases.clone());
+        }
+        let parked = self.aside(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+        self.put_aside(Parked { bases, ..parked });
+    }
+
+    /// The link of a pair of which one was in doubt, as it would have been: what
+    /// was edited since is seen as an edit.
+    pub(super) fn agreed_link(&self, keys: &Both<Option<Key>>) -> Option<Link> {
+        let of = |side: Side| self.agreed.get(&(side, keys[side].clone()?));
+        let (layout, bases) = Side::BOTH.into_iter().find_map(of)?;
+        let mut link = Link { layout: *layout, bases: bases.clone(), ..self.new_link(keys) };
+        self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        Some(link)
     }
 
     /// The last write of a record is in doubt.
@@ -384,6 +400,7 @@ impl Session<'_> {
             field: (rejection.field != "*").then(|| rejection.field.clone()),
             value: rejection.value.clone(),
             sent: None,
+            bases: None,
             code: Some(rejection.code.as_str().to_owned()),
             message: rejection.message.clone(),
             file: Some(rejection.place.file.display().to_string()),

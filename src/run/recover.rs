@@ -99,7 +99,7 @@ impl Session<'_> {
             self.counts.toward(side).created += 1;
             if link.keys[side].is_empty() {
                 not_made.push(position);
-                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD);
+                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD, Some((link.layout, link.bases.clone())));
             } else {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             }
@@ -108,7 +108,8 @@ impl Session<'_> {
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
                 self.counts.toward(side).created += 1;
-                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD);
+                let bases = link.map(|link| self.bases_sent(intents.layout, intent, link));
+                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, bases);
             } else if let Some(link) = link {
                 self.take_in(side, intents.layout, intent, link);
             }
@@ -142,24 +143,17 @@ impl Session<'_> {
                 return;
             }
         }
-        self.layouts.bring_to(layout, &mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        (link.layout, link.bases) = self.bases_sent(layout, intent, link.clone());
         if intent.action == Action::Create {
             link.keys[side] = intent.keys[side].clone();
         }
         link.revision = link.revision.max(intent.revision);
-        let mut written = Vec::with_capacity(intent.fields.len());
-        for field in &intent.fields {
-            let now = self.layouts.position(layout, field.field);
-            if field.field < link.bases.len() {
-                // Which side is the written one matters to digests alone, and there it is one for all fields.
-                link.bases.set(field.field, field.bases.clone(), self.written(now.unwrap_or_default()));
-            }
-            written.extend(now.map(|now| (now, &field.value)));
-        }
+        let position = |field: &IntentField| Some((self.layouts.position(layout, field.field)?, field.value.clone()));
+        let written: Vec<_> = intent.fields.iter().filter_map(position).collect();
         if !intent.set.is_empty() {
             link.status = LinkStatus::Severed { gone: side.other() };
         }
-        self.recovered(side, &link.keys, written.into_iter());
+        self.recovered(side, &link.keys, written.iter().map(|(field, value)| (*field, value)));
         self.pending.links.push(link);
     }
 
@@ -233,6 +227,18 @@ impl Session<'_> {
         Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
     }
 
+    /// The bases of a link once what was sent for it is in effect, and their
+    /// layout.
+    fn bases_sent(&self, layout: i64, intent: &Intent, mut link: Link) -> (i64, Bases) {
+        self.layouts.bring_to(layout, &mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        let known = link.bases.len();
+        for field in intent.fields.iter().filter(|field| field.field < known) {
+            // Which side is the written one matters to digests alone, and there it is one for all fields.
+            link.bases.set(field.field, field.bases.clone(), self.written(0));
+        }
+        (link.layout, link.bases)
+    }
+
     /// A record shows what was to be written to a field.
     fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
         let now = self.layouts.position(layout, field.field);
@@ -272,6 +278,14 @@ impl Session<'_> {
     /// A link goes on with another record, which may show what was sent to the
     /// one before: that is nobody's edit.
     pub(super) fn recognise(&mut self, side: Side, link: &mut Link, seen: &Seen) {
+        let from = (side.other(), link.keys[side.other()].clone());
+        if let (Some((layout, bases)), Seen::Live(_)) = (self.agreed.get(&from), seen) {
+            let mut agreed = Link { layout: *layout, bases: bases.clone(), ..link.clone() };
+            self.layouts.bring_to(link.layout, &mut agreed, matches!(self.program.bases, BaseKind::Digests { .. }));
+            link.bases = agreed.bases;
+            link.revision += 1;
+            return;
+        }
         let Some(Sent { layout, fields, .. }) = self.sent.get(&link.id).filter(|sent| sent.side == side) else {
             return;
         };
@@ -315,7 +329,12 @@ impl Session<'_> {
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
-                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK);
+                self.park_in_doubt(
+                    side,
+                    &link.keys[side.other()],
+                    NO_WAY_TO_LOOK,
+                    Some((link.layout, link.bases.clone())),
+                );
                 continue;
             }
             let told: Vec<Option<bool>> = rows
@@ -334,9 +353,19 @@ impl Session<'_> {
                     let message = format!(
                         "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
                     );
-                    self.park_in_doubt(side, &link.keys[side.other()], &message);
+                    self.park_in_doubt(
+                        side,
+                        &link.keys[side.other()],
+                        &message,
+                        Some((link.layout, link.bases.clone())),
+                    );
                 } else if rows.contains_key(key) && !told_apart {
-                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE);
+                    self.park_in_doubt(
+                        side,
+                        &link.keys[side.other()],
+                        SHOWS_OTHERWISE,
+                        Some((link.layout, link.bases.clone())),
+                    );
                 }
             }
         }
@@ -362,7 +391,8 @@ impl Session<'_> {
         self.keep_sent(&intents, &keys, &links, &there).await?;
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
             if key.is_empty() {
-                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK);
+                let bases = link.map(|link| self.bases_sent(intents.layout, intent, link));
+                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, bases);
                 continue;
             }
             // What was written since is another matter.

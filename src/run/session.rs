@@ -16,7 +16,7 @@ use super::rings::Rings;
 use super::setup::{Options, Setup};
 use crate::compile::Program;
 use crate::connector::{Horizon, Listing};
-use crate::plan::LinkId;
+use crate::plan::{Bases, LinkId};
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
@@ -87,6 +87,9 @@ pub(super) struct Session<'a> {
     /// What was stored otherwise than it was sent, and taken back: by the side
     /// it was sent to and the key it comes from, a digest of it.
     pub taken_back: BTreeMap<(Side, Key), String>,
+    /// The bases that records in doubt have with their counterparts, and the
+    /// layout of those.
+    pub agreed: BTreeMap<(Side, Key), (i64, Bases)>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.
     pub again: Both<BTreeMap<Key, u32>>,
@@ -142,6 +145,7 @@ impl<'a> Session<'a> {
             keyless: Both::default(),
             in_doubt: BTreeSet::new(),
             taken_back: BTreeMap::new(),
+            agreed: BTreeMap::new(),
             sent: BTreeMap::new(),
             sent_under: Vec::new(),
             again: Both::default(),
@@ -239,6 +243,7 @@ impl<'a> Session<'a> {
                     }
                     if parked.reason == Reason::InDoubt {
                         self.in_doubt.insert((side, key.clone()));
+                        self.agreed.extend(parked.bases.clone().map(|bases| ((side, key.clone()), bases)));
                     }
                 }
             }

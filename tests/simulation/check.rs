@@ -112,7 +112,14 @@ impl End<'_> {
 
     /// The two were paired after a doubt, and by `first` the target is right.
     fn is_left_to_the_target(&self, code: &str) -> bool {
-        self.scenario.first == Some(Policy::Target) && self.stage.unfound.contains(code)
+        self.scenario.first == Some(Policy::Target) && self.is_lost_sight_of(code)
+    }
+
+    /// It was created under a key that nobody knows, and then people gave one of
+    /// the two another key: what was sent is told by the key it came from.
+    fn is_lost_sight_of(&self, code: &str) -> bool {
+        let moved = |side: Side| self.stage.systems[side].moved_code(code);
+        self.stage.unfound.contains(code) && Side::BOTH.into_iter().any(moved)
     }
 
     /// People (or the engine) have deleted this anywhere.
@@ -225,7 +232,7 @@ impl End<'_> {
                     if !before.by_people || after.by_people || before.value == after.value {
                         continue;
                     }
-                    if self.stage.unfound.contains(code) {
+                    if self.is_lost_sight_of(code) {
                         continue;
                     }
                     if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
@@ -349,7 +356,7 @@ impl End<'_> {
                         .any(|version| version.value == last.value && (version.at < *deleted || marked));
                     let field_conflict = self.told_of(code, side, slot, last.value).is_some();
                     // In one direction, what was linked without bases holds no edit that anybody knows of.
-                    let without_bases = !self.scenario.two_way && self.stage.unfound.contains(code);
+                    let without_bases = !self.scenario.two_way && self.is_lost_sight_of(code);
                     if !seen && !decided && !field_conflict && !without_bases {
                         broken.push(format!("{code}.{slot}: the edit {} was deleted in the {side}", last.value));
                     }

@@ -47,8 +47,7 @@ pub(super) struct Stage {
     started: tokio::time::Instant,
     /// Codes of which a write was in doubt, with nothing to ask.
     pub(super) doubted: BTreeSet<String>,
-    /// Of these nobody even knew the key: once found they agree anew, as on
-    /// adoption, and what was edited meanwhile is not known from what was sent.
+    /// Of these nobody even knew the key.
     pub(super) unfound: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
@@ -392,7 +391,7 @@ impl Stage {
                     let system = &self.systems[side];
                     system.rows.get(&id).map(|row| code_of(row)).or_else(|| system.moved.get(&id).cloned())
                 });
-            // What was created under a key that nobody knows is found again by its code, without bases.
+            // What was created under a key that nobody knows is found again by its code.
             if change.key.is_empty() {
                 self.unfound.extend(code.clone());
             }
@@ -752,6 +751,11 @@ impl System {
     /// People gave the record with this key another one.
     pub(super) fn has_moved(&self, id: i64) -> bool {
         self.moved.contains_key(&id)
+    }
+
+    /// People gave the record with this code another key.
+    pub(super) fn moved_code(&self, code: &str) -> bool {
+        self.moved.values().any(|moved| moved == code)
     }
 
     /// How many rows there were since it began, a row with a new key counted

@@ -123,6 +123,7 @@ fn parked(name: &str, field: Option<&str>) -> Parked {
         field: field.map(str::to_owned),
         value: Some("x".into()),
         sent: Some("#12ab".into()),
+        bases: Some((2, Bases::Values(vec![None, Some(Both::new(Value::text("a"), Value::Null))]))),
         code: Some("E0501".into()),
         message: "does not fit".into(),
         file: Some("customers.yaml".into()),

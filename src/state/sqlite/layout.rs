@@ -164,7 +164,7 @@ const ADDED: &str = "
 ";
 
 /// Columns that came later, each with what brings it in.
-const COLUMNS: [(&str, &str, &str); 4] = [
+const COLUMNS: [(&str, &str, &str); 6] = [
     // A first sync that has run and made links is under way.
     (
         "mappings",
@@ -182,6 +182,8 @@ const COLUMNS: [(&str, &str, &str); 4] = [
              (SELECT json_extract(m.layouts, '$[#-1].id') FROM mappings m WHERE m.mapping = intents.mapping), 0);",
     ),
     ("parked", "sent", "ALTER TABLE parked ADD COLUMN sent TEXT;"),
+    ("parked", "layout", "ALTER TABLE parked ADD COLUMN layout INTEGER;"),
+    ("parked", "bases", "ALTER TABLE parked ADD COLUMN bases BLOB;"),
 ];
 
 /// What one engine keeps for itself while it runs.

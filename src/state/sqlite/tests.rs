@@ -113,8 +113,13 @@ async fn intents_of_an_earlier_engine_follow_the_newest_layout() {
     let intents = Intents { side: Side::Target, token: None, at, layout: 4, creates: Vec::new(), changes: Vec::new() };
     let id = store.intend(&fence, &intents).await.unwrap();
     let mut write = store.begin().await.unwrap();
-    for sql in ["ALTER TABLE intents DROP COLUMN layout", "ALTER TABLE parked DROP COLUMN sent"] {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut write.connection).await.unwrap();
+    for column in [
+        "intents DROP COLUMN layout",
+        "parked DROP COLUMN sent",
+        "parked DROP COLUMN layout",
+        "parked DROP COLUMN bases",
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE {column}"))).execute(&mut write.connection).await.unwrap();
     }
     write.finish(Ok(())).await.unwrap();
     store.close().await.unwrap();
