@@ -258,6 +258,7 @@ impl Session<'_> {
 
     /// Parks a record of which nobody can tell whether its creation on `side`
     /// is in effect, or under which key.
+    /// `bases` are known where it surely was created.
     pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str, bases: Option<(i64, Bases)>) {
         let mut keys = Both::default();
         keys[side.other()] = Some(from.clone());

@@ -329,12 +329,7 @@ impl Session<'_> {
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
-                self.park_in_doubt(
-                    side,
-                    &link.keys[side.other()],
-                    NO_WAY_TO_LOOK,
-                    Some((link.layout, link.bases.clone())),
-                );
+                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK, None);
                 continue;
             }
             let told: Vec<Option<bool>> = rows
@@ -353,19 +348,9 @@ impl Session<'_> {
                     let message = format!(
                         "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
                     );
-                    self.park_in_doubt(
-                        side,
-                        &link.keys[side.other()],
-                        &message,
-                        Some((link.layout, link.bases.clone())),
-                    );
+                    self.park_in_doubt(side, &link.keys[side.other()], &message, None);
                 } else if rows.contains_key(key) && !told_apart {
-                    self.park_in_doubt(
-                        side,
-                        &link.keys[side.other()],
-                        SHOWS_OTHERWISE,
-                        Some((link.layout, link.bases.clone())),
-                    );
+                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, None);
                 }
             }
         }
@@ -391,8 +376,7 @@ impl Session<'_> {
         self.keep_sent(&intents, &keys, &links, &there).await?;
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
             if key.is_empty() {
-                let bases = link.map(|link| self.bases_sent(intents.layout, intent, link));
-                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, bases);
+                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, None);
                 continue;
             }
             // What was written since is another matter.

@@ -87,8 +87,8 @@ pub(super) struct Session<'a> {
     /// What was stored otherwise than it was sent, and taken back: by the side
     /// it was sent to and the key it comes from, a digest of it.
     pub taken_back: BTreeMap<(Side, Key), String>,
-    /// The bases that records in doubt have with their counterparts, and the
-    /// layout of those.
+    /// The bases that records in doubt have with their counterparts, where those
+    /// surely were created, and the layout of those.
     pub agreed: BTreeMap<(Side, Key), (i64, Bases)>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.

@@ -147,8 +147,8 @@ pub struct Parked {
     /// A digest of what was sent and had to be taken back: it is not sent again
     /// as long as it is the same.
     pub sent: Option<String>,
-    /// Of a record in doubt: the bases of its link once its counterpart is
-    /// found, and their layout.
+    /// Of a record that was created under a key that nobody knows: the bases of
+    /// its link once its counterpart is found, and their layout.
     #[serde(skip)]
     pub bases: Option<(i64, Bases)>,
     /// The diagnostic code.

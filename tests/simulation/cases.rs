@@ -261,7 +261,7 @@ async fn what_became_of_a_hidden_record_does_not_go_back() {
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_is_known_by_its_field_after_an_edit() {
     for removes in [false, true] {
-        let case = Case::new(Scenario { two_way: true, ..quiet() }, 1);
+        let case = Case::new(Scenario { two_way: true, tokens: Both::new(true, true), ..quiet() }, 1);
         assert_eq!(case.run().await.status, RunStatus::Success);
         case.edit(Side::Source, EDITED[0], 71);
         case.edit(Side::Source, EDITED[1], 72);
@@ -280,6 +280,35 @@ async fn what_was_sent_is_known_by_its_field_after_an_edit() {
         let report = run_mapping(&Arc::new(setup), &Options::default()).await;
         assert_eq!((report.status, report.counts.conflicts), (RunStatus::Success, 0), "{report:?}");
         assert_eq!(Side::BOTH.map(|side| case.shown(side, EDITED[1])), [73, 73]);
+    }
+}
+
+/// Issue 2: what was created under a key that nobody knows was linked without
+/// bases, and a policy put the value that had been sent over an edit of it.
+#[tokio::test(start_paused = true)]
+async fn what_was_edited_during_a_doubt_is_an_edit() {
+    for settles in [false, true] {
+        let allots = Both::new(true, false);
+        let tokens = Both::new(true, true);
+        let case = Case::new(Scenario { two_way: true, policies: [Policy::Source; 2], allots, tokens, ..quiet() }, 1);
+        case.shared.lock().dies_at = Some((Side::Target, "written"));
+        case.dies(case.setup()).await;
+        case.edit(Side::Target, EDITED[0], 71);
+        if settles {
+            // Nothing can be read, but that it is in doubt is on record.
+            case.shared.lock().fails_at = (0..9).map(|_| (Side::Source, "looking at the clock", 0)).collect();
+            assert_eq!(case.run().await.status, RunStatus::Failure);
+            case.shared.lock().fails_at.clear();
+            let filter = ParkedFilter { reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
+            let parked = case.memory.parked(&filter).await.unwrap().remove(0);
+            let there = Key::new(&case.rows(Side::Target)[0][..1]).unwrap();
+            let keys = Both::new(parked.keys.source.clone().unwrap(), there);
+            settle_as_sent(&case.setup(), Side::Target, &keys).await.unwrap();
+        }
+        let report = case.run().await;
+        assert_eq!((report.troubles.len(), report.counts.owed), (0, 0), "{report:?}");
+        assert_eq!(Side::BOTH.map(|side| case.shown(side, EDITED[0])), [71, 71]);
+        assert_eq!(case.memory.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
     }
 }
 

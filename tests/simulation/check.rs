@@ -115,11 +115,12 @@ impl End<'_> {
         self.scenario.first == Some(Policy::Target) && self.is_lost_sight_of(code)
     }
 
-    /// It was created under a key that nobody knows, and then people gave one of
-    /// the two another key: what was sent is told by the key it came from.
+    /// It was created under a key that nobody knows, and nobody knew that it was;
+    /// or people then gave one of the two another key, by which what was sent is
+    /// told.
     fn is_lost_sight_of(&self, code: &str) -> bool {
         let moved = |side: Side| self.stage.systems[side].moved_code(code);
-        self.stage.unfound.contains(code) && Side::BOTH.into_iter().any(moved)
+        self.stage.unfound.contains(code) || self.stage.untold.contains(code) && Side::BOTH.into_iter().any(moved)
     }
 
     /// People (or the engine) have deleted this anywhere.

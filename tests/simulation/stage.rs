@@ -47,8 +47,12 @@ pub(super) struct Stage {
     started: tokio::time::Instant,
     /// Codes of which a write was in doubt, with nothing to ask.
     pub(super) doubted: BTreeSet<String>,
-    /// Of these nobody even knew the key.
+    /// Of these nobody knew the key, nor whether they were created: what is found
+    /// in their place agrees anew, and what was edited meanwhile is not known
+    /// from what was sent.
     pub(super) unfound: BTreeSet<String>,
+    /// Of these nobody knew the key.
+    pub(super) untold: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
     /// Batches whose answer the engine has not committed yet.
@@ -155,6 +159,7 @@ impl Shared {
             started,
             doubted: BTreeSet::new(),
             unfound: BTreeSet::new(),
+            untold: BTreeSet::new(),
             uncounted: false,
             unacknowledged: Vec::new(),
             logged: Vec::new(),
@@ -391,11 +396,15 @@ impl Stage {
                     let system = &self.systems[side];
                     system.rows.get(&id).map(|row| code_of(row)).or_else(|| system.moved.get(&id).cloned())
                 });
-            // What was created under a key that nobody knows is found again by its code.
-            if change.key.is_empty() {
+            let told = self.scenario.tokens[side] && all_or_nothing;
+            // Whatever is found by its code may be somebody else's: it agrees anew, as on adoption.
+            if change.key.is_empty() && !told {
                 self.unfound.extend(code.clone());
             }
-            if change.key.is_empty() || !(self.scenario.tokens[side] && all_or_nothing) {
+            if change.key.is_empty() {
+                self.untold.extend(code.clone());
+            }
+            if change.key.is_empty() || !told {
                 self.doubted.extend(code);
             }
         }
