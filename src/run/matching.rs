@@ -115,8 +115,9 @@ impl Session<'_> {
                 behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
                 self.layouts.bring(link, matches!(self.program.bases, BaseKind::Digests { .. }));
             }
-            if link.is_none() && matches!((&candidate.seen, &seen_there), (Seen::Live(_), Seen::Live(_))) {
-                link = self.agreed_link(&keys);
+            if let (None, Some(here), Some(there)) = (&link, candidate.seen.live(), seen_there.live()) {
+                let records = if side == Side::Source { Both::new(here, there) } else { Both::new(there, here) };
+                link = self.agreed_link(&keys, records);
             }
             let mut seen = Both::new(Seen::Nobody, Seen::Nobody);
             seen[side] = candidate.seen;

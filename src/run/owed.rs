@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 use super::event::Fact;
+use super::recover::Agreed;
 use super::report::Trouble;
 use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::{Action, Change, Listing};
 use crate::diagnostic::Code;
-use crate::plan::{Bases, Link, LinkStatus, RecordWrite};
+use crate::plan::{Bases, Link, LinkStatus, Record, RecordWrite};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
 
@@ -130,7 +131,7 @@ impl Session<'_> {
     /// forgotten.
     async fn forget_layouts(&mut self) -> Result<(), Trouble> {
         let mut used = BTreeSet::from([self.layouts.current]);
-        used.extend(self.agreed.values().map(|(layout, _)| *layout));
+        used.extend(self.agreed.values().map(|agreed| agreed.layout));
         let mut after = 0;
         loop {
             let page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
@@ -262,20 +263,35 @@ impl Session<'_> {
     pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str, bases: Option<(i64, Bases)>) {
         let mut keys = Both::default();
         keys[side.other()] = Some(from.clone());
-        if let Some(bases) = &bases {
-            self.agreed.insert((side.other(), from.clone()), bases.clone());
+        if let Some((layout, bases)) = bases.clone() {
+            self.agreed.insert((side.other(), from.clone()), Agreed { layout, bases, certain: true });
         }
         let parked = self.aside(side, keys, Reason::InDoubt, None, Some("E0801"), message);
         self.put_aside(Parked { bases, ..parked });
     }
 
     /// The link of a pair of which one was in doubt, as it would have been: what
-    /// was edited since is seen as an edit.
-    pub(super) fn agreed_link(&self, keys: &Both<Option<Key>>) -> Option<Link> {
-        let of = |side: Side| self.agreed.get(&(side, keys[side].clone()?));
-        let (layout, bases) = Side::BOTH.into_iter().find_map(of)?;
-        let mut link = Link { layout: *layout, bases: bases.clone(), ..self.new_link(keys) };
+    /// was edited since is seen as an edit. Where the other may be another than
+    /// the one that was to be created, only what it shows as it was sent has
+    /// agreed.
+    pub(super) fn agreed_link(&self, keys: &Both<Option<Key>>, records: Both<&Record>) -> Option<Link> {
+        let of = |side: Side| Some((side, self.agreed.get(&(side, keys[side].clone()?))?));
+        let (from, agreed) = Side::BOTH.into_iter().find_map(of)?;
+        let mut link = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..self.new_link(keys) };
         self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        if agreed.certain {
+            return Some(link);
+        }
+        let on = from.other();
+        for (index, (field, shown)) in self.program.fields.iter().zip(&records[on].fields).enumerate() {
+            let stands = match link.bases.values(index) {
+                Some(base) => field.same(on, &base[on], shown),
+                None => link.bases.holds(index, shown),
+            };
+            if !stands {
+                link.bases.clear(index);
+            }
+        }
         Some(link)
     }
 

@@ -27,6 +27,15 @@ pub(super) struct Sent {
     fields: Vec<IntentField>,
 }
 
+/// The bases of a link that was not made, as nobody knows the key of the record
+/// that was created for it.
+pub(super) struct Agreed {
+    pub layout: i64,
+    pub bases: Bases,
+    /// It surely was created.
+    pub certain: bool,
+}
+
 impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
     /// else is done.
@@ -227,6 +236,13 @@ impl Session<'_> {
         Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
     }
 
+    /// A record that was to be created may stand under a key that nobody knows, or
+    /// go on under another one.
+    fn may_be_there(&mut self, side: Side, link: &Link) {
+        let agreed = Agreed { layout: link.layout, bases: link.bases.clone(), certain: false };
+        self.agreed.insert((side.other(), link.keys[side.other()].clone()), agreed);
+    }
+
     /// The bases of a link once what was sent for it is in effect, and their
     /// layout.
     fn bases_sent(&self, layout: i64, intent: &Intent, mut link: Link) -> (i64, Bases) {
@@ -279,8 +295,8 @@ impl Session<'_> {
     /// one before: that is nobody's edit.
     pub(super) fn recognise(&mut self, side: Side, link: &mut Link, seen: &Seen) {
         let from = (side.other(), link.keys[side.other()].clone());
-        if let (Some((layout, bases)), Seen::Live(_)) = (self.agreed.get(&from), seen) {
-            let mut agreed = Link { layout: *layout, bases: bases.clone(), ..link.clone() };
+        if let (Some(agreed), Seen::Live(_)) = (self.agreed.get(&from).filter(|agreed| agreed.certain), seen) {
+            let mut agreed = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..link.clone() };
             self.layouts.bring_to(link.layout, &mut agreed, matches!(self.program.bases, BaseKind::Digests { .. }));
             link.bases = agreed.bases;
             link.revision += 1;
@@ -329,6 +345,7 @@ impl Session<'_> {
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
+                self.may_be_there(side, link);
                 self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK, None);
                 continue;
             }
@@ -343,6 +360,7 @@ impl Session<'_> {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
+                self.may_be_there(side, link);
                 let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
                 if told.contains(&None) {
                     let message = format!(

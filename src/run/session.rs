@@ -10,13 +10,13 @@ use super::flight::Airborne;
 use super::layout::Layouts;
 use super::owed::Keyless;
 use super::pages::{Page, Pages};
-use super::recover::Sent;
+use super::recover::{Agreed, Sent};
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::setup::{Options, Setup};
 use crate::compile::Program;
 use crate::connector::{Horizon, Listing};
-use crate::plan::{Bases, LinkId};
+use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
@@ -87,9 +87,8 @@ pub(super) struct Session<'a> {
     /// What was stored otherwise than it was sent, and taken back: by the side
     /// it was sent to and the key it comes from, a digest of it.
     pub taken_back: BTreeMap<(Side, Key), String>,
-    /// The bases that records in doubt have with their counterparts, where those
-    /// surely were created, and the layout of those.
-    pub agreed: BTreeMap<(Side, Key), (i64, Bases)>,
+    /// The bases that records in doubt have with their counterparts.
+    pub agreed: BTreeMap<(Side, Key), Agreed>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.
     pub again: Both<BTreeMap<Key, u32>>,
@@ -243,7 +242,9 @@ impl<'a> Session<'a> {
                     }
                     if parked.reason == Reason::InDoubt {
                         self.in_doubt.insert((side, key.clone()));
-                        self.agreed.extend(parked.bases.clone().map(|bases| ((side, key.clone()), bases)));
+                        let agreed =
+                            parked.bases.clone().map(|(layout, bases)| Agreed { layout, bases, certain: true });
+                        self.agreed.extend(agreed.map(|agreed| ((side, key.clone()), agreed)));
                     }
                 }
             }

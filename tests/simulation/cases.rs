@@ -312,6 +312,33 @@ async fn what_was_edited_during_a_doubt_is_an_edit() {
     }
 }
 
+/// Issue 2: an edit that waited for its counterpart to come back inside `where`
+/// was taken for what a restored backup shows, once the newest record was
+/// deleted.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_counterpart_is_no_backup() {
+    let (cursor, filters) = (Both::new(true, false), Both::new(false, true));
+    let case = Case::new(Scenario { two_way: true, cursor, filters, ..quiet() }, 1);
+    let runs_well = async || {
+        let report = case.run().await;
+        assert_eq!(report.status, RunStatus::Success, "{:?}", report.troubles);
+        case.shared.sleep_for(60).await;
+    };
+    runs_well().await;
+    {
+        let mut stage = case.shared.lock();
+        let (id, stamp) = (*stage.systems.target.rows.keys().next().unwrap(), stage.stamp(Side::Target));
+        stage.set(Side::Target, id, &[(NOTE, Value::Boolean(true))], stamp, true);
+    }
+    case.edit(Side::Source, EDITED[0], 71);
+    runs_well().await;
+    case.shared.lock().create(Side::Source);
+    runs_well().await;
+    let newest = *case.shared.lock().systems.source.rows.keys().max().unwrap();
+    case.shared.lock().delete(Side::Source, newest);
+    runs_well().await;
+}
+
 struct Breaks;
 
 impl Observer for Breaks {
