@@ -160,7 +160,8 @@ impl Pair {
             layout,
         };
         let at = chrono::DateTime::UNIX_EPOCH;
-        let intents = Intents { side: Side::Target, token: None, at, creates: vec![link], changes: Vec::new() };
+        let creates = vec![link];
+        let intents = Intents { side: Side::Target, token: None, at, layout, creates, changes: Vec::new() };
         self.store.intend(&fence, &intents).await.unwrap();
     }
 }

@@ -74,7 +74,8 @@ async fn what_was_answered_survives_a_crash() {
     let store = SqliteStore::open_for_run(&path, now()).await.unwrap();
     let fence = store.acquire("m").await.unwrap();
     store.commit(&fence, &links(100)).await.unwrap();
-    let intents = Intents { side: Side::Target, token: None, at: now(), creates: vec![link(500)], changes: Vec::new() };
+    let creates = vec![link(500)];
+    let intents = Intents { side: Side::Target, token: None, at: now(), layout: 1, creates, changes: Vec::new() };
     let id = store.intend(&fence, &intents).await.unwrap();
 
     let crashed = folder.path().join("crashed");

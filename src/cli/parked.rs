@@ -21,7 +21,8 @@ use crate::state::{Conflict, ConflictFilter, Parked, ParkedFilter, Reason, Store
 
 /// See everything that is owed: records and fields set aside, with the reason.
 ///
-/// What is parked is tried again by itself with every run, and goes through as soon as its cause is gone.
+/// What is parked is tried again by itself with every run, and goes through as soon as its cause is gone. What a system
+/// has stored otherwise than it was sent (E0703) is tried again when the record changes, or by `retry`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ParkedCommand {
     List(ListArguments),

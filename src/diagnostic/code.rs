@@ -83,7 +83,7 @@ codes! {
     DOES_NOT_FIT = "E0702", "a value does not fit the field it is written to",
         "The value is too long, has more digits than the field holds, or is of another nature. The engine never cuts or rounds by itself: use a rule such as `truncate` or `round`, or widen the field. The record is parked.";
     STORED_OTHERWISE = "E0703", "a system stored something else than what was sent",
-        "The value that the system shows after the write does not mean what was sent: a number was rounded away, a text cut, a trigger changed it. The write is undone where that can be done, and the record is parked.";
+        "The value that the system shows after the write does not mean what was sent: a number was rounded away, a text cut, a trigger changed it. The write is undone where that can be done, and the record is parked: it is tried again when it changes, or by `engine parked retry`.";
     MALFORMED = "E0704", "a record cannot be read",
         "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes.";
     AMBIGUOUS = "E0705", "several records match, or the one that matches is taken",

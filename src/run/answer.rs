@@ -56,10 +56,23 @@ impl Session<'_> {
             match outcome {
                 // Done, and nobody says under which key: found again by `match`, or by a person.
                 Outcome::Done { key, .. } if send.write.action == Action::Create && Key::new(&key).is_none() => {
-                    not_made.extend(recorded.map(|(position, _)| position));
                     self.counts.toward(side).created += 1;
                     let from = item.all_keys()[side.other()].clone().expect("what is created comes from a record");
-                    self.park_in_doubt(side, &from, KEY_UNTOLD);
+                    let bases = match recorded {
+                        Some((position, link)) => {
+                            not_made.push(position);
+                            link.bases
+                        }
+                        None => {
+                            let mut bases =
+                                send.link.as_ref().expect("a record that is not new has a link").bases.clone();
+                            for write in &send.write.fields {
+                                bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
+                            }
+                            bases
+                        }
+                    };
+                    self.park_in_doubt(side, &from, KEY_UNTOLD, Some((self.layouts.current, bases)));
                 }
                 Outcome::Done { key, stored } => {
                     let (position, mut link) = match recorded {
@@ -113,13 +126,14 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Written { side, action: send.action(), fields });
                     }
                     if let Some((field, message)) = otherwise {
+                        let sent = self.digest_of(side, change);
                         let (change, before) = self.reversal(side, &send, item, change, &link, stored.as_deref());
                         let mut keys = keys;
                         if change.action == Action::Delete {
                             // It is about to be gone: the other side's record is what stays owed.
                             keys[side] = None;
                         }
-                        self.park(side, keys, Reason::Rejected, Some(field), Some("E0703"), &message);
+                        self.park_taken_back(side, keys, field, &message, sent);
                         let parked = self.pending.park.last().expect("it was just parked").clone();
                         undo.push(Undo { work: send.work, change, before, parked });
                         acknowledged.owing.insert(send.work);

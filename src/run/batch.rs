@@ -221,7 +221,8 @@ impl Session<'_> {
         }
         match (&candidate.seen, link.status) {
             (Seen::Live(record), LinkStatus::Linked) => link.outside || self.has_changed(side, record, link),
-            (Seen::Live(_), LinkStatus::Severed { gone }) => gone == side,
+            // The other side's record may be back, which that side need not tell.
+            (Seen::Live(record), LinkStatus::Severed { gone }) => gone == side || self.has_changed(side, record, link),
             (Seen::Gone | Seen::Nobody, LinkStatus::Linked) => true,
             (Seen::Gone | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,
             (Seen::Outside, _) => false,

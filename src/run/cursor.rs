@@ -9,7 +9,7 @@ use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Horizon, Listing};
-use crate::plan::{Link, Record, Seen};
+use crate::plan::{Link, LinkStatus, Record, Seen};
 use crate::record::{Kind, Mark, Side, Value, order, same};
 use crate::state::{Ahead, Cursor};
 
@@ -89,10 +89,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A field differs from its base that no run would have left so.
+    /// A field differs from its base that no run would have left so. While the
+    /// other side's record is gone or outside, edits wait.
     fn would_have_flowed(&self, side: Side, record: &Record, link: &Link) -> bool {
         let other = side.other();
-        self.program.sides[other].may_update
+        link.status == LinkStatus::Linked
+            && !link.outside
+            && self.program.sides[other].may_update
             && self.program.fields.iter().enumerate().any(|(index, field)| {
                 let flows = field.writes(other) && !field.create_only;
                 flows

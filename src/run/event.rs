@@ -73,6 +73,9 @@ pub enum Fact {
     Severed {
         gone: Side,
     },
+    /// The record that was gone is back under its key: its link is taken up
+    /// again.
+    Resumed,
     /// A link goes on with another record of a side, for the one it had is gone.
     Rekeyed {
         side: Side,
@@ -123,6 +126,7 @@ impl Fact {
             Fact::Parked(_) => "parked",
             Fact::Unparked => "unparked",
             Fact::Severed { .. } => "severed",
+            Fact::Resumed => "resumed",
             Fact::Rekeyed { .. } => "rekeyed",
             Fact::Forgotten => "forgotten",
             Fact::Spooled { .. } => "delete_spooled",
@@ -135,7 +139,7 @@ impl Fact {
     /// What the word needs, as a JSON object.
     pub fn detail(&self) -> serde_json::Value {
         match self {
-            Fact::Adopted | Fact::Unparked | Fact::Forgotten => json!({}),
+            Fact::Adopted | Fact::Unparked | Fact::Resumed | Fact::Forgotten => json!({}),
             Fact::Written { side, fields, .. } => {
                 let fields: Vec<_> = fields
                     .iter()

@@ -108,7 +108,7 @@ impl Session<'_> {
         let source = source
             .into_iter()
             .filter_map(|mut send| {
-                send.owing = written.owing.contains(&send.work);
+                send.owing |= written.owing.contains(&send.work);
                 if send.owing && self.layouts.held(work[send.work].behind.as_deref()).is_some() {
                     // Written now, its link would no longer tell that the target is still without the new rules.
                     return None;
@@ -144,12 +144,15 @@ impl Session<'_> {
             for side in Side::BOTH {
                 if let Some(key) = &keys[side] {
                     self.in_doubt.remove(&(side, key.clone()));
+                    self.agreed.remove(&(side, key.clone()));
                 }
             }
         }
         let mut unchanged = true;
         let mut parked = false;
         let contested = contested_writes(&decision);
+        // Fields that would be stored otherwise than they are sent.
+        let mut waits_for_change = Vec::new();
         match &decision.verdict {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
@@ -193,7 +196,8 @@ impl Session<'_> {
                 }
             }
             Verdict::Keep | Verdict::Link => {
-                let adopts = item.link.is_none() && keys.source.is_some() && keys.target.is_some();
+                let is_new = item.link.as_ref().is_none_or(|link| link.id == 0);
+                let adopts = is_new && keys.source.is_some() && keys.target.is_some();
                 let revived = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked)
                     && decision.verdict == Verdict::Link;
                 let both_live = Side::BOTH.iter().all(|side| item.seen[*side].live().is_some());
@@ -216,11 +220,17 @@ impl Session<'_> {
                     if decision.verdict == Verdict::Link {
                         link.status = LinkStatus::Linked;
                     }
+                    if !decision.settled.is_empty() && self.sent.contains_key(&link.id) {
+                        // What was sent before is no longer what its bases follow.
+                        link.revision += 1;
+                    }
                     for (field, values) in decision.settled {
                         link.bases.set(field, values, self.written(field));
                     }
                     if adopts {
                         self.tell(keys.clone(), Fact::Adopted);
+                    } else if revived && both_live {
+                        self.tell(keys.clone(), Fact::Resumed);
                     }
                     match held {
                         None => moved.push((index, link.clone())),
@@ -255,6 +265,10 @@ impl Session<'_> {
                     writes.clear();
                 }
                 for (side, write) in writes {
+                    if self.was_taken_back(side, &keys, &write) {
+                        waits_for_change.extend(write.fields.iter().map(|field| field.field));
+                        continue;
+                    }
                     if side == toward {
                         unchanged = false;
                     }
@@ -271,7 +285,11 @@ impl Session<'_> {
                         ends: Vec::new(),
                     });
                 }
-                if decision.again && !parked {
+                if !waits_for_change.is_empty() {
+                    let others = sends.source.last_mut().into_iter().chain(sends.target.last_mut());
+                    others.filter(|send| send.work == index).for_each(|send| send.owing = true);
+                }
+                if decision.again && !parked && waits_for_change.is_empty() {
                     self.queue(item.from, &keys, 0);
                 }
             }
@@ -287,7 +305,8 @@ impl Session<'_> {
         let mut dealt = Vec::new();
         for step in decision.conflicts {
             let decides = matches!(step.outcome, ConflictOutcome::Decided | ConflictOutcome::Resolved);
-            if decides && (deletes && !writes || parked) {
+            let waits = step.field.is_some_and(|field| waits_for_change.contains(&field));
+            if decides && (deletes && !writes || parked || waits) {
                 // What was decided is not done yet: it is decided again when it is.
                 continue;
             }
@@ -318,7 +337,7 @@ impl Session<'_> {
             }
         }
         // What is to be written is owed until that went through.
-        if !writes && !parked && !deletes {
+        if !writes && !parked && !deletes && waits_for_change.is_empty() {
             self.clear_both(&keys);
         }
         if unchanged && item.read.is_some() {

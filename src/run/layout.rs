@@ -12,6 +12,8 @@ pub(super) struct Layouts {
     pub current: i64,
     fields: usize,
     moves: BTreeMap<i64, Move>,
+    /// Every stored layout, the program's own among them.
+    known: Vec<Layout>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Layouts {
                 (known.id, Move { from, stale })
             })
             .collect();
-        Layouts { current, fields: layout.fields.len(), moves }
+        Layouts { current, fields: layout.fields.len(), moves, known: state.layouts.clone() }
     }
 
     /// For each field whether its rules changed since the bases of a link, as
@@ -88,13 +90,44 @@ impl Layouts {
             // One way became two, or two ways one: nothing comparable is
             // stored, and each field agrees anew as on adoption.
             link.bases = Bases::none(self.fields, digests);
+            link.contests.clear();
             return;
         };
-        link.bases = match &mut link.bases {
-            Bases::Values(old) => {
-                Bases::Values(from.iter().map(|from| from.and_then(|from| old[from].take())).collect())
-            }
-            Bases::Digests(old) => Bases::Digests(from.iter().map(|from| from.and_then(|from| old[from])).collect()),
-        };
+        rearrange(link, from);
     }
+
+    /// Where the program has the field that stands at this position in a stored
+    /// layout; `None` where it has it no more.
+    pub(super) fn position(&self, layout: i64, field: usize) -> Option<usize> {
+        match self.moves.get(&layout) {
+            Some(known) => known.from.iter().position(|from| *from == Some(field)),
+            None => Some(field).filter(|field| *field < self.fields),
+        }
+    }
+
+    /// Brings a link's bases into the layout of what was sent for it: whether
+    /// rules have changed since is still to be seen.
+    pub(super) fn bring_to(&self, layout: i64, link: &mut Link, digests: bool) {
+        let of = |id: i64| self.known.iter().find(|known| known.id == id);
+        let Some(wanted) = of(layout).filter(|_| layout != self.current) else { return self.bring(link, digests) };
+        let Some(stored) = of(link.layout).filter(|stored| stored.id != layout) else { return };
+        let position = |id: &str| stored.fields.iter().position(|field| field.id == id);
+        let from: Vec<_> = wanted.fields.iter().map(|field| position(&field.id)).collect();
+        rearrange(link, &from);
+        link.layout = layout;
+    }
+}
+
+/// Puts bases, and what else goes by the position of a field, in another order:
+/// for each field its position before.
+fn rearrange(link: &mut Link, from: &[Option<usize>]) {
+    link.bases = match &mut link.bases {
+        Bases::Values(old) => Bases::Values(from.iter().map(|from| from.and_then(|from| old[from].take())).collect()),
+        Bases::Digests(old) => Bases::Digests(from.iter().map(|from| from.and_then(|from| old[from])).collect()),
+    };
+    link.contests.retain_mut(|contest| {
+        let now = from.iter().position(|from| from.and_then(|from| u32::try_from(from).ok()) == Some(contest.field));
+        contest.field = now.and_then(|now| u32::try_from(now).ok()).unwrap_or(contest.field);
+        now.is_some()
+    });
 }

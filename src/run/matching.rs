@@ -110,9 +110,14 @@ impl Session<'_> {
                 Self::restamp(side, link, &mut candidate.seen);
                 Self::restamp(other, link, &mut seen_there);
                 let before = std::mem::replace(&mut link.keys[side], candidate.key.clone());
+                self.recognise(side, link, &candidate.seen);
                 moved.push((before, link.clone()));
                 behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
                 self.layouts.bring(link, matches!(self.program.bases, BaseKind::Digests { .. }));
+            }
+            if let (None, Some(here), Some(there)) = (&link, candidate.seen.live(), seen_there.live()) {
+                let records = if side == Side::Source { Both::new(here, there) } else { Both::new(there, here) };
+                link = self.agreed_link(&keys, records);
             }
             let mut seen = Both::new(Seen::Nobody, Seen::Nobody);
             seen[side] = candidate.seen;
@@ -223,22 +228,51 @@ impl Session<'_> {
         }
         let mut found: Vec<Match> = found.into_iter().map(|found| found.unwrap_or(Match::New)).collect();
         self.leave_to_owners(side, new, &mut found).await?;
-        self.leave_in_doubt(side, &mut found);
+        self.leave_in_doubt(side, new, &mut found).await?;
         Ok(found)
     }
 
-    /// Where nothing says which records are the same, a new one may be the very
-    /// one whose creation is in doubt, and would go back to where it came from.
-    fn leave_in_doubt(&self, side: Side, found: &mut [Match]) {
+    /// A new record may be the very one whose creation is in doubt, and would go
+    /// back to where it came from: any, where nothing says which records are the
+    /// same, else one that matches a record in doubt that `where` or `when`
+    /// hides by now.
+    async fn leave_in_doubt(&self, side: Side, new: &[Candidate], found: &mut [Match]) -> Result<(), Trouble> {
         let other = side.other();
-        let told_apart = !self.program.matching.is_empty() || self.matches_by_key(other);
-        let doubt = self.in_doubt.iter().find(|(of, _)| *of == other);
-        let Some((_, key)) = doubt.filter(|_| !told_apart && self.program.sides[other].may_create) else { return };
-        for found in found.iter_mut().filter(|found| matches!(found, Match::New)) {
-            *found = Match::Ambiguous(format!(
-                "it may be what became of the {other} record with key {key}, which is in doubt: settle that first"
-            ));
+        let doubted: Vec<Key> =
+            self.in_doubt.iter().filter(|(of, _)| *of == other).map(|(_, key)| key.clone()).collect();
+        let is_new = |found: &Match| matches!(found, Match::New);
+        if doubted.is_empty() || !self.program.sides[other].may_create || !found.iter().any(is_new) {
+            return Ok(());
         }
+        let by_key = [self.program.sides[other].key_fields.iter().flatten().copied().collect()];
+        let alternatives =
+            if self.matches_by_key(other) { by_key.as_slice() } else { self.program.matching.as_slice() };
+        let digest = |side: Side, seen: &Seen, fields: &[usize]| {
+            let probe = seen.live().map(|record| self.probe(side, record, fields))?;
+            probe.ok().flatten().map(|(_, digest)| digest)
+        };
+        let mut hidden: BTreeMap<(usize, u128), &Key> = BTreeMap::new();
+        if !alternatives.is_empty() {
+            let there = self.look_at_all(other, &doubted, true).await?;
+            for (key, seen) in doubted.iter().filter_map(|key| Some((key, there.get(key)?.as_ref().ok()?))) {
+                for (alternative, fields) in alternatives.iter().enumerate() {
+                    hidden.extend(digest(other, seen, fields).map(|digest| ((alternative, digest), key)));
+                }
+            }
+        }
+        for (candidate, found) in new.iter().zip(found).filter(|(_, found)| is_new(found)) {
+            let of = |(alternative, fields): (usize, &Vec<usize>)| {
+                hidden.get(&(alternative, digest(side, &candidate.seen, fields)?)).copied()
+            };
+            let doubt =
+                if alternatives.is_empty() { doubted.first() } else { alternatives.iter().enumerate().find_map(of) };
+            if let Some(key) = doubt {
+                *found = Match::Ambiguous(format!(
+                    "it may be what became of the {other} record with key {key}, which is in doubt: settle that first"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// New records of a side that another mapping has linked are not linked

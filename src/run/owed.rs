@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 use super::event::Fact;
+use super::recover::Agreed;
 use super::report::Trouble;
 use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
-use crate::connector::Listing;
+use crate::connector::{Action, Change, Listing};
 use crate::diagnostic::Code;
-use crate::plan::LinkStatus;
+use crate::plan::{Bases, Link, LinkStatus, Record, RecordWrite};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
 
@@ -29,6 +30,8 @@ pub(super) struct Keyless {
 /// In so many runs a record may move each time it is about to be written before
 /// it is told as parked.
 const RESTLESS_RUNS: u32 = 3;
+
+const STORED_OTHERWISE: &str = "E0703";
 
 /// True for a record that moved each time it was about to be written, though not
 /// in so many runs that it is parked: the next run tries again.
@@ -49,6 +52,9 @@ impl Session<'_> {
         for side in Side::BOTH {
             let doubted = self.in_doubt.iter().filter(|(of, _)| *of == side).map(|(_, key)| key.clone()).collect();
             self.revisit(side, doubted).await?;
+            // What was taken back is sent again when it is something else, and owed no more when it is gone.
+            let taken_back = self.taken_back.keys().filter(|(on, _)| on.other() == side);
+            self.revisit(side, taken_back.map(|(_, key)| key.clone()).collect()).await?;
         }
         let mut filter = ParkedFilter {
             mapping: Some(self.program.name.to_string()),
@@ -125,6 +131,7 @@ impl Session<'_> {
     /// forgotten.
     async fn forget_layouts(&mut self) -> Result<(), Trouble> {
         let mut used = BTreeSet::from([self.layouts.current]);
+        used.extend(self.agreed.values().map(|agreed| agreed.layout));
         let mut after = 0;
         loop {
             let page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
@@ -169,9 +176,22 @@ impl Session<'_> {
         code: Option<&str>,
         message: &str,
     ) {
+        let parked = self.aside(side, keys, reason, field, code, message);
+        self.put_aside(parked);
+    }
+
+    fn aside(
+        &self,
+        side: Side,
+        keys: Both<Option<Key>>,
+        reason: Reason,
+        field: Option<usize>,
+        code: Option<&str>,
+        message: &str,
+    ) -> Parked {
         let field = field.map(|index| &self.program.fields[index]);
         let place = field.map_or(&self.program.place, |field| &field.place);
-        let parked = Parked {
+        Parked {
             id: 0,
             mapping: self.program.name.to_string(),
             keys,
@@ -180,6 +200,8 @@ impl Session<'_> {
             reason,
             field: field.map(|field| field.name.clone()),
             value: None,
+            sent: None,
+            bases: None,
             code: code.map(str::to_owned),
             message: message.to_owned(),
             file: Some(place.file.display().to_string()),
@@ -187,16 +209,90 @@ impl Session<'_> {
             attempts: 0,
             since: self.setup.world.now(),
             next_try: None,
+        }
+    }
+
+    /// Parks a record for a field that a side stored otherwise than it was sent,
+    /// which was taken back.
+    pub(super) fn park_taken_back(
+        &mut self,
+        side: Side,
+        keys: Both<Option<Key>>,
+        field: usize,
+        message: &str,
+        sent: String,
+    ) {
+        if let Some(from) = &keys[side.other()] {
+            self.taken_back.insert((side, from.clone()), sent.clone());
+        }
+        let parked = self.aside(side, keys, Reason::Rejected, Some(field), Some(STORED_OTHERWISE), message);
+        self.put_aside(Parked { sent: Some(sent), ..parked });
+    }
+
+    /// The very same was sent before, and stored as something else.
+    pub(super) fn was_taken_back(&self, side: Side, keys: &Both<Option<Key>>, write: &RecordWrite) -> bool {
+        let Some(from) = keys[side.other()].as_ref().filter(|_| !self.taken_back.is_empty()) else { return false };
+        let slots = write.fields.iter().map(|field| (self.slot(side, field), &field.value));
+        self.taken_back.get(&(side, from.clone())).is_some_and(|sent| *sent == self.digest_of_slots(side, slots))
+    }
+
+    /// What a change sends of fields, as a digest.
+    pub(super) fn digest_of(&self, side: Side, change: &Change) -> String {
+        let program = &self.program.sides[side];
+        let mapped = |(position, slot): (usize, &usize)| {
+            program.key_fields.get(position).copied().flatten()?;
+            Some((*slot, change.key.get(position)?))
         };
-        self.put_aside(parked);
+        let creates = change.action == Action::Create;
+        let key = program.access.key.iter().enumerate().filter_map(mapped).filter(|_| creates);
+        self.digest_of_slots(side, key.chain(change.set.iter().map(|(slot, value)| (*slot, value))))
+    }
+
+    fn digest_of_slots<'v>(&self, side: Side, slots: impl Iterator<Item = (usize, &'v Value)>) -> String {
+        let shape = &self.program.sides[side].access.shape;
+        let mut named: Vec<(&str, &Value)> =
+            slots.map(|(slot, value)| (shape.fields[slot].name.as_str(), value)).collect();
+        named.sort_by_key(|(name, _)| *name);
+        let flat: Vec<Value> = named.into_iter().flat_map(|(name, value)| [Value::text(name), value.clone()]).collect();
+        format!("#{:032x}", digest(&flat))
     }
 
     /// Parks a record of which nobody can tell whether its creation on `side`
     /// is in effect, or under which key.
-    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str) {
+    /// `bases` are known where it surely was created.
+    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str, bases: Option<(i64, Bases)>) {
         let mut keys = Both::default();
         keys[side.other()] = Some(from.clone());
-        self.park(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+        if let Some((layout, bases)) = bases.clone() {
+            self.agreed.insert((side.other(), from.clone()), Agreed { layout, bases, certain: true });
+        }
+        let parked = self.aside(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+        self.put_aside(Parked { bases, ..parked });
+    }
+
+    /// The link of a pair of which one was in doubt, as it would have been: what
+    /// was edited since is seen as an edit. Where the other may be another than
+    /// the one that was to be created, only what it shows as it was sent has
+    /// agreed.
+    pub(super) fn agreed_link(&self, keys: &Both<Option<Key>>, records: Both<&Record>) -> Option<Link> {
+        let of = |side: Side| Some((side, self.agreed.get(&(side, keys[side].clone()?))?));
+        let (from, agreed) = Side::BOTH.into_iter().find_map(of)?;
+        let mut link = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..self.new_link(keys) };
+        self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        if agreed.certain {
+            return Some(link);
+        }
+        let on = from.other();
+        for (index, (field, shown)) in self.program.fields.iter().zip(&records[on].fields).enumerate() {
+            let stands = match link.bases.values(index) {
+                Some(base) => field.same(on, &base[on], shown),
+                None => link.bases.holds(index, shown),
+            };
+            if !stands {
+                link.bases.clear(index);
+            }
+        }
+        Some(link)
     }
 
     /// The last write of a record is in doubt.
@@ -230,7 +326,7 @@ impl Session<'_> {
         let tried = places.iter().any(|place| self.tried.contains(place));
         parked.attempts = (known.map_or(0, |(attempts, _)| attempts) + u32::from(!tried)).max(1);
         parked.since = known.map_or(parked.since, |(_, since)| since);
-        parked.next_try = if parked.reason == Reason::InDoubt {
+        parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() {
             None
         } else if parked.attempts < EAGER {
             Some(now)
@@ -320,6 +416,8 @@ impl Session<'_> {
             reason: if rejection.code == Code::AMBIGUOUS { Reason::Ambiguous } else { Reason::Rejected },
             field: (rejection.field != "*").then(|| rejection.field.clone()),
             value: rejection.value.clone(),
+            sent: None,
+            bases: None,
             code: Some(rejection.code.as_str().to_owned()),
             message: rejection.message.clone(),
             file: Some(rejection.place.file.display().to_string()),

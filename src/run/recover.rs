@@ -7,16 +7,34 @@ use super::execute::Ended;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
+use crate::compile::{BaseKind, Rejection};
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Seen};
+use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
-use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, Intents, IntentsId};
+use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId};
 
 /// Why a record is in doubt: whether it was created, or under which key.
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
 const SHOWS_OTHERWISE: &str =
     "sent, without an answer, and under the key it was to have stands a record that shows something else";
 pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
+
+/// Fields that were sent to a record which has gone since, and nobody knows
+/// whether they came into effect.
+pub(super) struct Sent {
+    side: Side,
+    layout: i64,
+    fields: Vec<IntentField>,
+}
+
+/// The bases of a link that was not made, as nobody knows the key of the record
+/// that was created for it.
+pub(super) struct Agreed {
+    pub layout: i64,
+    pub bases: Bases,
+    /// It surely was created.
+    pub certain: bool,
+}
 
 impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
@@ -90,7 +108,7 @@ impl Session<'_> {
             self.counts.toward(side).created += 1;
             if link.keys[side].is_empty() {
                 not_made.push(position);
-                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD);
+                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD, Some((link.layout, link.bases.clone())));
             } else {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             }
@@ -99,9 +117,10 @@ impl Session<'_> {
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
                 self.counts.toward(side).created += 1;
-                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD);
+                let bases = link.map(|link| self.bases_sent(intents.layout, intent, link));
+                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, bases);
             } else if let Some(link) = link {
-                self.take_in(side, intent, link);
+                self.take_in(side, intents.layout, intent, link);
             }
         }
         self.recovered_creates(&intents, &not_made);
@@ -111,7 +130,7 @@ impl Session<'_> {
     }
 
     /// A change is known to be in effect: its bases and no others move.
-    fn take_in(&mut self, side: Side, intent: &Intent, mut link: Link) {
+    fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
         // Only `deletes: { set: … }` updates none of the fields.
@@ -133,19 +152,17 @@ impl Session<'_> {
                 return;
             }
         }
-        self.layouts.bring(&mut link, matches!(self.program.bases, crate::compile::BaseKind::Digests { .. }));
-        link.keys = intent.keys.clone();
-        link.revision = link.revision.max(intent.revision);
-        link.layout = self.layouts.current;
-        for field in &intent.fields {
-            if field.field < link.bases.len() {
-                link.bases.set(field.field, field.bases.clone(), self.written(field.field));
-            }
+        (link.layout, link.bases) = self.bases_sent(layout, intent, link.clone());
+        if intent.action == Action::Create {
+            link.keys[side] = intent.keys[side].clone();
         }
+        link.revision = link.revision.max(intent.revision);
+        let position = |field: &IntentField| Some((self.layouts.position(layout, field.field)?, field.value.clone()));
+        let written: Vec<_> = intent.fields.iter().filter_map(position).collect();
         if !intent.set.is_empty() {
             link.status = LinkStatus::Severed { gone: side.other() };
         }
-        self.recovered(side, &link.keys, intent.fields.iter().map(|field| (field.field, &field.value)));
+        self.recovered(side, &link.keys, written.iter().map(|(field, value)| (*field, value)));
         self.pending.links.push(link);
     }
 
@@ -164,16 +181,26 @@ impl Session<'_> {
             return None;
         }
         let shown: Vec<Option<Value>> = self.program.fields.iter().map(|field| field.read(side, row).ok()).collect();
+        // By the mapping as it was, for what it still has of it.
+        let mut sent = vec![None; self.program.fields.len()];
+        for position in 0..link.bases.len() {
+            if let Some(now) = self.layouts.position(link.layout, position) {
+                sent[now] = Some(position);
+            }
+        }
         let shows = |index: usize| {
-            let (field, Some(shown)) = (&self.program.fields[index], &shown[index]) else { return false };
+            let (field, Some(shown), Some(sent)) = (&self.program.fields[index], &shown[index], sent[index]) else {
+                return false;
+            };
             match &link.bases {
-                Bases::Values(values) => {
-                    values.get(index).and_then(Option::as_ref).is_none_or(|base| field.same(side, &base[side], shown))
-                }
-                Bases::Digests(_) => link.bases.holds(index, shown),
+                Bases::Values(values) => values[sent].as_ref().is_none_or(|base| field.same(side, &base[side], shown)),
+                Bases::Digests(_) => link.bases.holds(sent, shown),
             }
         };
-        let written = |index: &usize| self.program.fields[*index].writes(side);
+        let written = |index: &usize| self.program.fields[*index].writes(side) && sent[*index].is_some();
+        if !(0..sent.len()).any(|index| written(&index)) {
+            return None;
+        }
         let matches = |fields: &Vec<usize>| {
             let is_blank = |index: usize| shown[index].as_ref().is_none_or(Value::is_blank);
             let agrees = |index: &usize| written(index) && !is_blank(*index) && shows(*index);
@@ -209,6 +236,99 @@ impl Session<'_> {
         Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
     }
 
+    /// A record that was to be created may stand under a key that nobody knows, or
+    /// go on under another one.
+    fn may_be_there(&mut self, side: Side, link: &Link) {
+        let agreed = Agreed { layout: link.layout, bases: link.bases.clone(), certain: false };
+        self.agreed.insert((side.other(), link.keys[side.other()].clone()), agreed);
+    }
+
+    /// The bases of a link once what was sent for it is in effect, and their
+    /// layout.
+    fn bases_sent(&self, layout: i64, intent: &Intent, mut link: Link) -> (i64, Bases) {
+        self.layouts.bring_to(layout, &mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        let known = link.bases.len();
+        for field in intent.fields.iter().filter(|field| field.field < known) {
+            // Which side is the written one matters to digests alone, and there it is one for all fields.
+            link.bases.set(field.field, field.bases.clone(), self.written(0));
+        }
+        (link.layout, link.bases)
+    }
+
+    /// A record shows what was to be written to a field.
+    fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
+        let now = self.layouts.position(layout, field.field);
+        now.is_some_and(|now| self.program.fields[now].same(side, &record.fields[now], &field.value))
+    }
+
+    /// Changes of records that are gone by now stay on record: they may go on
+    /// under another key, and show what was sent.
+    async fn keep_sent(
+        &mut self,
+        intents: &Intents,
+        keys: &[Key],
+        links: &[Option<Link>],
+        there: &BTreeMap<Key, Result<Seen, Rejection>>,
+    ) -> Result<(), Trouble> {
+        let mut kept = Vec::new();
+        for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
+            let is_gone = matches!(there.get(key), None | Some(Ok(Seen::Gone)));
+            if let Some(link) = link.as_ref().filter(|link| link.revision < intent.revision)
+                && is_gone
+                && !key.is_empty()
+                && intent.action != Action::Delete
+                && intent.set.is_empty()
+            {
+                let (side, layout, fields) = (intents.side, intents.layout, intent.fields.clone());
+                self.sent.insert(link.id, Sent { side, layout, fields });
+                kept.push(intent.clone());
+            }
+        }
+        if let (false, Some(fence)) = (kept.is_empty(), &self.fence) {
+            let kept = Intents { creates: Vec::new(), changes: kept, ..intents.clone() };
+            self.sent_under.push(self.setup.store.intend(fence, &kept).await?);
+        }
+        Ok(())
+    }
+
+    /// A link goes on with another record, which may show what was sent to the
+    /// one before: that is nobody's edit.
+    pub(super) fn recognise(&mut self, side: Side, link: &mut Link, seen: &Seen) {
+        let from = (side.other(), link.keys[side.other()].clone());
+        if let (Some(agreed), Seen::Live(_)) = (self.agreed.get(&from).filter(|agreed| agreed.certain), seen) {
+            let mut agreed = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..link.clone() };
+            self.layouts.bring_to(link.layout, &mut agreed, matches!(self.program.bases, BaseKind::Digests { .. }));
+            link.bases = agreed.bases;
+            link.revision += 1;
+            return;
+        }
+        let Some(Sent { layout, fields, .. }) = self.sent.get(&link.id).filter(|sent| sent.side == side) else {
+            return;
+        };
+        let (layout, Seen::Live(record)) = (*layout, seen) else { return };
+        let mut any = false;
+        for field in fields.iter().filter(|field| self.stands(side, layout, field, record)) {
+            let now = self.layouts.position(layout, field.field);
+            let position = if link.layout == layout { Some(field.field) } else { now };
+            if let Some(position) = position.filter(|_| [layout, self.layouts.current].contains(&link.layout)) {
+                link.bases.set(position, field.bases.clone(), self.written(now.unwrap_or_default()));
+                any = true;
+            }
+        }
+        if any {
+            link.revision += 1;
+            self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
+        }
+    }
+
+    /// Both sides were read: whoever was to go on in the place of a record has
+    /// been found.
+    pub(super) fn let_go_of_sent(&mut self) {
+        let ids = std::mem::take(&mut self.sent_under);
+        self.pending.answered.extend(ids.into_iter().map(|intents| Answered { intents, not_made: Vec::new() }));
+        self.sent.clear();
+    }
+
     /// The writer is at its end; the records tell what it did.
     async fn look_at(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
@@ -225,7 +345,8 @@ impl Session<'_> {
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
-                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK);
+                self.may_be_there(side, link);
+                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK, None);
                 continue;
             }
             let told: Vec<Option<bool>> = rows
@@ -239,32 +360,46 @@ impl Session<'_> {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
+                self.may_be_there(side, link);
                 let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
                 if told.contains(&None) {
                     let message = format!(
                         "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
                     );
-                    self.park_in_doubt(side, &link.keys[side.other()], &message);
+                    self.park_in_doubt(side, &link.keys[side.other()], &message, None);
                 } else if rows.contains_key(key) && !told_apart {
-                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE);
+                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, None);
                 }
             }
         }
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
-        let keys = intents.changes.iter().map(|intent| &intent.keys[side]).filter(|key| !key.is_empty());
-        // What was written may have left `where` since.
-        let there = self.look_at_all(side, &keys.cloned().collect::<Vec<_>>(), true).await?;
         let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
-        for (intent, link) in intents.changes.iter().zip(links) {
-            if intent.keys[side].is_empty() {
-                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK);
+        // A record that is to be made anew has a key of its own; else the link tells the key, for it may have been
+        // given another one since an earlier look.
+        let keys: Vec<Key> = intents
+            .changes
+            .iter()
+            .zip(&links)
+            .map(|(intent, link)| match link {
+                Some(link) if intent.action == Action::Update && !link.keys[side].is_empty() => link.keys[side].clone(),
+                _ => intent.keys[side].clone(),
+            })
+            .collect();
+        let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
+        // What was written may have left `where` since.
+        let there = self.look_at_all(side, &known, true).await?;
+        self.keep_sent(&intents, &keys, &links, &there).await?;
+        for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
+            if key.is_empty() {
+                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, None);
                 continue;
             }
-            let Some(link) = link else { continue };
-            let seen = there.get(&intent.keys[side]);
+            // What was written since is another matter.
+            let Some(link) = link.filter(|link| link.revision < intent.revision) else { continue };
+            let seen = there.get(key);
             let in_effect = match (intent.action, seen) {
                 _ if !intent.set.is_empty() => set.contains(&intent.keys[side]),
                 (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
@@ -275,22 +410,19 @@ impl Session<'_> {
                     let held: Vec<_> = intent
                         .fields
                         .iter()
-                        .filter(|field| {
-                            let program = &self.program.fields[field.field];
-                            program.same(side, &record.fields[field.field], &field.value)
-                        })
+                        .filter(|field| self.stands(side, intents.layout, field, record))
                         .cloned()
                         .collect();
                     if !held.is_empty() {
                         let part = Intent { fields: held, ..intent.clone() };
-                        self.take_in(side, &part, link.clone());
+                        self.take_in(side, intents.layout, &part, link.clone());
                     }
                     false
                 }
                 (Action::Create | Action::Update, Some(_)) => false,
             };
             if in_effect {
-                self.take_in(side, intent, link);
+                self.take_in(side, intents.layout, intent, link);
             }
         }
         Ok(())

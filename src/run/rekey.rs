@@ -111,9 +111,11 @@ impl Session<'_> {
             };
             let before = std::mem::replace(&mut link.keys[gone], key.clone());
             Self::restamp(gone, link, &mut seen);
+            self.recognise(gone, link, &seen);
             let mut stored = link.clone();
             if let Some(behind) = &mut work[index].behind {
                 behind.keys[gone] = key.clone();
+                self.recognise(gone, behind, &seen);
                 stored = Link::clone(behind);
             }
             moved.push((before, stored));

@@ -205,10 +205,11 @@ impl Session<'_> {
         }
         let made = intents.creates.iter().enumerate().filter(|(position, _)| !not_made.contains(position));
         for (_, link) in made {
-            for field in 0..link.bases.len().min(self.program.fields.len()) {
+            for position in 0..link.bases.len() {
+                let Some(field) = self.layouts.position(link.layout, position) else { continue };
                 let digest = match &link.bases {
-                    Bases::Values(values) => values[field].as_ref().map(|base| mark(&base[side])),
-                    Bases::Digests(digests) => digests[field],
+                    Bases::Values(values) => values[position].as_ref().map(|base| mark(&base[side])),
+                    Bases::Digests(digests) => digests[position],
                 };
                 let digest = digest.filter(|_| self.program.fields[field].writes(side));
                 self.rings.recovered.extend(digest.map(|digest| (link.keys.clone(), field, digest)));

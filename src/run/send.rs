@@ -98,8 +98,14 @@ impl Session<'_> {
         let program = &self.program.sides[side];
         let fence = self.fence.clone().expect("a run that writes has taken its mapping");
         let mut changes = Vec::with_capacity(sends.len());
-        let mut intents =
-            Intents { side, token: None, at: self.setup.world.now(), creates: Vec::new(), changes: Vec::new() };
+        let mut intents = Intents {
+            side,
+            token: None,
+            at: self.setup.world.now(),
+            layout: self.layouts.current,
+            creates: Vec::new(),
+            changes: Vec::new(),
+        };
         for send in &mut sends {
             let action = send.write.action;
             let mut change = Change { action, key: Vec::new(), set: Vec::new(), expect: Vec::new() };
@@ -144,7 +150,7 @@ impl Session<'_> {
         Flight { side, fence, sends, changes, before: Commit::default(), intents }
     }
 
-    fn slot(&self, side: Side, write: &FieldWrite) -> usize {
+    pub(super) fn slot(&self, side: Side, write: &FieldWrite) -> usize {
         let way = self.program.fields[write.field].toward[side].as_ref();
         way.expect("only a field that is written is in a write").slot
     }

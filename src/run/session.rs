@@ -10,6 +10,7 @@ use super::flight::Airborne;
 use super::layout::Layouts;
 use super::owed::Keyless;
 use super::pages::{Page, Pages};
+use super::recover::{Agreed, Sent};
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::setup::{Options, Setup};
@@ -18,8 +19,8 @@ use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
-    SideCounts, Spooled, StoreError,
+    Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
+    RunStatus, SideCounts, Spooled, StoreError,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -77,6 +78,17 @@ pub(super) struct Session<'a> {
     /// Records whose last write is in doubt, by the side and key they come from.
     /// Nothing is written for them until they are linked, or a person settles it.
     pub in_doubt: BTreeSet<(Side, Key)>,
+    /// Writes without an answer whose record went away before it was looked at:
+    /// what goes on in its place may show them. By their link.
+    pub sent: BTreeMap<LinkId, Sent>,
+    /// The intents under which they are on record until the run has read
+    /// everything.
+    pub sent_under: Vec<IntentsId>,
+    /// What was stored otherwise than it was sent, and taken back: by the side
+    /// it was sent to and the key it comes from, a digest of it.
+    pub taken_back: BTreeMap<(Side, Key), String>,
+    /// The bases that records in doubt have with their counterparts.
+    pub agreed: BTreeMap<(Side, Key), Agreed>,
     /// Records to be looked at again before the run ends, and how often they
     /// were.
     pub again: Both<BTreeMap<Key, u32>>,
@@ -131,6 +143,10 @@ impl<'a> Session<'a> {
             restless: BTreeSet::new(),
             keyless: Both::default(),
             in_doubt: BTreeSet::new(),
+            taken_back: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            sent_under: Vec::new(),
             again: Both::default(),
             pending: Commit::default(),
             links_at_start: 0,
@@ -176,6 +192,7 @@ impl<'a> Session<'a> {
             self.sweep(side).await?;
         }
         self.flush_deletes().await?;
+        self.let_go_of_sent();
         self.state.first_sync_done = true;
         Ok(())
     }
@@ -210,6 +227,10 @@ impl<'a> Session<'a> {
                 self.keyless[parked.side.other()].insert(parked.row.unwrap_or_default(), known);
                 continue;
             }
+            // One that a person wants tried again has a next try.
+            if let (Some(sent), Some(from), None) = (&parked.sent, &parked.keys[parked.side.other()], parked.next_try) {
+                self.taken_back.insert((parked.side, from.clone()), sent.clone());
+            }
             for side in Side::BOTH {
                 if let Some(key) = &parked.keys[side] {
                     let found = Owed { attempts: parked.attempts, since: parked.since };
@@ -221,6 +242,9 @@ impl<'a> Session<'a> {
                     }
                     if parked.reason == Reason::InDoubt {
                         self.in_doubt.insert((side, key.clone()));
+                        let agreed =
+                            parked.bases.clone().map(|(layout, bases)| Agreed { layout, bases, certain: true });
+                        self.agreed.extend(agreed.map(|agreed| ((side, key.clone()), agreed)));
                     }
                 }
             }

@@ -11,7 +11,7 @@ use super::world::World;
 use crate::compile::BaseKind;
 use crate::plan::{Bases, Link, LinkStatus};
 use crate::record::{Both, Key, Side};
-use crate::state::{Commit, MappingState, Parked, Reason, RunCounts, RunRecord, RunStatus, Store};
+use crate::state::{Commit, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Store};
 
 /// Stores links without bases: the next run reads both sides and compares each
 /// pair as on adoption.
@@ -20,11 +20,17 @@ use crate::state::{Commit, MappingState, Parked, Reason, RunCounts, RunRecord, R
 /// Where the mapping's sides are not those its links belong to, or a key has a
 /// link already.
 pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trouble> {
-    store_links(setup, pairs, None).await
+    store_links(setup, pairs, None, None).await
 }
 
-/// `instead` is the link whose place they take.
-async fn store_links(setup: &Setup, pairs: &[Both<Key>], instead: Option<&Link>) -> Result<(), Trouble> {
+/// `instead` is the link whose place they take, `agreed` their bases with the
+/// layout of those.
+async fn store_links(
+    setup: &Setup,
+    pairs: &[Both<Key>],
+    instead: Option<&Link>,
+    agreed: Option<(i64, Bases)>,
+) -> Result<(), Trouble> {
     let name = &*setup.program.name;
     // Records that did not change since the cursor have to be compared as well.
     setup.store.reset(name, false).await?;
@@ -32,15 +38,16 @@ async fn store_links(setup: &Setup, pairs: &[Both<Key>], instead: Option<&Link>)
     let mut state = setup.store.mapping(name).await?.unwrap_or_default();
     setup.refuse_other_sides(&state)?;
     state.fingerprints = setup.fingerprints.clone();
-    let layout = Layouts::enter(&mut state, &setup.layout).current;
+    let current = Layouts::enter(&mut state, &setup.layout).current;
     let digests = matches!(setup.program.bases, BaseKind::Digests { .. });
+    let (layout, bases) = agreed.unwrap_or_else(|| (current, Bases::none(setup.program.fields.len(), digests)));
     let link = |keys: &Both<Key>| Link {
         id: instead.map_or(0, |link| link.id),
         keys: keys.clone(),
         revision: instead.map_or(0, |link| link.revision),
         status: LinkStatus::Linked,
         outside: false,
-        bases: Bases::none(setup.program.fields.len(), digests),
+        bases: bases.clone(),
         own_stamps: Both::default(),
         contests: Vec::new(),
         layout,
@@ -50,7 +57,7 @@ async fn store_links(setup: &Setup, pairs: &[Both<Key>], instead: Option<&Link>)
 }
 
 /// A record in doubt was created, under this key on `side`: both are linked,
-/// without bases. A link that stands is of a record that was to be made anew.
+/// with the bases that were sent. A link that stands is of a record that was to be made anew.
 ///
 /// # Errors
 /// Where the mapping's sides are not those its links belong to, or the key on
@@ -58,7 +65,12 @@ async fn store_links(setup: &Setup, pairs: &[Both<Key>], instead: Option<&Link>)
 pub async fn settle_as_sent(setup: &Setup, side: Side, keys: &Both<Key>) -> Result<(), Trouble> {
     let (name, other) = (&*setup.program.name, side.other());
     let known = setup.store.links(name, other, std::slice::from_ref(&keys[other])).await?;
-    store_links(setup, std::slice::from_ref(keys), known.into_iter().flatten().next().as_ref()).await
+    let doubts =
+        ParkedFilter { mapping: Some(name.to_owned()), reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
+    let parked = setup.store.parked(&doubts).await?;
+    let is_it = |parked: &Parked| parked.side == side && parked.keys[other].as_ref() == Some(&keys[other]);
+    let agreed = parked.into_iter().find(is_it).and_then(|parked| parked.bases);
+    store_links(setup, std::slice::from_ref(keys), known.into_iter().flatten().next().as_ref(), agreed).await
 }
 
 /// Says that both sides are the ones the links belong to, whatever they are
@@ -89,6 +101,7 @@ pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTim
         reason: Reason::Rejected,
         message: "a person says that it was not sent; it is sent with the next run".to_owned(),
         next_try: Some(now),
+        bases: None,
         ..parked.clone()
     };
     Ok(store.commit(&fence, &Commit { park: vec![owed], ..Commit::default() }).await?)

@@ -16,6 +16,9 @@ pub struct Intents {
     /// What the side can later be asked with what became of them.
     pub token: Option<String>,
     pub at: DateTime<Utc>,
+    /// The layout that the fields of `changes` follow; each link in `creates`
+    /// has its own.
+    pub layout: i64,
     /// For each record to be created, the link as it will be once that is
     /// acknowledged (number 0). Where the side tells a key only in its answer,
     /// the written side's key is empty.
@@ -40,6 +43,7 @@ pub struct Intent {
 /// One field of a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IntentField {
+    /// Its position in the layout of the intents.
     pub field: usize,
     /// In the representation of the written side.
     pub value: Value,

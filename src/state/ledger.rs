@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::compile::Policy;
-use crate::plan::{LinkId, Resolution};
+use crate::plan::{Bases, LinkId, Resolution};
 use crate::record::{Both, Key, Side, Value};
 
 /// A field (or the record, `*`) in conflict.
@@ -144,6 +144,13 @@ pub struct Parked {
     /// The target path, where one field is to blame.
     pub field: Option<String>,
     pub value: Option<String>,
+    /// A digest of what was sent and had to be taken back: it is not sent again
+    /// as long as it is the same.
+    pub sent: Option<String>,
+    /// Of a record that was created under a key that nobody knows: the bases of
+    /// its link once its counterpart is found, and their layout.
+    #[serde(skip)]
+    pub bases: Option<(i64, Bases)>,
     /// The diagnostic code.
     pub code: Option<String>,
     pub message: String,

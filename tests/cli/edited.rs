@@ -220,3 +220,21 @@ async fn what_is_let_in_is_read() {
         assert!(read < 3, "{read} read again");
     }
 }
+
+/// A field that comes back into a mapping is filled as on adoption, whatever
+/// happened to it while it was away.
+#[tokio::test]
+async fn a_field_that_is_put_back_is_compared_on_both_sides() {
+    let project = project("", &[SKU, TITLE, MADE]);
+    project.write("items.yaml", &mapping("", &[SKU, TITLE]));
+    project.run(0);
+    project.edit("office", "UPDATE items SET made = 'x1', rev = 8 WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET made = 'x2', rev = 8 WHERE sku = 'A'").await;
+    project.edit("office", "UPDATE items SET made = NULL, rev = 9 WHERE code = 'B'").await;
+    project.run(0);
+    project.write("items.yaml", &mapping("", &[SKU, TITLE, MADE]));
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["conflicts"], &run["to_source"]["updated"]), (&json!(1), &json!(1)), "{run}");
+    assert_eq!(project.column("office", "SELECT made FROM items ORDER BY code").await, ["x1", "y", "z"]);
+    assert_eq!(project.column("shop", "SELECT made FROM goods ORDER BY sku").await, ["x2", "y", "z"]);
+}

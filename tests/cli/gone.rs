@@ -183,3 +183,53 @@ async fn a_delete_that_is_refused_is_owed_and_told_once() {
     assert_eq!(project.run(0)["runs"][0]["owed"], 0);
     assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["B", "C"]);
 }
+
+/// Issue 2: in one direction the link stayed severed, and no later edit flowed.
+#[tokio::test]
+async fn a_record_that_is_undeleted_takes_its_link_up_again() {
+    for (direction, cursor) in [("source_to_target", ""), ("source_to_target", ", cursor: rev"), ("bidirectional", "")]
+    {
+        let mapping = format!(
+            "mapping: items
+source: {{ connection: office, object: items, key: [code]{cursor} }}
+target: {{ connection: shop, object: goods, key: [id], deleted: {{ field: gone, equals: 1 }} }}
+direction: {direction}
+match: [sku]
+fields:
+  - {{ source: code, target: sku }}
+  - {{ source: name, target: title }}
+"
+        );
+        let project = Project::new(&[
+            ("connections.yaml", CONNECTIONS),
+            ("items.yaml", &mapping),
+            (
+                "office.sql",
+                "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, rev INTEGER); INSERT INTO items VALUES ('A', 'Lamp', 1);",
+            ),
+            (
+                "shop.sql",
+                "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title TEXT, gone INTEGER DEFAULT 0);",
+            ),
+        ]);
+        let link = || {
+            let links = project.engine("links list . items --format json").ends(0).json();
+            assert_eq!(links["count"], 1);
+            links["links"][0]["status"].as_str().unwrap().to_owned()
+        };
+        project.run(0);
+        project.edit("shop", "UPDATE goods SET gone = 1").await;
+        for (rev, name) in [(2, "Desk lamp"), (3, "Floor lamp")] {
+            project.edit("office", &format!("UPDATE items SET name = '{name}', rev = {rev}")).await;
+            project.run(0);
+            assert_eq!(link(), "severed");
+            assert_eq!(project.column("shop", "SELECT title FROM goods").await, ["Lamp"], "gone, and left alone");
+        }
+        project.edit("shop", "UPDATE goods SET gone = 0").await;
+        project.edit("office", "UPDATE items SET name = 'Torch', rev = 4").await;
+        project.run(0);
+        assert_eq!(link(), "linked");
+        assert_eq!(project.column("shop", "SELECT title FROM goods").await, ["Torch"]);
+        assert!(project.engine("trace . items A").ends(0).out.contains("resumed"));
+    }
+}

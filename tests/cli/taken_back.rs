@@ -33,6 +33,10 @@ fn parked(project: &Project) -> Vec<Json> {
     list["parked"].as_array().unwrap().clone()
 }
 
+fn retry(project: &Project) {
+    project.engine("parked retry . --mapping items").ends(0);
+}
+
 /// Of a create that was taken back nothing is left but what is owed.
 fn assert_owed(project: &Project, run: &Json) {
     assert_eq!((&run["to_target"]["parked"], &run["owed"]), (&json!(1), &json!(1)), "{run}");
@@ -40,8 +44,18 @@ fn assert_owed(project: &Project, run: &Json) {
     assert_eq!(first.len(), 1, "{first:?}");
     assert_eq!((&first[0]["code"], &first[0]["field"]), (&json!("E0703"), &json!("price")));
     assert_eq!((&first[0]["source_key"], &first[0]["target_key"]), (&json!({ "code": "A" }), &Json::Null));
-    // It is tried again, and keeps no later run red.
-    assert_eq!(project.run(0)["runs"][0]["owed"], 1);
+    // It is not tried again as long as it is the same, and keeps no later run red.
+    for _ in 0..2 {
+        let run = &project.run(0)["runs"][0];
+        assert_eq!(
+            (&run["to_target"]["created"], &run["to_target"]["parked"], &run["owed"]),
+            (&json!(0), &json!(0), &json!(1))
+        );
+        assert_eq!(parked(project), first);
+    }
+    retry(project);
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(1)), "{run}");
     let again = parked(project);
     assert_eq!((again.len(), &again[0]["since"]), (1, &first[0]["since"]));
     assert!(again[0]["attempts"].as_u64() > first[0]["attempts"].as_u64(), "{again:?}");
@@ -65,8 +79,28 @@ INSERT INTO items VALUES ('A', 'Lamp', 19.90, NULL), ('B', 'Chair', 80, NULL);";
     assert_owed(&project, &project.run(1)["runs"][0]);
     assert_eq!(project.column("shop", "SELECT sku FROM goods").await, ["B"]);
     project.edit("shop", "DROP TRIGGER rounds").await;
+    retry(&project);
     assert_eq!(project.run(0)["runs"][0]["owed"], 0);
     assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'").await, ["19.9"]);
+}
+
+/// Issue 2: it was tried in each run, though it could not be otherwise.
+#[tokio::test]
+async fn what_was_taken_back_is_tried_again_when_it_changes() {
+    let shop = format!(
+        "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title TEXT, price DECIMAL(10,2), made_on DATE);
+{ROUNDS_NEW}"
+    );
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2), made TEXT);
+INSERT INTO items VALUES ('A', 'Lamp', 19.90, NULL), ('B', 'Chair', 80.5, NULL);";
+    let files = [("connections.yaml", CONNECTIONS), ("items.yaml", ITEMS), ("shop.sql", &shop), ("office.sql", office)];
+    let project = Project::new(&files);
+    assert_eq!(project.run(1)["runs"][0]["owed"], 2);
+    project.edit("office", "UPDATE items SET price = 20 WHERE code = 'A'").await;
+    project.edit("office", "DELETE FROM items WHERE code = 'B'").await;
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(0)), "{run}");
+    assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods").await, ["20"]);
 }
 
 /// Issue 2: the same in PostgreSQL.
@@ -84,6 +118,7 @@ INSERT INTO items VALUES ('A', 'Lamp', 19.90), ('B', 'Chair', 80);",
     assert_owed(&project, &project.run(1)["runs"][0]);
     assert_eq!(in_postgres(&database, "SELECT sku FROM goods").await, ["B"]);
     database.run("DROP TRIGGER rounds ON goods").await;
+    retry(&project);
     assert_eq!(project.run(0)["runs"][0]["owed"], 0);
     assert_eq!(in_postgres(&database, "SELECT price::text FROM goods ORDER BY sku").await, ["19.90", "80.00"]);
 }
@@ -110,9 +145,14 @@ async fn an_update_that_is_taken_back_loses_no_edit() {
         assert_eq!(project.column("office", "SELECT CAST(price AS TEXT) FROM items WHERE code = 'A'").await, ["21.4"]);
         assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'").await, ["19.9"]);
         assert_eq!(parked(&project)[0]["code"], "E0703");
-        assert_eq!(project.run(0)["runs"][0]["owed"], 1);
+        let run = &project.run(0)["runs"][0];
+        assert_eq!((&run["to_target"]["updated"], &run["owed"]), (&json!(0), &json!(1)), "{run}");
     }
+    // Only what is the same waits.
+    project.edit("office", "UPDATE items SET made = '20240131' WHERE code = 'C'").await;
+    assert_eq!(project.run(0)["runs"][0]["to_target"]["updated"], 1);
     project.edit("shop", "DROP TRIGGER rounds").await;
+    retry(&project);
     assert_eq!(project.run(0)["runs"][0]["owed"], 0);
     assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'").await, ["21.4"]);
 }

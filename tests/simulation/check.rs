@@ -70,6 +70,9 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
         end.counterparts_agree();
     }
     let is_owed = |link: &Link| owed.contains(&link.keys.source) || owed.contains(&link.keys.target);
+    for link in links.iter().filter(|link| link.status != LinkStatus::Linked && !is_owed(link)) {
+        end.what_is_back_is_linked(link);
+    }
     for link in links.iter().filter(|link| link.status == LinkStatus::Linked && !is_owed(link)) {
         end.deletions_are_carried_over(link, told);
     }
@@ -109,7 +112,15 @@ impl End<'_> {
 
     /// The two were paired after a doubt, and by `first` the target is right.
     fn is_left_to_the_target(&self, code: &str) -> bool {
-        self.scenario.first == Some(Policy::Target) && self.stage.unfound.contains(code)
+        self.scenario.first == Some(Policy::Target) && self.is_lost_sight_of(code)
+    }
+
+    /// It was created under a key that nobody knows, and nobody knew that it was;
+    /// or people then gave one of the two another key, by which what was sent is
+    /// told.
+    fn is_lost_sight_of(&self, code: &str) -> bool {
+        let moved = |side: Side| self.stage.systems[side].moved_code(code);
+        self.stage.unfound.contains(code) || self.stage.untold.contains(code) && Side::BOTH.into_iter().any(moved)
     }
 
     /// People (or the engine) have deleted this anywhere.
@@ -147,7 +158,10 @@ impl End<'_> {
             if from == Side::Target && !self.scenario.two_way {
                 continue;
             }
-            for (code, rows) in live[from].iter().filter(|(code, _)| !self.was_deleted(code)) {
+            // Where only the other side tells that its record is back, that is noticed with the next change here.
+            let noticed = self.scenario.two_way || !self.scenario.cursor.source;
+            let back = |code: &str| self.scenario.undeletes && noticed && live[from.other()].contains_key(code);
+            for (code, rows) in live[from].iter().filter(|(code, _)| !self.was_deleted(code) || back(code)) {
                 let Some(counterpart) = live[from.other()].get(code) else {
                     broken.push(format!("{code} of the {from} has no counterpart"));
                     continue;
@@ -219,7 +233,7 @@ impl End<'_> {
                     if !before.by_people || after.by_people || before.value == after.value {
                         continue;
                     }
-                    if self.stage.unfound.contains(code) {
+                    if self.is_lost_sight_of(code) {
                         continue;
                     }
                     if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
@@ -343,7 +357,7 @@ impl End<'_> {
                         .any(|version| version.value == last.value && (version.at < *deleted || marked));
                     let field_conflict = self.told_of(code, side, slot, last.value).is_some();
                     // In one direction, what was linked without bases holds no edit that anybody knows of.
-                    let without_bases = !self.scenario.two_way && self.stage.unfound.contains(code);
+                    let without_bases = !self.scenario.two_way && self.is_lost_sight_of(code);
                     if !seen && !decided && !field_conflict && !without_bases {
                         broken.push(format!("{code}.{slot}: the edit {} was deleted in the {side}", last.value));
                     }
@@ -361,13 +375,25 @@ impl End<'_> {
         self.broken.extend(broken);
     }
 
+    /// On which sides the records of a link stand.
+    fn there(&self, link: &Link) -> Both<bool> {
+        Both::from_fn(|side| {
+            let id = link.keys[side].plain().parse().unwrap_or(0);
+            self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))
+        })
+    }
+
+    /// A link is severed for as long as one of its records is gone.
+    fn what_is_back_is_linked(&mut self, link: &Link) {
+        if self.scenario.two_way && self.there(link) == Both::new(true, true) {
+            self.broken.push(format!("both records of {:?} stand, and their link is severed", link.keys));
+        }
+    }
+
     /// A linked record whose counterpart people deleted is deleted, in conflict
     /// or held back.
     fn deletions_are_carried_over(&mut self, link: &Link, told: &Told) {
-        let there = Both::from_fn(|side| {
-            let id = link.keys[side].plain().parse().unwrap_or(0);
-            self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))
-        });
+        let there = self.there(link);
         let held =
             told.reports.last().is_some_and(|report| report.held.source.is_some() || report.held.target.is_some());
         let open = self.conflicts.iter().any(|conflict| {

@@ -55,6 +55,9 @@ pub(super) struct Scenario {
     pub(super) allots: Both<bool>,
     /// Records are found by their code.
     pub(super) matched: bool,
+    /// Under `deletes: ignore`, people mark records as deleted and take the mark
+    /// back.
+    pub(super) undeletes: bool,
 }
 
 impl Scenario {
@@ -92,6 +95,7 @@ impl Scenario {
             matched: seed.percent(60) || two_way,
             // That a record comes back is noticed where its side is read.
             filters: Both::from_fn(|side| seed.percent(25) && (two_way || side == Side::Source)),
+            undeletes: seed.percent(50) && !deletes,
         }
     }
 

@@ -47,9 +47,12 @@ pub(super) struct Stage {
     started: tokio::time::Instant,
     /// Codes of which a write was in doubt, with nothing to ask.
     pub(super) doubted: BTreeSet<String>,
-    /// Of these nobody even knew the key: once found they agree anew, as on
-    /// adoption, and what was edited meanwhile is not known from what was sent.
+    /// Of these nobody knew the key, nor whether they were created: what is found
+    /// in their place agrees anew, and what was edited meanwhile is not known
+    /// from what was sent.
     pub(super) unfound: BTreeSet<String>,
+    /// Of these nobody knew the key.
+    pub(super) untold: BTreeSet<String>,
     /// The engine died or an answer was lost: reports count what they know.
     pub(super) uncounted: bool,
     /// Batches whose answer the engine has not committed yet.
@@ -156,6 +159,7 @@ impl Shared {
             started,
             doubted: BTreeSet::new(),
             unfound: BTreeSet::new(),
+            untold: BTreeSet::new(),
             uncounted: false,
             unacknowledged: Vec::new(),
             logged: Vec::new(),
@@ -392,11 +396,15 @@ impl Stage {
                     let system = &self.systems[side];
                     system.rows.get(&id).map(|row| code_of(row)).or_else(|| system.moved.get(&id).cloned())
                 });
-            // What was created under a key that nobody knows is found again by its code, without bases.
-            if change.key.is_empty() {
+            let told = self.scenario.tokens[side] && all_or_nothing;
+            // Whatever is found by its code may be somebody else's: it agrees anew, as on adoption.
+            if change.key.is_empty() && !told {
                 self.unfound.extend(code.clone());
             }
-            if change.key.is_empty() || !(self.scenario.tokens[side] && all_or_nothing) {
+            if change.key.is_empty() {
+                self.untold.extend(code.clone());
+            }
+            if change.key.is_empty() || !told {
                 self.doubted.extend(code);
             }
         }
@@ -470,7 +478,7 @@ impl Stage {
     }
 
     /// Values become visible in a row.
-    fn set(&mut self, side: Side, id: i64, set: &[(usize, Value)], stamp: DateTime<Utc>, by_people: bool) {
+    pub(super) fn set(&mut self, side: Side, id: i64, set: &[(usize, Value)], stamp: DateTime<Utc>, by_people: bool) {
         let at = self.tick();
         let decimals = self.scenario.decimals[side];
         let alters = self.alters && side == Side::Target && !by_people;
@@ -539,6 +547,7 @@ impl Stage {
                 let id = *self.seed.pick(&rows);
                 self.delete(side, id);
             }
+            20..28 if self.scenario.undeletes => self.mark_or_unmark(side),
             _ if rows.is_empty() => self.create(side),
             28..32 => {
                 let id = *self.seed.pick(&rows);
@@ -547,7 +556,9 @@ impl Stage {
                 // tell that they are those of before.
                 let Scenario { matched, filters, .. } = &self.scenario;
                 let told = *matched && !filters.source && !filters.target;
-                if told && !self.systems[side.other()].moved.values().any(|moved| *moved == code) {
+                let deleted = Side::BOTH.into_iter().any(|side| self.systems[side].deleted.contains_key(&code));
+                let kept = !self.scenario.undeletes || !deleted;
+                if told && kept && !self.systems[side.other()].moved.values().any(|moved| *moved == code) {
                     self.rekey(side, id);
                 }
             }
@@ -557,6 +568,9 @@ impl Stage {
 
     /// Somebody edits the side that a mapping of one direction writes.
     fn drift(&mut self) {
+        if self.scenario.undeletes && self.seed.percent(20) {
+            return self.mark_or_unmark(Side::Target);
+        }
         let rows = self.free_rows(Side::Target);
         if !rows.is_empty() {
             let note = self.seed.percent(20);
@@ -577,6 +591,39 @@ impl Stage {
         let slot = if note { NOTE } else { *self.seed.pick(&EDITED) };
         let value = if note && self.may_leave(side, id) { Value::Boolean(self.seed.percent(60)) } else { self.value() };
         self.statement(side, id, vec![(slot, value)]);
+    }
+
+    /// Somebody marks a record as deleted that the other side has, or takes such
+    /// a mark back.
+    fn mark_or_unmark(&mut self, side: Side) {
+        if !self.scenario.marks[side] {
+            return;
+        }
+        let marked = |row: &[Value]| row[DELETED] == Value::Boolean(true);
+        let back: Vec<i64> = self.systems[side].rows.iter().filter(|(_, row)| marked(row)).map(|(id, _)| *id).collect();
+        if !back.is_empty() && self.seed.percent(60) {
+            let id = *self.seed.pick(&back);
+            let stamp = self.stamp(side);
+            return self.set(side, id, &[(DELETED, Value::Boolean(false))], stamp, true);
+        }
+        let mut rows = self.free_rows(side);
+        rows.retain(|id| {
+            let row = &self.systems[side].rows[id];
+            let code = code_of(row);
+            let moved = |side: Side| self.systems[side].moved.values().any(|moved| *moved == code);
+            let versions =
+                |side: Side| self.systems[side].history.get(&(code.clone(), EDITED[0])).into_iter().flatten();
+            let carried_over = Side::BOTH.into_iter().any(|side| versions(side).any(|version| !version.by_people));
+            carried_over
+                && self.row_of(side.other(), &code).is_some()
+                && self.is_within(side, row)
+                && !Side::BOTH.into_iter().any(moved)
+                && !self.doubted.contains(&code)
+        });
+        if !rows.is_empty() {
+            let id = *self.seed.pick(&rows);
+            self.delete(side, id);
+        }
     }
 
     /// A row that the engine has carried over may leave the `where`: until then
@@ -653,7 +700,7 @@ impl Stage {
     }
 
     /// The record stays, under another key.
-    fn rekey(&mut self, side: Side, before: i64) {
+    pub(super) fn rekey(&mut self, side: Side, before: i64) {
         let id = self.systems[side].id();
         let row = self.systems[side].rows.remove(&before).expect("only a row that is there gets another key");
         let code = code_of(&row);
@@ -713,6 +760,11 @@ impl System {
     /// People gave the record with this key another one.
     pub(super) fn has_moved(&self, id: i64) -> bool {
         self.moved.contains_key(&id)
+    }
+
+    /// People gave the record with this code another key.
+    pub(super) fn moved_code(&self, code: &str) -> bool {
+        self.moved.values().any(|moved| moved == code)
     }
 
     /// How many rows there were since it began, a row with a new key counted

@@ -222,6 +222,7 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         side: Side::Source,
         token: None,
         at: time(1),
+        layout: 3,
         creates: Vec::new(),
         changes: vec![
             change(&stored[0], Action::Update, vec![field(0, decimal, Some(Value::Null)), field(3, Value::Null, None)]),

@@ -105,7 +105,7 @@ async fn one_link(store: &dyn Store, side: Side, key: Key) -> Option<Link> {
 }
 
 fn intents(creates: Vec<Link>) -> Intents {
-    Intents { side: Side::Target, token: Some("tx 7".into()), at: time(0), creates, changes: Vec::new() }
+    Intents { side: Side::Target, token: Some("tx 7".into()), at: time(0), layout: 1, creates, changes: Vec::new() }
 }
 
 fn answer(intents: i64, not_made: Vec<usize>) -> Commit {
@@ -122,6 +122,8 @@ fn parked(name: &str, field: Option<&str>) -> Parked {
         reason: Reason::Rejected,
         field: field.map(str::to_owned),
         value: Some("x".into()),
+        sent: Some("#12ab".into()),
+        bases: Some((2, Bases::Values(vec![None, Some(Both::new(Value::text("a"), Value::Null))]))),
         code: Some("E0501".into()),
         message: "does not fit".into(),
         file: Some("customers.yaml".into()),

@@ -51,13 +51,14 @@ pub(super) async fn store(
     });
     let set = intents.changes.iter().flat_map(|change| change.set.iter().map(|(_, value)| value));
     let done = sqlx::query(
-        "INSERT INTO intents (mapping, side, token, at, first_create, last_create, keyless, changes, change_values) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO intents (mapping, side, token, at, layout, first_create, last_create, keyless, changes, change_values) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(mapping.mapping)
     .bind(intents.side.name())
     .bind(&intents.token)
     .bind(time_text(intents.at))
+    .bind(intents.layout)
     .bind(first)
     .bind(mapping.last_link())
     .bind(intents.creates.iter().any(|link| link.keys.source.is_empty() || link.keys.target.is_empty()))
@@ -85,16 +86,16 @@ pub(super) async fn open(
     connection: &mut SqliteConnection,
     mapping: &str,
 ) -> Result<Vec<(IntentsId, Intents)>, StoreError> {
-    type Row = (IntentsId, String, Option<String>, String, LinkId, LinkId, String, Vec<u8>);
+    type Row = (IntentsId, String, Option<String>, String, i64, LinkId, LinkId, String, Vec<u8>);
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT intents, side, token, at, first_create, last_create, changes, change_values FROM intents \
+        "SELECT intents, side, token, at, layout, first_create, last_create, changes, change_values FROM intents \
          WHERE mapping = (SELECT mapping FROM mappings WHERE name = ?) ORDER BY intents",
     )
     .bind(mapping)
     .fetch_all(&mut *connection)
     .await?;
     let mut open = Vec::with_capacity(rows.len());
-    for (id, word, token, at, first, last, changes, values) in rows {
+    for (id, word, token, at, layout, first, last, changes, values) in rows {
         let links = links::range(connection, first, last).await?;
         let changes: Vec<Change> = serde_json::from_str(&changes).map_err(|_| damaged("an intent"))?;
         let mut values = decode_values(&values).map_err(|_| damaged("an intent"))?.into_iter();
@@ -113,6 +114,7 @@ pub(super) async fn open(
             side: side(&word)?,
             token,
             at: parse_time(&at)?,
+            layout,
             creates: links.into_iter().map(|link| Link { id: 0, ..link }).collect(),
             changes: intents,
         };

@@ -164,7 +164,7 @@ const ADDED: &str = "
 ";
 
 /// Columns that came later, each with what brings it in.
-const COLUMNS: [(&str, &str, &str); 2] = [
+const COLUMNS: [(&str, &str, &str); 6] = [
     // A first sync that has run and made links is under way.
     (
         "mappings",
@@ -173,6 +173,17 @@ const COLUMNS: [(&str, &str, &str); 2] = [
          UPDATE mappings SET first_sync_begun = 1 WHERE links > 0 AND runs > 0;",
     ),
     ("marks", "known", "ALTER TABLE marks ADD COLUMN known TEXT;"),
+    // Intents of before were recorded under the newest layout of their mapping.
+    (
+        "intents",
+        "layout",
+        "ALTER TABLE intents ADD COLUMN layout INTEGER NOT NULL DEFAULT 0;
+         UPDATE intents SET layout = coalesce(
+             (SELECT json_extract(m.layouts, '$[#-1].id') FROM mappings m WHERE m.mapping = intents.mapping), 0);",
+    ),
+    ("parked", "sent", "ALTER TABLE parked ADD COLUMN sent TEXT;"),
+    ("parked", "layout", "ALTER TABLE parked ADD COLUMN layout INTEGER;"),
+    ("parked", "bases", "ALTER TABLE parked ADD COLUMN bases BLOB;"),
 ];
 
 /// What one engine keeps for itself while it runs.

@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::bulk::Bulk;
-use super::codec::{named, parse_time, side, time_text};
+use super::codec::{decode_bases, encode_bases, named, parse_time, side, time_text};
 use super::links::{json_keys, json_numbers};
 use super::{Parked, ParkedFilter, Reason, StoreError};
 use crate::record::{Both, Key, Side};
 
 const STORE: Bulk = Bulk {
     head: "INSERT INTO parked (mapping, side, source_key, target_key, field, reason, value, code, message, file, line, \
-           attempts, since, next_try)",
-    columns: 14,
+           attempts, since, next_try, sent, layout, bases)",
+    columns: 17,
     tail: "ON CONFLICT (mapping, source_key, target_key, side, field) DO UPDATE SET reason = excluded.reason, \
            value = excluded.value, code = excluded.code, message = excluded.message, file = excluded.file, \
-           line = excluded.line, attempts = max(attempts, excluded.attempts), next_try = excluded.next_try",
+           line = excluded.line, attempts = max(attempts, excluded.attempts), next_try = excluded.next_try, \
+           sent = excluded.sent, layout = excluded.layout, bases = excluded.bases",
 };
 
 /// Everything parked under keys of a side.
@@ -41,7 +42,10 @@ pub(super) async fn park(connection: &mut SqliteConnection, mapping: i64, parked
                 .bind(parked.line)
                 .bind(parked.attempts)
                 .bind(time_text(parked.since))
-                .bind(parked.next_try.map(time_text));
+                .bind(parked.next_try.map(time_text))
+                .bind(parked.sent.as_deref())
+                .bind(parked.bases.as_ref().map(|(layout, _)| *layout))
+                .bind(parked.bases.as_ref().map(|(_, bases)| encode_bases(bases)));
         })
         .await?;
     Ok(())
@@ -102,7 +106,8 @@ pub(super) async fn retry(connection: &mut SqliteConnection, ids: &[i64]) -> Res
 pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilter) -> Result<Vec<Parked>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT p.id, m.name, p.source_key, p.target_key, p.side, p.reason, p.field, p.value, p.code, p.message, \
-         p.file, p.line, p.attempts, p.since, p.next_try FROM parked p JOIN mappings m ON m.mapping = p.mapping \
+         p.file, p.line, p.attempts, p.since, p.next_try, p.sent, p.layout, \
+         p.bases FROM parked p JOIN mappings m ON m.mapping = p.mapping \
          WHERE p.id > ",
     );
     query.push_bind(filter.after);
@@ -129,6 +134,8 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
             let keys = Both::new(key(row.try_get(2)?), key(row.try_get(3)?));
             let field = some(row.try_get(6)?).map(str::to_owned);
             let keyless = keys.source.is_none() && keys.target.is_none();
+            let (layout, bases): (Option<i64>, Option<&[u8]>) = (row.try_get(16)?, row.try_get(17)?);
+            let bases = bases.map(decode_bases).transpose()?;
             let (of_row, field) = if keyless { (field, None) } else { (None, field) };
             Ok(Parked {
                 id: row.try_get(0)?,
@@ -146,6 +153,8 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
                 attempts: row.try_get(12)?,
                 since: parse_time(row.try_get(13)?)?,
                 next_try: row.try_get::<Option<&str>, _>(14)?.map(parse_time).transpose()?,
+                sent: row.try_get(15)?,
+                bases: layout.zip(bases),
             })
         })
         .collect()

@@ -98,3 +98,32 @@ async fn a_full_disk_loses_nothing() {
     store.commit(&fence, &more).await.unwrap();
     assert_eq!(store.count_links("m").await, Ok(8100), "once there is room, work goes on");
 }
+
+/// Issue 2: intents did not tell which fields they are about. Those of an
+/// earlier engine follow the newest layout of their mapping.
+#[tokio::test]
+async fn intents_of_an_earlier_engine_follow_the_newest_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let fence = store.acquire("m").await.unwrap();
+    let layout = |id| crate::state::Layout { id, fields: Vec::new(), settled: false };
+    let state = MappingState { layouts: vec![layout(4), layout(3)], ..MappingState::default() };
+    store.commit(&fence, &Commit { mapping: Some(state), ..Commit::default() }).await.unwrap();
+    let at = chrono::DateTime::UNIX_EPOCH;
+    let intents = Intents { side: Side::Target, token: None, at, layout: 4, creates: Vec::new(), changes: Vec::new() };
+    let id = store.intend(&fence, &intents).await.unwrap();
+    let mut write = store.begin().await.unwrap();
+    for column in [
+        "intents DROP COLUMN layout",
+        "parked DROP COLUMN sent",
+        "parked DROP COLUMN layout",
+        "parked DROP COLUMN bases",
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE {column}"))).execute(&mut write.connection).await.unwrap();
+    }
+    write.finish(Ok(())).await.unwrap();
+    store.close().await.unwrap();
+    let store = open(&folder).await;
+    assert_eq!(store.open_intents("m").await, Ok(vec![(id, Intents { layout: 3, ..intents })]));
+    assert_eq!(store.parked(&ParkedFilter::default()).await, Ok(Vec::new()));
+}
