@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt;
+
 use super::event::Fact;
 use super::execute::Work;
 use super::fault::is_harmless;
@@ -12,10 +14,10 @@ use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
 use crate::compile::Reading;
-use crate::connector::{Action, Change, Outcome, Refusal, unrecorded};
-use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
+use crate::connector::{Action, Change, Outcome, Refusal};
+use crate::plan::{Contest, FieldWrite, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, IntentsId, Parked, Reason};
+use crate::state::{Answered, Intent, IntentField, Intents, IntentsId, Parked, Reason};
 
 /// What came of the writes to one side, for the other side's writes of the
 /// same pairs; both by their work.
@@ -33,6 +35,8 @@ struct Undo {
     change: Change,
     /// The link as it was before the write, under a revision of its own.
     before: Link,
+    /// What is put back, for whoever finds out what became of it.
+    fields: Vec<IntentField>,
     parked: Parked,
 }
 
@@ -128,6 +132,7 @@ impl Session<'_> {
                     if let Some((field, message)) = otherwise {
                         let sent = self.digest_of(side, change);
                         let (change, before) = self.reversal(side, &send, item, change, &link, stored.as_deref());
+                        let fields = self.put_back(side, &send, &change, &before);
                         let mut keys = keys;
                         if change.action == Action::Delete {
                             // It is about to be gone: the other side's record is what stays owed.
@@ -135,7 +140,7 @@ impl Session<'_> {
                         }
                         self.park_taken_back(side, keys, field, &message, sent);
                         let parked = self.pending.park.last().expect("it was just parked").clone();
-                        undo.push(Undo { work: send.work, change, before, parked });
+                        undo.push(Undo { work: send.work, change, before, fields, parked });
                         acknowledged.owing.insert(send.work);
                     }
                     acknowledged.links.insert(send.work, link);
@@ -196,7 +201,8 @@ impl Session<'_> {
                 });
                 let slots: BTreeSet<usize> = read.chain(sent.set.iter().map(|(slot, _)| *slot)).collect();
                 let expect = slots.into_iter().filter_map(|slot| Some((slot, stored?[slot].clone()))).collect();
-                return (Change { action: Action::Delete, key, set: Vec::new(), expect }, link.clone());
+                let before = Link { revision: link.revision + 1, ..link.clone() };
+                return (Change { action: Action::Delete, key, set: Vec::new(), expect }, before);
             }
         };
         let slots = send.write.fields.iter().filter_map(|write| {
@@ -208,26 +214,85 @@ impl Session<'_> {
         (Change { action: Action::Update, key, set, expect }, before)
     }
 
+    /// The fields that a reversal puts back, each with its former bases; those
+    /// of a record that goes again, with nothing in their place.
+    fn put_back(&self, side: Side, send: &Send, change: &Change, before: &Link) -> Vec<IntentField> {
+        if change.action == Action::Delete {
+            let written = (0..self.program.fields.len()).filter(|field| self.program.fields[*field].writes(side));
+            let nothing = |field| IntentField { field, value: Value::Missing, expect: None, bases: Both::default() };
+            return written.map(nothing).collect();
+        }
+        let field = |write: &FieldWrite| {
+            let value = write.against.as_ref()?.expect.clone();
+            let known = before.layout == self.layouts.current;
+            let bases = known.then(|| before.bases.values(write.field).cloned()).flatten();
+            // Without bases of its own it was new to the link: the other side's value flows once more.
+            let bases = bases.unwrap_or_else(|| {
+                let mut bases = Both::<Value>::default();
+                bases[side] = value.clone();
+                bases
+            });
+            Some(IntentField { field: write.field, value, expect: None, bases })
+        };
+        send.write.fields.iter().filter_map(field).collect()
+    }
+
     /// Takes writes back. Where that fails, what stands there stays, with bases
     /// that keep it from flowing anywhere.
     async fn undo(&mut self, side: Side, undo: Vec<Undo>, acknowledged: &mut Acknowledged) -> Result<(), Trouble> {
-        if undo.is_empty() {
-            return Ok(());
+        let setup = self.setup;
+        let keys: Vec<Key> = undo.iter().map(|undo| undo.before.keys[side].clone()).collect();
+        let stored = setup.store.links(&self.program.name, side, &keys).await?;
+        let (undo, stored): (Vec<Undo>, Vec<Link>) =
+            undo.into_iter().zip(stored).filter_map(|(undo, stored)| Some((undo, stored?))).unzip();
+        let fence = self.fence.clone().expect("a run that writes has taken its mapping");
+        let mut changes = Vec::with_capacity(undo.len());
+        let mut intents = Intents {
+            side,
+            token: None,
+            at: setup.world.now(),
+            layout: self.layouts.current,
+            creates: Vec::new(),
+            changes: Vec::with_capacity(undo.len()),
+        };
+        for (undo, stored) in undo.iter().zip(&stored) {
+            changes.push(undo.change.clone());
+            intents.changes.push(Intent {
+                link: stored.id,
+                keys: stored.keys.clone(),
+                revision: undo.before.revision,
+                action: undo.change.action,
+                fields: undo.fields.clone(),
+                set: Vec::new(),
+            });
         }
-        let changes: Vec<Change> = undo.iter().map(|undo| undo.change.clone()).collect();
         let mut attempt = 1;
         let outcomes = loop {
-            let writing = self.setup.call(side, || self.setup.objects[side].begin(0)).await?;
-            match writing.write(&changes, unrecorded()).await {
-                Ok(outcomes) => break outcomes,
-                Err(fault) if is_harmless(&fault) => self.setup.wait(side, &mut attempt, fault).await?,
-                Err(fault) => return Err(Trouble::Side(side, fault)),
+            let writing = setup.call(side, || setup.objects[side].begin(0)).await?;
+            intents.token = writing.token();
+            let mut recorded = None;
+            let record = async {
+                recorded = Some(setup.store.intend(&fence, &intents).await);
+                matches!(recorded, Some(Ok(_)))
+            };
+            let outcomes = writing.write(&changes, record.boxed()).await;
+            match (recorded.transpose()?, outcomes) {
+                (recorded, Ok(outcomes)) => {
+                    self.pending.answered.extend(recorded.map(|id| Answered { intents: id, not_made: Vec::new() }));
+                    break outcomes;
+                }
+                (recorded, Err(fault)) if is_harmless(&fault) => {
+                    self.pending.answered.extend(recorded.map(|id| Answered { intents: id, not_made: Vec::new() }));
+                    self.flush().await?;
+                    setup.wait(side, &mut attempt, fault).await?;
+                }
+                // What became of it is found out as for every write.
+                (_, Err(fault)) => return Err(Trouble::Side(side, fault)),
             }
         };
-        let keys: Vec<Key> = undo.iter().map(|undo| undo.before.keys[side].clone()).collect();
-        let stored = self.setup.store.links(&self.program.name, side, &keys).await?;
-        for ((Undo { work, change, before, parked }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored) {
-            let (Outcome::Done { .. }, Some(stored)) = (outcome, stored) else { continue };
+        for ((Undo { work, change, before, parked, .. }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored)
+        {
+            let Outcome::Done { .. } = outcome else { continue };
             if change.action == Action::Delete {
                 // What is parked goes with the link, and is owed all the same.
                 self.forget(&stored, &[side]);

@@ -11,7 +11,9 @@ use crate::compile::{BaseKind, Rejection};
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
-use crate::state::{Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId};
+use crate::state::{
+    Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
+};
 
 /// Why a record is in doubt: whether it was created, or under which key.
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
@@ -51,12 +53,33 @@ impl Session<'_> {
                     let not_made = (0..intents.creates.len()).collect();
                     self.pending.answered.push(Answered { intents: id, not_made });
                 }
-                Settled::Applied => self.as_intended(id, intents).await?,
-                Settled::Look | Settled::Running => self.look_at(id, intents).await?,
+                Settled::Applied => {
+                    self.keep_owed(&intents).await?;
+                    self.as_intended(id, intents).await?;
+                }
+                Settled::Look | Settled::Running => {
+                    self.keep_owed(&intents).await?;
+                    self.look_at(id, intents).await?;
+                }
             }
             self.remember_recovered(side).await?;
             self.end_decisions().await?;
             self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// A create that was taken back leaves no link, and stays owed all the same.
+    async fn keep_owed(&mut self, intents: &Intents) -> Result<(), Trouble> {
+        let from = intents.side.other();
+        let taken_back = intents.changes.iter().filter(|intent| intent.takes_back_a_create());
+        let keys: BTreeSet<&Key> = taken_back.map(|intent| &intent.keys[from]).collect();
+        if !keys.is_empty() {
+            let filter = ParkedFilter { mapping: Some(self.program.name.to_string()), ..ParkedFilter::default() };
+            let mut parked = self.setup.store.parked(&filter).await?;
+            parked.retain(|parked| parked.sent.is_some());
+            parked.retain(|parked| parked.keys[from].as_ref().is_some_and(|key| keys.contains(key)));
+            self.pending.park.extend(parked);
         }
         Ok(())
     }
@@ -133,6 +156,10 @@ impl Session<'_> {
     fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
+        if intent.takes_back_a_create() {
+            self.forget(&link, &[side]);
+            return;
+        }
         // Only `deletes: { set: … }` updates none of the fields.
         let sets = intent.action == Action::Update && intent.fields.is_empty();
         match intent.action {

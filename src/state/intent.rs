@@ -34,10 +34,19 @@ pub struct Intent {
     /// The link's revision once this is acknowledged.
     pub revision: u64,
     pub action: Action,
+    /// What is written. A delete with fields takes a create back.
     pub fields: Vec<IntentField>,
     /// What is set beside the fields, by name (`deletes: { set: … }`): once it
     /// is acknowledged the link is severed.
     pub set: Vec<(String, Value)>,
+}
+
+impl Intent {
+    /// It deletes what was created just before, since it was stored as
+    /// something else.
+    pub fn takes_back_a_create(&self) -> bool {
+        self.action == Action::Delete && !self.fields.is_empty()
+    }
 }
 
 /// One field of a change.
