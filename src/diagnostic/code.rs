@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub struct Code(&'static str);
 
 impl Code {
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         self.0
     }
 
@@ -199,6 +199,8 @@ codes! {
         "A record is created under a key that either a field of the mapping fills or the system gives (a sequence, an identity, a default). For this key field there is neither.";
     FIELD_NOT_FILLED = "E0609", "a field that new records would lack",
         "The system takes no record without a value in this field, no field of the mapping fills it, and the system gives it none by itself: every create would be refused, unless a trigger fills it. That is why this is a warning.";
+    NOT_INDEXED = "E0611", "a field that is looked up without an index",
+        "New records are looked for by the fields under `match`, and changes by the cursor. Without an index that begins with that field the system reads the whole object for it: for `match`, SQLite does so once for every record. This is a warning: small objects can do without.";
     SYSTEM_NOTE = "E0608", "something to know of an object",
         "A note: the system does something that is worth knowing. A type that the engine carries as text, a trigger that changes what is written, changes that only the overlap of the cursor catches.";
     FIELD_READ_ONLY = "E0604", "a field that cannot be written",

@@ -203,3 +203,42 @@ fn fields_that_new_records_would_lack_are_named() {
     assert_eq!(places(&diagnostics), [("E0609", 2, 39)]);
     says(&diagnostics[0], "nothing fills `depot` of records created on the source");
 }
+
+/// Issue 2: a `match` or cursor without an index took minutes, and nothing told of it.
+#[test]
+fn what_is_looked_up_without_an_index_is_told() {
+    let office = |more: &str| {
+        format!(
+            "CREATE TABLE items (code TEXT, name TEXT, price DECIMAL(10,2), made TEXT, at INTEGER, PRIMARY KEY (name, code));{more}"
+        )
+    };
+    let items = ITEMS
+        .replace("key: [code] }", "key: [name, code], cursor: at, deleted: { sweep: 24h } }")
+        .replace("- { source: name, target: title, rules: [trim] }", "- { source: name, target: title }");
+    let diagnostics_of = |office: &str, shop: &str| {
+        let files = [
+            ("connections.yaml", CONNECTIONS),
+            ("items.yaml", items.as_str()),
+            ("office.sql", office),
+            ("shop.sql", shop),
+        ];
+        told(&Project::new(&files), "--online", 0)
+    };
+    let bare = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT, title TEXT, price DECIMAL(10,2), made_on DATE);";
+    let diagnostics = diagnostics_of(&office(""), bare);
+    assert_eq!(places(&diagnostics), [("E0611", 2, 77), ("E0611", 5, 9), ("E0611", 5, 9)]);
+    says(&diagnostics[0], "no index of `items` begins with the cursor `at`");
+    says(&diagnostics[1], "no index of `items` begins with `code`");
+    says(&diagnostics[2], "no index of `goods` begins with `sku`");
+    assert!(diagnostics.iter().all(|told| told["severity"] == "warning"), "{diagnostics:?}");
+    let indexes = "CREATE INDEX a ON items (at, name); CREATE INDEX b ON items (code) WHERE code IS NOT NULL;";
+    let indexed = format!("{bare} CREATE INDEX c ON goods (sku COLLATE NOCASE, id);");
+    assert_eq!(diagnostics_of(&office(indexes), &indexed), Vec::<Json>::new());
+    // A view tells nothing of the indexes beneath it.
+    let view = "CREATE TABLE all_items (code TEXT PRIMARY KEY, name TEXT, price DECIMAL(10,2), made TEXT, at INTEGER); \
+                CREATE VIEW items AS SELECT * FROM all_items; \
+                CREATE TRIGGER u INSTEAD OF UPDATE ON items BEGIN SELECT 1; END; \
+                CREATE TRIGGER i INSTEAD OF INSERT ON items BEGIN SELECT 1; END;";
+    let told_of_view = diagnostics_of(view, &indexed);
+    assert!(told_of_view.iter().all(|told| told["code"] != "E0611"), "{told_of_view:?}");
+}
