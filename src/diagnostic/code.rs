@@ -109,7 +109,7 @@ codes! {
     UNSAFE_FIRST = "E0903", "a first sync into a side that already holds records",
         "The mapping may create records on this side, which holds some already, and nothing says which of them are the same as those of the other side: records would be doubled. Add `match`, map every key field, or take `create` from the side with `allow`.";
     LIMIT = "E0904", "a limit of the mapping was reached",
-        "The run would have created, updated or deleted more records than `limits` allows. Deletes are then held back, all of them; `engine plan` shows what would be done. `--over-limit` lets one run through.";
+        "The run would have created, updated or deleted more records than `limits` allows. Creates and updates are made up to the limit, and the next run goes on from there; deletes are held back, all of them. `engine plan` shows what would be done. `--over-limit` lets one run through.";
     BROKE_OFF = "E0905", "a run broke off by a fault of the engine",
         "This is a mistake in the engine itself. What was committed stands, and the next run settles what was under way before it does anything else. Please report it with the message and the log.";
     STATE_FAILED = "E0906", "the state could not be read or changed",
