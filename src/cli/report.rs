@@ -135,19 +135,20 @@ impl Told {
             error["field"] = undecided.field.as_str().into();
             error
         }));
-        const LIMIT: &str = Code::LIMIT.as_str();
+        let limit_code = Code::LIMIT.as_str();
         let limits = Some(self.places.limits());
         for side in Side::BOTH {
             if let Some((would, limit)) = report.held[side].filter(|_| report.held_anew > 0) {
                 let message = held_message(side, would, limit);
-                errors
-                    .push(Error { side: Some(side), code: Some(LIMIT), message: &message, at: limits, ..known }.json());
+                errors.push(
+                    Error { side: Some(side), code: Some(limit_code), message: &message, at: limits, ..known }.json(),
+                );
             }
         }
         errors.extend(report.newly_held.iter().map(|spooled| {
             let message = format!("would be deleted on the {}, and is held back", spooled.on);
             let on = Some(spooled.on);
-            let mut error = Error { side: on, code: Some(LIMIT), message: &message, at: limits, ..known }.json();
+            let mut error = Error { side: on, code: Some(limit_code), message: &message, at: limits, ..known }.json();
             error["source_key"] = self.names.json(Side::Source, Some(&spooled.keys.source));
             error["target_key"] = self.names.json(Side::Target, Some(&spooled.keys.target));
             error
