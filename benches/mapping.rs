@@ -90,6 +90,7 @@ fn description(columns: &[(&'static str, Kind)]) -> Description {
         shape: Shape { fields: columns.iter().map(|(name, kind)| Field::new(name, kind.clone())).collect() },
         key: vec!["code".into()],
         unique: vec![vec!["code".into()]],
+        indexed: None,
         can_create: true,
         can_update: true,
         can_delete: true,

@@ -4,9 +4,11 @@
 mod answers;
 mod checks;
 mod decided;
+mod drift;
 mod edited;
 mod faults;
 mod gone;
+mod limits;
 mod mistakes;
 mod owed;
 mod project;

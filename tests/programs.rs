@@ -74,9 +74,18 @@ impl FieldSpec {
             slots: self.slots.swap(),
             kinds: self.kinds.clone().swap(),
             writes: self.writes.swap(),
-            policy: self.policy.mirror(),
+            policy: mirrored(self.policy),
             ..self.clone()
         }
+    }
+}
+
+/// The same policy of a mapping whose sides are exchanged.
+pub(crate) fn mirrored(policy: Policy) -> Policy {
+    match policy {
+        Policy::Source => Policy::Target,
+        Policy::Target => Policy::Source,
+        other => other,
     }
 }
 
@@ -156,8 +165,8 @@ impl ProgramSpec {
     pub(crate) fn mirror(&self) -> ProgramSpec {
         ProgramSpec {
             fields: self.fields.iter().map(FieldSpec::mirror).collect(),
-            first: self.first.map(Policy::mirror),
-            record_policy: self.record_policy.mirror(),
+            first: self.first.map(mirrored),
+            record_policy: mirrored(self.record_policy),
             may_create: self.may_create.swap(),
             may_update: self.may_update.swap(),
             deletes: self.deletes.clone().swap(),

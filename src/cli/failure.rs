@@ -78,8 +78,8 @@ impl From<Trouble> for Failure {
                 Failure { message: format!("{side}: {}", failure.message), ..failure }
             }
             Trouble::State(error) => error.into(),
-            Trouble::Refused { code, message } => {
-                Failure { exit: refused(code), code: Code::find(code), message, help: None }
+            Trouble::Refused { code, message, .. } => {
+                Failure { exit: refused(code), code: Some(code), message, help: None }
             }
         }
     }
@@ -87,8 +87,8 @@ impl From<Trouble> for Failure {
 
 /// How a command ends where a run refused to go on: a mapping that lacks
 /// something is what the user wrote, the rest is for the user to look at.
-fn refused(code: &str) -> Exit {
-    if code == Code::UNSAFE_FIRST.as_str() { Exit::Wrong } else { Exit::Partial }
+fn refused(code: Code) -> Exit {
+    if code == Code::UNSAFE_FIRST { Exit::Wrong } else { Exit::Partial }
 }
 
 /// How a command ends for this trouble of a run.
@@ -97,6 +97,6 @@ pub(super) fn exit_of(trouble: &Trouble) -> Exit {
         Trouble::Side(..) if trouble.is_unreachable() => Exit::Unreachable,
         Trouble::Side(..) => Exit::Partial,
         Trouble::State(_) => Exit::Unreachable,
-        Trouble::Refused { code, .. } => refused(code),
+        Trouble::Refused { code, .. } => refused(*code),
     }
 }

@@ -96,6 +96,7 @@ fn change_json(planned: &Planned, told: &Told) -> Json {
     json!({
         "action": planned.action,
         "side": planned.side,
+        "held": is_held(planned, &told.report),
         "source_key": told.names.json(Side::Source, planned.keys.source.as_ref()),
         "target_key": told.names.json(Side::Target, planned.keys.target.as_ref()),
         "fields": fields,
@@ -119,11 +120,12 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
     let report = &told.report;
     let took = (Tone::Faint, format!(" ({})", duration(report.duration_ms)));
     let count = report.planned.len();
-    let what = match (count, report.troubles.is_empty()) {
+    let made = report.planned.iter().filter(|planned| !is_held(planned, report)).count();
+    let what = match (made, report.troubles.is_empty()) {
         (0, true) => "nothing to do".to_owned(),
         (0, false) => "cannot be planned".to_owned(),
         (1, _) => "1 change".to_owned(),
-        (count, _) => format!("{count} changes"),
+        (made, _) => format!("{made} changes"),
     };
     page.spans([(Tone::Strong, report.mapping.clone()), (Tone::Plain, format!(": {what}")), took]);
     for wrong in &told.wrong {
@@ -132,11 +134,10 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
     }
     for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
         let (words, at) = told.words(trouble);
-        let at = at.map(|place| format!("{place}: ")).unwrap_or_default();
-        page.toned(Tone::Bad, format!("  {at}{words}"));
+        page.toned(Tone::Bad, format!("  {at}: {words}"));
     }
     for planned in report.planned.iter().take(shown) {
-        change(planned, page);
+        change(planned, is_held(planned, report), page);
     }
     if count > shown {
         page.toned(Tone::Faint, format!("  … and {} more; `--all` shows them", count - shown));
@@ -161,10 +162,15 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
         let conflicts = super::render::plural(report.counts.conflicts, "field");
         page.toned(Tone::Warn, format!("  {conflicts} would come into conflict, and wait for a person"));
     }
-    if count > 0 {
+    if made > 0 {
         page.grid(counts_grid(&[report]));
     }
     held(report, page);
+}
+
+/// Deletes are made all or none.
+fn is_held(planned: &Planned, report: &RunReport) -> bool {
+    planned.action == Action::Delete && (report.held.source.is_some() || report.held.target.is_some())
 }
 
 /// Deletes that a run would hold back, though the plan lists them.
@@ -180,10 +186,11 @@ fn held(report: &RunReport, page: &mut Page) {
     }
 }
 
-fn change(planned: &Planned, page: &mut Page) {
+fn change(planned: &Planned, held: bool, page: &mut Page) {
     let (sign, word, tone) = match planned.action {
         Action::Create => ("+", "create", Tone::Good),
         Action::Update => ("~", "update", Tone::Warn),
+        Action::Delete if held => ("-", "hold back the delete", Tone::Warn),
         Action::Delete => ("-", "delete", Tone::Bad),
     };
     page.spans([

@@ -6,9 +6,10 @@ use super::Exit;
 use super::failure::exit_of;
 use super::keys::KeyNames;
 use super::render::{Cell, Grid, Page, Tone, plural};
-use super::wire::Lead;
+use super::wire::{Lead, spec};
+use crate::config::model::{FieldEntry, Mapping};
 use crate::connector::Fault;
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Code, Diagnostic, Place, Severity};
 use crate::record::{Both, Key, Side};
 use crate::run::{RunReport, Trouble};
 use crate::state::{Parked, RunCounts, RunStatus, SideCounts, Spooled};
@@ -32,6 +33,48 @@ pub(super) struct Told {
     pub unknown: Vec<(Side, Key)>,
     /// Where each side's connection leads.
     pub leads: Both<Option<Lead>>,
+    pub places: Places,
+}
+
+/// Where in the YAML stands what a run may have to say something about.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub mapping: Place,
+    pub sides: Both<Place>,
+    pub limits: Option<Place>,
+    /// The fields, by the name that conflicts have for them.
+    pub fields: Vec<(String, Place)>,
+}
+
+impl Places {
+    pub(super) fn of(mapping: &Mapping) -> Places {
+        let mut fields = Vec::new();
+        for entry in &mapping.fields {
+            match entry {
+                FieldEntry::Field(spec) => {
+                    let name = spec.target.as_ref().or(spec.source.as_ref());
+                    fields.extend(name.map(|name| (name.value.clone(), spec.place.clone())));
+                }
+                FieldEntry::Copy(spec) => {
+                    fields.extend(spec.copy.iter().map(|name| (name.value.clone(), name.place.clone())));
+                }
+            }
+        }
+        Places {
+            mapping: mapping.mapping.place.clone(),
+            sides: Both::from_fn(|side| spec(mapping, side).object.place.clone()),
+            limits: mapping.limits.as_ref().map(|limits| limits.place.clone()),
+            fields,
+        }
+    }
+
+    fn limits(&self) -> &Place {
+        self.limits.as_ref().unwrap_or(&self.mapping)
+    }
+
+    fn field(&self, name: &str) -> &Place {
+        self.fields.iter().find(|(field, _)| field == name).map_or(&self.mapping, |(_, place)| place)
+    }
 }
 
 impl Told {
@@ -70,31 +113,42 @@ impl Told {
             errors.extend(report.troubles.iter().map(|trouble| {
                 let code = trouble_code(trouble);
                 let (message, at) = self.words(trouble);
-                let side = if let Trouble::Side(side, _) = trouble { Some(*side) } else { None };
-                Error { side, code: Some(code), message: &message, reason: Some("fault"), at, ..known }.json()
+                let side = match trouble {
+                    Trouble::Side(side, _) => Some(*side),
+                    Trouble::Refused { side, .. } => *side,
+                    Trouble::State(_) => None,
+                };
+                Error { side, code: Some(code), message: &message, reason: Some("fault"), at: Some(at), ..known }.json()
             }));
         }
         errors.extend(self.wrong.iter().map(|wrong| {
             let code = wrong.code.as_str();
-            Error { code: Some(code), message: &wrong.message, at: wrong.place.as_ref(), ..known }.json()
+            let at = wrong.place.as_ref().or(Some(&self.places.mapping));
+            Error { code: Some(code), message: &wrong.message, at, ..known }.json()
         }));
         errors.extend(report.undecided.iter().map(|undecided| {
-            let mut error = Error { reason: Some("conflict"), message: &undecided.to_string(), ..known }.json();
+            let at = Some(self.places.field(&undecided.field));
+            let mut error = Error { reason: Some("conflict"), message: &undecided.to_string(), at, ..known }.json();
             error["id"] = format!("c{}", undecided.conflict).into();
             error["source_key"] = self.names.json(Side::Source, undecided.keys.source.as_ref());
             error["target_key"] = self.names.json(Side::Target, undecided.keys.target.as_ref());
             error["field"] = undecided.field.as_str().into();
             error
         }));
+        let limit_code = Code::LIMIT.as_str();
+        let limits = Some(self.places.limits());
         for side in Side::BOTH {
             if let Some((would, limit)) = report.held[side].filter(|_| report.held_anew > 0) {
                 let message = held_message(side, would, limit);
-                errors.push(Error { side: Some(side), code: Some("E0904"), message: &message, ..known }.json());
+                errors.push(
+                    Error { side: Some(side), code: Some(limit_code), message: &message, at: limits, ..known }.json(),
+                );
             }
         }
         errors.extend(report.newly_held.iter().map(|spooled| {
             let message = format!("would be deleted on the {}, and is held back", spooled.on);
-            let mut error = Error { side: Some(spooled.on), code: Some("E0904"), message: &message, ..known }.json();
+            let on = Some(spooled.on);
+            let mut error = Error { side: on, code: Some(limit_code), message: &message, at: limits, ..known }.json();
             error["source_key"] = self.names.json(Side::Source, Some(&spooled.keys.source));
             error["target_key"] = self.names.json(Side::Target, Some(&spooled.keys.target));
             error
@@ -102,15 +156,18 @@ impl Told {
         errors
     }
 
-    /// What is said of a trouble, and the place of the connection it is about.
-    pub(super) fn words(&self, trouble: &Trouble) -> (String, Option<&Place>) {
-        match trouble {
+    /// What is said of a trouble, and the place of what it is about.
+    pub(super) fn words(&self, trouble: &Trouble) -> (String, &Place) {
+        let place = match trouble {
             Trouble::Side(side, fault) => match &self.leads[*side] {
-                Some(lead) => (format!("{side}: {}", lead.words(fault)), Some(&lead.place)),
-                None => (trouble.to_string(), None),
+                Some(lead) => return (format!("{side}: {}", lead.words(fault)), &lead.place),
+                None => &self.places.sides[*side],
             },
-            _ => (trouble.to_string(), None),
-        }
+            Trouble::Refused { side: Some(side), .. } => &self.places.sides[*side],
+            Trouble::Refused { code: Code::LIMIT, .. } => self.places.limits(),
+            Trouble::Refused { .. } | Trouble::State(_) => &self.places.mapping,
+        };
+        (trouble.to_string(), place)
     }
 
     /// True where there was nothing to do and nothing went wrong.
@@ -138,12 +195,13 @@ pub(super) fn overall(runs: &[Told]) -> RunStatus {
     }
 }
 
-fn trouble_code(trouble: &Trouble) -> &str {
-    match trouble {
-        Trouble::Side(..) => "E0802",
-        Trouble::State(_) => "E0906",
-        Trouble::Refused { code, .. } => code,
-    }
+fn trouble_code(trouble: &Trouble) -> &'static str {
+    let code = match trouble {
+        Trouble::Side(..) => Code::SYSTEM_FAILED,
+        Trouble::State(_) => Code::STATE_FAILED,
+        Trouble::Refused { code, .. } => *code,
+    };
+    code.as_str()
 }
 
 fn held_message(side: Side, would: u64, limit: u64) -> String {
@@ -273,7 +331,6 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
         RunStatus::Success => ("all well", Tone::Good),
         RunStatus::Partial => ("partial", Tone::Warn),
         RunStatus::Failure => ("failed", Tone::Bad),
-        RunStatus::Running => ("running", Tone::Plain),
     };
     let mut rest = String::new();
     if report.counts.conflicts > 0 {
@@ -301,8 +358,7 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
     }
     for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
         let (words, at) = told.words(trouble);
-        let at = at.map(|place| format!("{place}: ")).unwrap_or_default();
-        page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, format!("{at}{words}"))]);
+        page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, format!("{at}: {words}"))]);
         if let Some(hint) = hint(trouble, path) {
             page.toned(Tone::Faint, format!("    help: {hint}"));
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::home::{key_names, open, open_for_run};
 use super::keys::{KeyNames, typed};
 use super::log::Teller;
-use super::report::Told;
+use super::report::{Places, Told};
 use super::wire::{Loaded, Surroundings, Systems, Unready, load};
 use super::{Context, Failure};
 use crate::config::model::Mapping;
@@ -92,6 +92,7 @@ async fn one(
     let store = &*surroundings.store;
     let started = surroundings.world.now();
     let leads = Both::from_fn(|side| systems.loaded.connection(mapping, side).map(|own| systems.loaded.lead(own)));
+    let places = Places::of(mapping);
     let mut diagnostics = Diagnostics::new();
     let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
     let wrong = diagnostics.into_sorted();
@@ -109,7 +110,7 @@ async fn one(
             let held = if held { store.spooled(&report.mapping, 0, 20).await? } else { Vec::new() };
             let adopted = teller.adopted(&report.mapping);
             let emptied = teller.emptied(&report.mapping);
-            return Ok(Told { report, names, wrong, held, adopted, emptied, unknown, leads });
+            return Ok(Told { report, names, wrong, held, adopted, emptied, unknown, leads, places });
         }
         Err(Unready::Fault(side, fault)) => Trouble::Side(side, fault),
         Err(Unready::Wrong) => first_error(&wrong),
@@ -119,7 +120,12 @@ async fn one(
     let report = if asked.options.dry {
         RunReport::unstarted(name, world, started, trouble)
     } else {
-        fail_run(store, world, name, started, trouble).await
+        let words = match &trouble {
+            Trouble::Side(side, fault) => leads[*side].as_ref().map(|lead| format!("{side}: {}", lead.words(fault))),
+            Trouble::State(_) | Trouble::Refused { .. } => None,
+        };
+        let words = words.unwrap_or_else(|| trouble.to_string());
+        fail_run(store, world, name, started, trouble, words).await
     };
     let names = key_names(store, name).await?;
     Ok(Told {
@@ -131,13 +137,14 @@ async fn one(
         emptied: Both::default(),
         unknown: Vec::new(),
         leads,
+        places,
     })
 }
 
 fn first_error(wrong: &[Diagnostic]) -> Trouble {
-    let code = wrong.first().map_or("E0106", |wrong| wrong.code.as_str());
+    let code = wrong.first().map_or(Code::BAD_VALUE, |wrong| wrong.code);
     let message = wrong.first().map_or_else(|| "the mapping is wrong".to_owned(), |wrong| wrong.message.clone());
-    Trouble::Refused { code, message }
+    Trouble::Refused { code, side: None, message }
 }
 
 fn keys(program: &crate::compile::Program, side: Side, written: &[String]) -> Result<Vec<(Side, Key)>, Failure> {

@@ -94,7 +94,6 @@ pub(super) fn status_word(status: RunStatus) -> (&'static str, Tone) {
         RunStatus::Success => Tone::Good,
         RunStatus::Partial => Tone::Warn,
         RunStatus::Failure => Tone::Bad,
-        RunStatus::Running => Tone::Plain,
     };
     (status.name(), tone)
 }

@@ -210,7 +210,7 @@ fn page(mapping: &str, known: &Known, names: &KeyNames, state: &MappingState) ->
             page.toned(Tone::Faint, format!("run {run}"));
         }
         let tone = match event.kind.as_str() {
-            "created" | "updated" | "adopted" | "unparked" => Tone::Good,
+            "created" | "updated" | "adopted" => Tone::Good,
             "deleted" | "severed" | "forgotten" => Tone::Bad,
             kind if kind.starts_with("conflict") || kind == "parked" || kind == "delete_held" => Tone::Warn,
             _ => Tone::Plain,

@@ -4,7 +4,7 @@ use super::home::open;
 use super::render::{Page, plural};
 use super::wire::{Loaded, Systems, Unready, load, spec, understood};
 use super::{Context, Done, Exit, ProjectPath};
-use crate::compile::{DeletePolicy, Program, compile};
+use crate::compile::{DeletePolicy, Program, Reading, compile};
 use crate::config::model::Mapping;
 use crate::connector::{Connector, Description, Fault};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity, quoted};
@@ -165,6 +165,7 @@ fn one_side(
         }
     }
     keys(mapping, program, side, description, diagnostics);
+    indexes(mapping, program, side, description, diagnostics);
     if own.access.cursor.is_some() && own.read && !description.sees_open_transactions {
         let overlap = crate::config::model::Duration(own.overlap);
         let message = format!(
@@ -176,6 +177,48 @@ fn one_side(
     }
     for note in &description.notes {
         diagnostics.push(Diagnostic::note(Code::SYSTEM_NOTE, place, format!("`{object}`: {note}")));
+    }
+}
+
+/// What is looked up on a side is looked for by an index, or in all of it.
+fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+    let Some(indexed) = &description.indexed else { return };
+    let own = &program.sides[side];
+    let name = |slot: usize| own.access.shape.fields[slot].name.as_str();
+    let has_index = |slot: usize| indexed.iter().any(|indexed| indexed == name(slot));
+    let object = &description.name;
+    if let (Some(slot), Some(cursor), true) = (own.access.cursor, &spec(mapping, side).cursor, own.read)
+        && !has_index(slot)
+    {
+        let message = format!(
+            "no index of `{object}` begins with the cursor `{}`: each run reads all of it to find what changed",
+            name(slot)
+        );
+        let help = format!("create an index on `{}` of the {side}", name(slot));
+        diagnostics.push(Diagnostic::warning(Code::NOT_INDEXED, &cursor.place, message).help(help));
+    }
+    for (fields, names) in program.matching.iter().zip(&mapping.match_on) {
+        // Where the side cannot be asked by a field, it is read once instead.
+        let slots = fields.iter().map(|field| match &program.fields[*field] {
+            field if !field.equal.is_empty() => None,
+            field => match field.read[side] {
+                Reading::Slot(slot) => Some((slot, field.writes(side))),
+                _ => None,
+            },
+        });
+        let Some(slots) = slots.collect::<Option<Vec<_>>>().filter(|slots| !slots.is_empty()) else { continue };
+        let asked = own.read || program.sides[side.other()].read && slots.iter().all(|(_, written)| *written);
+        if !asked || slots.iter().any(|(slot, _)| has_index(*slot)) {
+            continue;
+        }
+        let names_here: Vec<&str> = slots.iter().map(|(slot, _)| name(*slot)).collect();
+        let message = format!(
+            "no index of `{object}` begins with {}: records are looked for there by reading all of it",
+            quoted(&names_here)
+        );
+        let place = names.first().map_or(&mapping.place, |name| &name.place);
+        let help = format!("create an index on {} of the {side}", quoted(&names_here));
+        diagnostics.push(Diagnostic::warning(Code::NOT_INDEXED, place, message).help(help));
     }
 }
 

@@ -196,6 +196,12 @@ fn meets(
             );
             let help = help_between(&arrives, &way.kind);
             diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, place, message).help(help));
+        } else if way.document == Document::Kept {
+            for (place, misfit) in way.rules.misfits(&way.kind) {
+                let at = slots[side].name(way.slot);
+                let message = format!("{}, and this goes to `{at}` of the {side}", misfit.message);
+                diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, &place, message));
+            }
         }
         if let Reading::Constant(value) = &read[side.other()]
             && let Err(misfit) = way.kind.fit(Value::clone(value))

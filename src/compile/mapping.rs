@@ -63,8 +63,12 @@ fn assemble(
     };
     let (fills_source, fills_target) = (fills(Side::Source), fills(Side::Target));
     let Both { source, target } = slots;
-    let source = side::compile(mapping, source, fills_source, writes.source, diagnostics);
-    let target = side::compile(mapping, target, fills_target, writes.target, diagnostics);
+    // Where an edit on the side that is written is to be noticed, that side is read too.
+    let watched = Both::from_fn(|side| {
+        fields.iter().any(|field| field.writes(side) && !field.is_two_way() && field.drift != Drift::Keep)
+    });
+    let source = side::compile(mapping, source, fills_source, writes.source, watched.source, diagnostics);
+    let target = side::compile(mapping, target, fills_target, writes.target, watched.target, diagnostics);
     let matching = matching(mapping, &fields);
     let sides = Both::new(source?, target?);
     if !complete {

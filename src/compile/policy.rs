@@ -16,11 +16,17 @@ pub(super) fn check(
 ) {
     for (field, own) in fields.iter().zip(own_policies(mapping)) {
         let disputed = field.is_two_way() || field.drift == Drift::Conflict;
-        let kind = compared(field, sides);
-        if !disputed || takes(field.policy, &kind) {
+        if !disputed {
             continue;
         }
-        let message = format!("{}, and `{}` holds {}", needs(field.policy), field.name, kind.name());
+        let merges = matches!(field.policy, Policy::SumDeltas | Policy::Union);
+        let message = match untaken(field.policy, field, sides) {
+            Some(kind) => format!("{}, and `{}` holds {}", needs(field.policy), field.name, kind.name()),
+            None if merges && !field.is_two_way() => {
+                format!("`{}` changes both sides, and `{}` goes one way", field.policy.as_str(), field.name)
+            }
+            None => continue,
+        };
         let (place, help) = match own {
             Some(own) => (&own.place, "choose a policy that can decide about it"),
             None => {
@@ -32,7 +38,7 @@ pub(super) fn check(
     let first = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref());
     if let Some(first) = first
         && !fields.is_empty()
-        && !fields.iter().any(|field| takes(first.value, &compared(field, sides)))
+        && fields.iter().all(|field| untaken(first.value, field, sides).is_some())
     {
         let message = format!("{}, and no field of the mapping can take it", needs(first.value));
         let help = "write `source`, `target` or another policy";
@@ -52,26 +58,35 @@ fn own_policies(mapping: &Mapping) -> Vec<Option<&At<Policy>>> {
     own
 }
 
-/// The kind in which the values of both sides are compared.
-fn compared(field: &FieldProgram, sides: &Both<SideProgram>) -> Kind {
+/// A kind of the field's for which the policy never decides: of what the field
+/// is compared in, or of what arrives there from the other side. `None` where
+/// it may.
+fn untaken(policy: Policy, field: &FieldProgram, sides: &Both<SideProgram>) -> Option<Kind> {
     let side = if field.writes(Side::Target) { Side::Target } else { Side::Source };
-    let Some(way) = &field.toward[side] else { return Kind::Any };
-    if way.kind != Kind::Any {
-        return way.kind.clone();
-    }
-    let arriving = match &field.read[side.other()] {
+    let way = field.toward[side].as_ref()?;
+    let shown = match &field.read[side.other()] {
         Reading::Slot(slot) => sides[side.other()].access.shape.fields[*slot].kind.clone(),
         _ => Kind::Any,
     };
     // What does not go together has been said where the rules were compiled.
-    way.rules.output_kind(&arriving, &mut Diagnostics::new())
+    let arriving = way.rules.output_kind(&shown, &mut Diagnostics::new());
+    let merges = matches!(policy, Policy::SumDeltas | Policy::Union);
+    let kinds = if way.kind == Kind::Any {
+        [&arriving, &arriving]
+    } else {
+        [&way.kind, if merges { &arriving } else { &way.kind }]
+    };
+    let never = kinds.into_iter().find(|kind| !takes(policy, kind));
+    // A text may hold a number, but where nothing says so it is a name.
+    let wordy = |kind: &&Kind| matches!(kind, Kind::Text { .. });
+    let words = (policy == Policy::SumDeltas && [&way.kind, &arriving, &shown].iter().all(wordy)).then_some(&way.kind);
+    never.or(words).cloned()
 }
 
 /// True unless the policy never decides between values of this kind.
 fn takes(policy: Policy, kind: &Kind) -> bool {
     let open = matches!(kind, Kind::Any | Kind::Json | Kind::Other(_));
     match policy {
-        // A text may hold a number.
         Policy::SumDeltas => {
             open || matches!(kind, Kind::Integer { .. } | Kind::Decimal { .. } | Kind::Float { .. } | Kind::Text { .. })
         }

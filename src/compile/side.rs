@@ -147,6 +147,7 @@ pub(super) fn compile(
     mut slots: Slots,
     key_fields: impl Fn(usize) -> Option<usize>,
     writes: bool,
+    watched: bool,
     diagnostics: &mut Diagnostics,
 ) -> Option<SideProgram> {
     let side = slots.side;
@@ -211,10 +212,11 @@ pub(super) fn compile(
         Side::Source => allow.to_source.as_ref(),
     });
     let allows = |operation| operations.is_none_or(|allowed| allowed.iter().any(|allowed| allowed.value == operation));
-    let reads = match side {
-        Side::Source => mapping.direction().writes_target(),
-        Side::Target => mapping.direction().writes_source(),
-    };
+    let reads = watched
+        || match side {
+            Side::Source => mapping.direction().writes_target(),
+            Side::Target => mapping.direction().writes_source(),
+        };
     let writes = writes
         && match side {
             Side::Source => mapping.direction().writes_source(),

@@ -25,6 +25,9 @@ pub struct Description {
     pub key: Vec<String>,
     /// Field sets that are unique (the primary key among them).
     pub unique: Vec<Vec<String>>,
+    /// The fields that an index begins with (the primary key's among them).
+    /// `None` where the system does not tell, as of a view.
+    pub indexed: Option<Vec<String>>,
     pub can_create: bool,
     pub can_update: bool,
     pub can_delete: bool,

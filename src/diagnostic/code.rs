@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub struct Code(&'static str);
 
 impl Code {
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         self.0
     }
 
@@ -109,7 +109,7 @@ codes! {
     UNSAFE_FIRST = "E0903", "a first sync into a side that already holds records",
         "The mapping may create records on this side, which holds some already, and nothing says which of them are the same as those of the other side: records would be doubled. Add `match`, map every key field, or take `create` from the side with `allow`.";
     LIMIT = "E0904", "a limit of the mapping was reached",
-        "The run would have created, updated or deleted more records than `limits` allows. Deletes are then held back, all of them; `engine plan` shows what would be done. `--over-limit` lets one run through.";
+        "The run would have created, updated or deleted more records than `limits` allows. Creates and updates are made up to the limit, and the next run goes on from there; deletes are held back, all of them. `engine plan` shows what would be done. `--over-limit` lets one run through.";
     BROKE_OFF = "E0905", "a run broke off by a fault of the engine",
         "This is a mistake in the engine itself. What was committed stands, and the next run settles what was under way before it does anything else. Please report it with the message and the log.";
     STATE_FAILED = "E0906", "the state could not be read or changed",
@@ -199,6 +199,8 @@ codes! {
         "A record is created under a key that either a field of the mapping fills or the system gives (a sequence, an identity, a default). For this key field there is neither.";
     FIELD_NOT_FILLED = "E0609", "a field that new records would lack",
         "The system takes no record without a value in this field, no field of the mapping fills it, and the system gives it none by itself: every create would be refused, unless a trigger fills it. That is why this is a warning.";
+    NOT_INDEXED = "E0611", "a field that is looked up without an index",
+        "New records are looked for by the fields under `match`, and changes by the cursor. Without an index that begins with that field the system reads the whole object for it: for `match`, SQLite does so once for every record. This is a warning: small objects can do without.";
     SYSTEM_NOTE = "E0608", "something to know of an object",
         "A note: the system does something that is worth knowing. A type that the engine carries as text, a trigger that changes what is written, changes that only the overlap of the cursor catches.";
     FIELD_READ_ONLY = "E0604", "a field that cannot be written",

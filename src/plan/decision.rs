@@ -95,6 +95,17 @@ pub enum ConflictOutcome {
     Closed,
 }
 
+impl ConflictOutcome {
+    /// It waits for nobody any more.
+    pub fn ends(self) -> bool {
+        use ConflictOutcome::{Closed, Decided, Moved, Opened, Resolved, Waiting};
+        match self {
+            Decided | Resolved | Closed => true,
+            Opened | Moved | Waiting => false,
+        }
+    }
+}
+
 impl FieldWrite {
     /// It goes against a change of the side it is written to.
     pub fn contested(&self) -> bool {

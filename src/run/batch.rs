@@ -6,7 +6,7 @@ use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::expression::{Expression, Input};
-use crate::compile::{BaseKind, DeletedWhen, FieldProgram, Rejection};
+use crate::compile::{BaseKind, DeletedWhen, Drift, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
 use crate::diagnostic::Code;
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
@@ -166,6 +166,8 @@ impl Session<'_> {
                     }
                 }
                 None => match candidate.seen {
+                    // Read for the drift of records that are linked.
+                    Seen::Live(_) if self.watches(side, &candidate) => self.counts.toward(toward).skipped += 1,
                     Seen::Live(_) => new.push(candidate),
                     _ => {
                         if candidate.counted {
@@ -220,16 +222,25 @@ impl Session<'_> {
             return true;
         }
         match (&candidate.seen, link.status) {
-            (Seen::Live(record), LinkStatus::Linked) => link.outside || self.has_changed(side, record, link),
+            (Seen::Live(record), LinkStatus::Linked) => link.outside || self.has_changed(side, candidate, record, link),
             // The other side's record may be back, which that side need not tell.
-            (Seen::Live(record), LinkStatus::Severed { gone }) => gone == side || self.has_changed(side, record, link),
+            (Seen::Live(record), LinkStatus::Severed { gone }) => {
+                gone == side || self.has_changed(side, candidate, record, link)
+            }
             (Seen::Gone | Seen::Nobody, LinkStatus::Linked) => true,
             (Seen::Gone | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,
             (Seen::Outside, _) => false,
         }
     }
 
-    fn has_changed(&self, side: Side, record: &Record, link: &Link) -> bool {
+    /// True for a record in a listing of a side from which nothing flows: all
+    /// that is looked for there are edits that are not to be kept.
+    fn watches(&self, side: Side, candidate: &Candidate) -> bool {
+        candidate.counted && self.options.keys.is_empty() && !self.program.writes(side.other())
+    }
+
+    fn has_changed(&self, side: Side, candidate: &Candidate, record: &Record, link: &Link) -> bool {
+        let watching = self.watches(side, candidate);
         let changed = |(index, field): (usize, &FieldProgram)| {
             if field.create_only || !(field.writes(Side::Source) || field.writes(Side::Target)) {
                 return false;
@@ -242,7 +253,8 @@ impl Session<'_> {
                 Bases::Digests(_) => {
                     let written = if field.writes(Side::Target) { Side::Target } else { Side::Source };
                     if written == side {
-                        return true;
+                        return !watching
+                            || field.drift != Drift::Keep && !link.bases.holds(index, &record.fields[index]);
                     }
                     match field.convert(written, record.fields[index].clone()) {
                         Ok(value) => !link.bases.holds(index, &value),

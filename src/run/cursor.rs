@@ -9,6 +9,7 @@ use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Horizon, Listing};
+use crate::diagnostic::Code;
 use crate::plan::{Link, LinkStatus, Record, Seen};
 use crate::record::{Kind, Mark, Side, Value, order, same};
 use crate::state::{Ahead, Cursor};
@@ -22,7 +23,8 @@ impl Session<'_> {
             && before != now
         {
             return Err(Trouble::Refused {
-                code: "E0902",
+                code: Code::RESTORED,
+                side: Some(side),
                 message: format!(
                     "the {side} of `{}` was restored from a backup (its timeline was {before} and is {now}); \
                      what it lost cannot be told from what was deleted: look, then `engine reset`",
@@ -75,7 +77,8 @@ impl Session<'_> {
                     && !self.owed.contains_key(&(side, key.clone()))
                 {
                     return Err(Trouble::Refused {
-                        code: "E0902",
+                        code: Code::RESTORED,
+                        side: Some(side),
                         message: format!(
                             "the {side} of `{}` was restored from a backup: its newest stamps lie before those already \
                              read, and the record {key} shows other values under an old stamp; what the restore took \
@@ -140,7 +143,9 @@ impl Session<'_> {
             (Some(now), _) => Some(now.clone()),
             (None, earlier) => earlier,
         };
-        let mut low = largest.or_else(|| horizon.clock.clone());
+        // Without a stamp there is no mark: the clock is none that anything was read by, and what stands there
+        // without one is read as a whole anyway.
+        let mut low = largest;
         for bound in [&horizon.clock, &horizon.oldest_open].into_iter().flatten() {
             if low.as_ref().and_then(|low| order(bound, low)) == Some(Ordering::Less) {
                 low = Some(bound.clone());

@@ -1,8 +1,10 @@
 //! How deletions are noticed, and how deletes are held back or carried out.
 
+use std::collections::BTreeSet;
+
 use super::event::{Event, Fact};
 use super::pages::{Page, Pages};
-use super::report::Trouble;
+use super::report::{Planned, Trouble};
 use super::session::Session;
 use crate::compile::{DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
@@ -127,7 +129,7 @@ impl Session<'_> {
         self.flush().await?;
         let setup = self.setup;
         let name = self.program.name.clone();
-        let planned = self.planned.iter().filter(|planned| planned.action == Action::Delete).count() as u64;
+        let planned = self.plan_spooled().await?;
         let (spooled, first) = self.count_spooled().await?;
         let waiting = spooled + planned;
         if waiting == 0 {
@@ -148,6 +150,10 @@ impl Session<'_> {
             self.tell(Both::default(), Fact::Held { on, would: waiting, limit });
             self.held_anew = planned;
             self.tell_held(waiting, limit).await?;
+            // They are shown, and none of them is made.
+            for side in Side::BOTH.into_iter().filter(|_| self.options.dry) {
+                self.counts.toward(side).deleted = 0;
+            }
             return self.flush().await;
         }
         if self.options.dry {
@@ -176,6 +182,33 @@ impl Session<'_> {
         // Records that changed just before they were deleted.
         self.look_again().await?;
         self.flush().await
+    }
+
+    /// In a dry run: plans the deletes that were held back before, and answers
+    /// with how many others are planned.
+    async fn plan_spooled(&mut self) -> Result<u64, Trouble> {
+        if !self.options.dry {
+            return Ok(0);
+        }
+        let name = self.program.name.clone();
+        let (mut known, mut after) = (BTreeSet::new(), 0);
+        loop {
+            let page = self.setup.store.spooled(&name, after, 500).await?;
+            let Some(last) = page.last() else { break };
+            after = last.link;
+            for on in Side::BOTH {
+                let gone = on.other();
+                let page = page.iter().filter(|spooled| spooled.on == on && self.asks_for(&spooled.keys));
+                let keys: Vec<Key> = page.map(|spooled| spooled.keys[gone].clone()).collect();
+                known.extend(keys.iter().map(|key| (on, key.clone())));
+                self.revisit(gone, keys).await?;
+            }
+        }
+        let is_new = |planned: &&Planned| {
+            let key = planned.keys[planned.side.other()].clone();
+            planned.action == Action::Delete && key.is_none_or(|key| !known.contains(&(planned.side, key)))
+        };
+        Ok(self.planned.iter().filter(is_new).count() as u64)
     }
 
     /// Says of each delete that was not held back before what it would have

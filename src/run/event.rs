@@ -67,8 +67,6 @@ pub enum Fact {
         written: Option<Box<(Side, Value)>>,
     },
     Parked(Box<Parked>),
-    /// What was parked went through.
-    Unparked,
     /// One side's record is gone and the other stays.
     Severed {
         gone: Side,
@@ -124,7 +122,6 @@ impl Fact {
                 ConflictOutcome::Closed => "conflict_closed",
             },
             Fact::Parked(_) => "parked",
-            Fact::Unparked => "unparked",
             Fact::Severed { .. } => "severed",
             Fact::Resumed => "resumed",
             Fact::Rekeyed { .. } => "rekeyed",
@@ -139,7 +136,7 @@ impl Fact {
     /// What the word needs, as a JSON object.
     pub fn detail(&self) -> serde_json::Value {
         match self {
-            Fact::Adopted | Fact::Unparked | Fact::Resumed | Fact::Forgotten => json!({}),
+            Fact::Adopted | Fact::Resumed | Fact::Forgotten => json!({}),
             Fact::Written { side, fields, .. } => {
                 let fields: Vec<_> = fields
                     .iter()

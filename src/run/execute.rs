@@ -7,12 +7,13 @@ use super::send::Send;
 use super::session::Session;
 use crate::compile::{BaseKind, DeletePolicy, Limit, Policy};
 use crate::connector::Action;
+use crate::diagnostic::Code;
 use crate::plan::{
     Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, OpenConflict, Pair, RecordWrite, Seen, Verdict,
     decide,
 };
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, Spooled};
+use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, SideCounts, Spooled};
 
 /// A pair of records to be dealt with.
 #[derive(Debug)]
@@ -48,7 +49,28 @@ impl Work {
 }
 
 impl Session<'_> {
+    /// Deals with pairs, as far as the `limits` on creates and updates allow:
+    /// where they are reached the run stops.
     pub(super) async fn apply(&mut self, mut work: Vec<Work>) -> Result<(), Trouble> {
+        if !self.limits_writes() {
+            return self.apply_all(work).await;
+        }
+        loop {
+            // What is under way counts.
+            self.land().await?;
+            let (within, reached) = self.within_limits(&work).await?;
+            let later = work.split_off(within);
+            self.apply_all(work).await?;
+            match reached {
+                None => return Ok(()),
+                Some(trouble) if within == 0 => return Err(trouble),
+                // Something of that may have been refused, and left room.
+                Some(_) => work = later,
+            }
+        }
+    }
+
+    async fn apply_all(&mut self, mut work: Vec<Work>) -> Result<(), Trouble> {
         if work.is_empty() {
             return self.flush().await;
         }
@@ -56,24 +78,18 @@ impl Session<'_> {
         let mut sends: Both<Vec<Send>> = Both::default();
         // Links that are new or moved without a write, by their work.
         let mut moved: Vec<(usize, Link)> = Vec::new();
-        let mut decisions = Vec::with_capacity(work.len());
-        for item in &work {
-            let waiting: Vec<OpenConflict> =
-                item.link.as_ref().map(|link| self.waiting(link, &open)).unwrap_or_default();
-            let stale = item.behind.as_ref().map_or(&[][..], |stored| self.layouts.stale(stored));
-            let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
-            decisions.push(decide(self.program, &pair));
-        }
+        let decisions: Vec<Decision> = work.iter().map(|item| self.decide(item, &open)).collect();
         self.trace_origins(&work, &decisions).await?;
-        if self.limits_writes() {
-            self.land().await?;
-            self.limit_writes(&decisions)?;
-        }
+        let mut afterwards = Vec::new();
         for (index, (item, decision)) in work.iter_mut().zip(decisions).enumerate() {
+            if self.options.dry {
+                afterwards.extend(self.afterwards(item, &decision, &open).map(|next| (index, next)));
+            }
             self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
         if self.options.dry {
             self.only_plan(&work, &sends);
+            self.plan_afterwards(&work, &sends, afterwards);
             return Ok(());
         }
         let writes_only = moved.is_empty() && self.pending.links.is_empty() && self.pending.conflicts.is_empty();
@@ -551,38 +567,69 @@ impl Session<'_> {
         self.state.first_sync_done && !self.options.over_limit && (limits.create.is_some() || limits.update.is_some())
     }
 
-    /// `limits` on creates and updates: they hold no first sync, and stop the
-    /// run where they are reached, before anything of these decisions is taken
-    /// up.
-    fn limit_writes(&self, decisions: &[Decision]) -> Result<(), Trouble> {
-        let limits = &self.program.limits;
-        for (action, limit) in [(Action::Create, limits.create), (Action::Update, limits.update)] {
-            let Some(limit) = limit else { continue };
-            let allowed = limit.of(self.links_at_start);
-            let done = |side: Side| {
-                let counts = if side == Side::Target { &self.counts.to_target } else { &self.counts.to_source };
-                if action == Action::Create { counts.created } else { counts.updated }
-            };
-            let writes = decisions.iter().flat_map(|one| [&one.writes.source, &one.writes.target]).flatten();
-            let asked = writes.filter(|write| write.action == action).count();
-            let total = asked as u64 + done(Side::Source) + done(Side::Target);
-            if total > allowed {
-                let (word, setting) =
-                    if action == Action::Create { ("create", "create") } else { ("update", "update") };
-                return Err(Trouble::Refused {
-                    code: "E0904",
-                    message: format!(
-                        "this run would {word} more than {allowed} records ({}): `limits: {{ {setting}: … }}` stops it; \
-                         `--over-limit` lets one run through",
-                        match limit {
-                            Limit::Count(_) => "the limit".to_owned(),
-                            Limit::Percent(percent) => format!("{percent} % of {} links", self.links_at_start),
-                        }
-                    ),
-                });
+    /// How many of these pairs may be dealt with under the `limits` on creates
+    /// and updates, and what is said where that is not all. They hold no first
+    /// sync.
+    async fn within_limits(&self, work: &[Work]) -> Result<(usize, Option<Trouble>), Trouble> {
+        let open = self.open_conflicts(work).await?;
+        let done = |count: fn(&SideCounts) -> u64| count(&self.counts.to_target) + count(&self.counts.to_source);
+        let limits = [
+            ("create", Action::Create, self.program.limits.create, done(|counts| counts.created)),
+            ("update", Action::Update, self.program.limits.update, done(|counts| counts.updated)),
+        ];
+        let mut asked = [0, 0];
+        for (index, item) in work.iter().enumerate() {
+            let decision = self.decide(item, &open);
+            let writes = || Side::BOTH.into_iter().filter_map(|side| decision.writes[side].as_ref());
+            for ((word, action, limit, done), asked) in limits.into_iter().zip(&mut asked) {
+                let Some(limit) = limit else { continue };
+                let allowed = limit.of(self.links_at_start);
+                *asked += writes().filter(|write| write.action == action).count() as u64;
+                if writes().any(|write| write.action == action) && done + *asked > allowed {
+                    let of = match limit {
+                        Limit::Count(_) => String::new(),
+                        Limit::Percent(percent) => format!(", {percent} % of {} links", self.links_at_start),
+                    };
+                    let message = format!(
+                        "`limits: {{ {word}: … }}` stops the run: it would {word} more than {allowed} records{of}; the next \
+                         run goes on from here, and `--over-limit` lets one run through"
+                    );
+                    return Ok((index, Some(Trouble::Refused { code: Code::LIMIT, side: None, message })));
+                }
             }
         }
-        Ok(())
+        Ok((work.len(), None))
+    }
+
+    fn decide(&self, item: &Work, open: &[Conflict]) -> Decision {
+        let waiting: Vec<OpenConflict> = item.link.as_ref().map(|link| self.waiting(link, open)).unwrap_or_default();
+        let stale = item.behind.as_ref().map_or(&[][..], |stored| self.layouts.stale(stored));
+        let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
+        decide(self.program, &pair)
+    }
+
+    /// What is decided for a pair once the writes of this decision are in
+    /// effect, where it has to be decided once more.
+    fn afterwards(&self, item: &Work, decision: &Decision, open: &[Conflict]) -> Option<Decision> {
+        if !decision.again {
+            return None;
+        }
+        let mut link = item.link.clone().unwrap_or_else(|| self.new_link(&item.keys));
+        let mut seen = item.seen.clone();
+        for (field, values) in &decision.settled {
+            link.bases.set(*field, values.clone(), self.written(*field));
+        }
+        for side in Side::BOTH {
+            for write in decision.writes[side].iter().flat_map(|write| &write.fields) {
+                seen[side].live_mut()?.fields[write.field] = write.value.clone();
+                link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
+            }
+        }
+        let dealt = |field| decision.conflicts.iter().any(|step| step.field == field && step.outcome.ends());
+        let mut waiting = self.waiting(&link, open);
+        waiting.retain(|conflict| !dealt(conflict.field));
+        let pair = Pair { link: Some(&link), seen: seen.as_ref(), open: &waiting, stale: &[] };
+        Some(decide(self.program, &pair))
     }
 
     pub(super) fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
@@ -603,6 +650,31 @@ impl Session<'_> {
             }
         }
         self.pending = crate::state::Commit::default();
+    }
+
+    /// Plans what the writes of this plan bring about in turn.
+    fn plan_afterwards(&mut self, work: &[Work], sends: &Both<Vec<Send>>, afterwards: Vec<(usize, Decision)>) {
+        let mut next: Both<Vec<Send>> = Both::default();
+        for (index, decision) in afterwards {
+            // What was parked after all brings about nothing.
+            if !Side::BOTH.into_iter().any(|side| sends[side].iter().any(|send| send.work == index)) {
+                continue;
+            }
+            let Both { source, target } = decision.writes;
+            for (side, write) in [(Side::Source, source), (Side::Target, target)] {
+                next[side].extend(write.map(|write| Send {
+                    work: index,
+                    link: work[index].link.clone(),
+                    write,
+                    people: None,
+                    set: Vec::new(),
+                    expect: Vec::new(),
+                    owing: false,
+                    ends: Vec::new(),
+                }));
+            }
+        }
+        self.only_plan(work, &next);
     }
 
     pub(super) fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {

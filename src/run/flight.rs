@@ -57,6 +57,9 @@ pub(super) struct Flown {
 pub(super) struct Airborne {
     /// Holds the one task.
     pub task: JoinSet<Result<Flown, Trouble>>,
+    /// Where it goes, and of how many records.
+    pub side: Side,
+    pub records: usize,
     pub work: Vec<Work>,
     /// Of the records that it carries over, on the side they come from.
     pub keys: HashSet<Key>,
@@ -134,10 +137,10 @@ impl Session<'_> {
     /// became of it; the next flush, or the next batch, brings that into the
     /// state.
     pub(super) async fn land(&mut self) -> Result<(), Trouble> {
-        let Some(Airborne { mut task, work, keys, .. }) = self.airborne.take() else { return Ok(()) };
+        let Some(Airborne { mut task, side, records, work, keys, .. }) = self.airborne.take() else { return Ok(()) };
         self.unflushed = keys;
         let flown = match task.join_next().await.expect("one batch is in the air") {
-            Ok(flown) => flown?,
+            Ok(flown) => self.failing(side, records, flown)?,
             // A fault of the engine ends this run as it does everywhere else.
             Err(error) => resume_unwind(error.into_panic()),
         };
@@ -154,7 +157,7 @@ impl Session<'_> {
         let mut attempt = 1;
         loop {
             let Flown { flight, recorded, outcomes } = flown;
-            let side = flight.side;
+            let (side, records) = (flight.side, flight.sends.len());
             let fault = match (recorded, outcomes) {
                 (Some(Err(StoreError::LinkedTwice { .. })), _) if self.empty[side] => {
                     self.not_so_empty(&flight, work);
@@ -168,7 +171,9 @@ impl Session<'_> {
                 (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
                 (Some(Ok(id)), Err(fault)) => {
                     let token = flight.intents.token.as_deref();
-                    if !is_harmless(&fault) && self.settle(side, token, &fault).await? {
+                    let harmless = is_harmless(&fault);
+                    let applied = if harmless { Ok(false) } else { self.settle(side, token, &fault).await };
+                    if self.failing(side, records, applied)? {
                         let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
                         let outcomes = flight.changes.iter().map(done).collect();
                         return self.answered(flight, work, id, outcomes, acknowledged).await;
@@ -180,9 +185,20 @@ impl Session<'_> {
                     fault
                 }
             };
-            self.setup.wait(side, &mut attempt, fault).await?;
-            flown = fly(self.setup, flight).await?;
+            let waited = self.setup.wait(side, &mut attempt, fault).await;
+            self.failing(side, records, waited)?;
+            let sent = fly(self.setup, flight).await;
+            flown = self.failing(side, records, sent)?;
         }
+    }
+
+    /// The records of a batch that a side did not take in, where it failed us
+    /// for good.
+    pub(super) fn failing<T>(&mut self, side: Side, records: usize, done: Result<T, Trouble>) -> Result<T, Trouble> {
+        if matches!(done, Err(Trouble::Side(..))) {
+            self.counts.toward(side).failed += records as u64;
+        }
+        done
     }
 
     /// Two records were to be created under one key, in a side that was empty

@@ -9,6 +9,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{BaseKind, FieldProgram, Reading, Rejection};
 use crate::connector::{Found, Listing, Scope};
+use crate::diagnostic::Code;
 use crate::plan::{Link, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
 use crate::state::Reason;
@@ -490,7 +491,8 @@ impl Session<'_> {
             self.empty[side] = empty;
             if strangers && !told_apart {
                 return Err(Trouble::Refused {
-                    code: "E0903",
+                    code: Code::UNSAFE_FIRST,
+                    side: Some(side),
                     message: format!(
                         "the {side} of `{}` already holds records, and nothing says which of them are the same as those of \
                          the {}: add `match`, or map every key field",

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::connector::{Action, Fault, FaultKind};
+use crate::diagnostic::Code;
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Parked, RunCounts, RunStatus, Spooled, StoreError};
 
@@ -79,9 +80,10 @@ pub enum Trouble {
     /// A side failed us.
     Side(Side, Fault),
     State(StoreError),
-    /// The run refuses to go on: a stable code and what to do.
+    /// The run refuses to go on: why, the side it is about, and what to do.
     Refused {
-        code: &'static str,
+        code: Code,
+        side: Option<Side>,
         message: String,
     },
 }

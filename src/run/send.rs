@@ -56,8 +56,10 @@ impl Session<'_> {
         let mut rest = sends;
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(size));
+            let records = rest.len();
             let flight = self.prepare(side, rest, work);
-            let flown = fly(self.setup, flight).await?;
+            let sent = fly(self.setup, flight).await;
+            let flown = self.failing(side, records, sent)?;
             self.debrief(flown, work, &mut acknowledged).await?;
             self.flush().await?;
             rest = later;
@@ -80,6 +82,7 @@ impl Session<'_> {
     /// Sends a batch once the one before it has landed, and does not wait for
     /// it.
     pub(super) async fn launch(&mut self, side: Side, sends: Vec<Send>, mut work: Vec<Work>) -> Result<(), Trouble> {
+        let records = sends.len();
         let keys = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
         let mut flight = self.prepare(side, sends, &mut work);
         self.land().await?;
@@ -88,7 +91,7 @@ impl Session<'_> {
         let setup = Arc::clone(self.setup);
         let mut task = JoinSet::new();
         task.spawn(async move { fly(&setup, flight).await });
-        self.airborne = Some(Airborne { task, work, keys, earlier });
+        self.airborne = Some(Airborne { task, side, records, work, keys, earlier });
         Ok(())
     }
 

@@ -383,6 +383,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// A trouble, as the list of runs has it.
+    fn on_record(&self, trouble: &Trouble) -> String {
+        match trouble {
+            Trouble::Side(side, fault) => {
+                format!("{side}: connection `{}`: {fault}", self.program.sides[*side].connection)
+            }
+            Trouble::State(_) | Trouble::Refused { .. } => trouble.to_string(),
+        }
+    }
+
     async fn finish(mut self) -> RunReport {
         let now = self.setup.world.now();
         let duration_ms = u64::try_from((now - self.started).num_milliseconds()).unwrap_or(0);
@@ -407,7 +417,7 @@ impl<'a> Session<'a> {
             started_at: self.started,
             duration_ms,
             counts: self.counts,
-            errors: self.troubles.iter().map(ToString::to_string).collect(),
+            errors: self.troubles.iter().map(|trouble| self.on_record(trouble)).collect(),
         });
         if self.troubles.is_empty() {
             self.pending.mapping = Some(self.state.clone());

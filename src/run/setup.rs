@@ -9,6 +9,7 @@ use super::report::Trouble;
 use super::world::World;
 use crate::compile::Program;
 use crate::connector::Object;
+use crate::diagnostic::Code;
 use crate::record::{Both, Key, Side};
 use crate::state::{Layout, MappingState, Store};
 
@@ -50,7 +51,8 @@ impl Setup {
             "`engine state adopt` takes the links over, `engine reset --links` forgets them".to_owned()
         };
         Err(Trouble::Refused {
-            code: "E0901",
+            code: Code::FINGERPRINT,
+            side: Some(side),
             message: format!(
                 "the {side} of `{name}` is not what its links belong to: they were made with {}, and it is {} now; {ways}",
                 stored.fingerprints[side], self.fingerprints[side]

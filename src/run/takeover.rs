@@ -115,13 +115,19 @@ pub async fn fail_run(
     mapping: &str,
     started: DateTime<Utc>,
     trouble: Trouble,
+    words: String,
 ) -> RunReport {
-    fail_begun_run(store, RunReport::unstarted(mapping, world, started, trouble)).await
+    noted(store, RunReport::unstarted(mapping, world, started, trouble), vec![words]).await
 }
 
 /// Notes a run that broke off, and could not say so itself.
-pub async fn fail_begun_run(store: &dyn Store, mut report: RunReport) -> RunReport {
-    if let Err(error) = note(store, &mut report).await {
+pub async fn fail_begun_run(store: &dyn Store, report: RunReport) -> RunReport {
+    let words = report.troubles.iter().map(ToString::to_string).collect();
+    noted(store, report, words).await
+}
+
+async fn noted(store: &dyn Store, mut report: RunReport, words: Vec<String>) -> RunReport {
+    if let Err(error) = note(store, &mut report, words).await {
         report.troubles.push(error);
     }
     report
@@ -148,7 +154,7 @@ impl RunReport {
     }
 }
 
-async fn note(store: &dyn Store, report: &mut RunReport) -> Result<(), Trouble> {
+async fn note(store: &dyn Store, report: &mut RunReport, errors: Vec<String>) -> Result<(), Trouble> {
     let name = report.mapping.as_str();
     let fence = store.acquire(name).await?;
     let mut state: MappingState = store.mapping(name).await?.unwrap_or_default();
@@ -164,7 +170,7 @@ async fn note(store: &dyn Store, report: &mut RunReport) -> Result<(), Trouble> 
         started_at: report.started_at,
         duration_ms: report.duration_ms,
         counts: report.counts,
-        errors: report.troubles.iter().map(ToString::to_string).collect(),
+        errors,
     };
     Ok(store.commit(&fence, &Commit { run: Some(run), mapping: Some(state), ..Commit::default() }).await?)
 }

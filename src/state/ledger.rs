@@ -224,19 +224,16 @@ pub struct RunRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    Running,
     Success,
     Partial,
     Failure,
 }
 
 impl RunStatus {
-    pub(super) const ALL: [RunStatus; 4] =
-        [RunStatus::Running, RunStatus::Success, RunStatus::Partial, RunStatus::Failure];
+    pub(super) const ALL: [RunStatus; 3] = [RunStatus::Success, RunStatus::Partial, RunStatus::Failure];
 
     pub fn name(self) -> &'static str {
         match self {
-            RunStatus::Running => "running",
             RunStatus::Success => "success",
             RunStatus::Partial => "partial",
             RunStatus::Failure => "failure",

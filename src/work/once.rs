@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::diagnostic::Code;
 use crate::run::{Options, RunReport, Setup, Trouble, fail_begun_run, run_mapping};
 
 /// Runs one mapping on a task of its own. A panic ends this run and no other.
@@ -14,7 +15,7 @@ pub async fn run_once(setup: Setup, options: Options) -> RunReport {
         Ok(report) => report,
         Err(error) => {
             let message = format!("the run broke off by a fault of the engine: {error}");
-            let trouble = Trouble::Refused { code: "E0905", message };
+            let trouble = Trouble::Refused { code: Code::BROKE_OFF, side: None, message };
             let report = RunReport::unstarted(&mapping, &*world, started_at, trouble);
             if dry { report } else { fail_begun_run(&*store, report).await }
         }

@@ -94,12 +94,67 @@ fn a_policy_that_never_decides_is_refused() {
     // A default goes for every field; the ones it cannot decide about need one of their own.
     let project = items("match: [sku]", "match: [sku]\nconflicts: { default: sum_deltas }");
     let diagnostics = told(&project, "--online", 2);
-    assert_eq!(places(&diagnostics), [("E0503", 11, 5)]);
-    assert!(diagnostics[0]["help"].as_str().unwrap().contains("a `conflict` of its own"));
+    assert_eq!(places(&diagnostics), [("E0503", 8, 5), ("E0503", 9, 5), ("E0503", 11, 5)]);
+    assert!(diagnostics[2]["help"].as_str().unwrap().contains("a `conflict` of its own"));
     let project = items("match: [sku]", "match: [sku]\nconflicts: { first: union }");
     let diagnostics = told(&project, "--online", 2);
     assert_eq!(places(&diagnostics), [("E0503", 6, 21)]);
     says(&diagnostics[0], "no field of the mapping can take it");
+}
+
+/// Issue 2: sums of words, of truths and of a field of one direction were left to a person each time.
+#[test]
+fn a_sum_needs_numbers_that_change_on_both_sides() {
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, price DECIMAL(10,2), made TEXT, on_sale BOOLEAN, stock INTEGER);";
+    let told_of = |entry: &str| {
+        let items = ITEMS.replace("{ source: name, target: title, rules: [trim] }", entry);
+        let files = [("connections.yaml", CONNECTIONS), ("items.yaml", items.as_str()), ("office.sql", office)];
+        let answer = Project::new(&files).engine("validate . --online --format json");
+        answer.json()["diagnostics"].as_array().unwrap().clone()
+    };
+    for (entry, column, words) in [
+        (
+            "{ source: name, target: title, conflict: sum_deltas }",
+            46,
+            "`sum_deltas` adds numbers, and `title` holds text",
+        ),
+        ("{ source: on_sale, target: title, conflict: sum_deltas }", 49, "`title` holds boolean"),
+        ("{ source: name, target: title, conflict: union }", 46, "`union` joins lists, and `title` holds text"),
+    ] {
+        let diagnostics = told_of(entry);
+        assert_eq!(places(&diagnostics), [("E0503", 8, column)], "{entry}");
+        says(&diagnostics[0], words);
+    }
+    let one_way = ITEMS.replace(
+        "target: price }",
+        "target: price, direction: source_to_target, drift: conflict, conflict: sum_deltas }",
+    );
+    let diagnostics = told(&Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &one_way)]), "", 2);
+    assert_eq!(places(&diagnostics), [("E0503", 9, 93)]);
+    says(&diagnostics[0], "`sum_deltas` changes both sides, and `price` goes one way");
+    for entry in [
+        "{ source: name, target: title, rules: [decimal], conflict: sum_deltas }",
+        "{ source: stock, target: title, conflict: sum_deltas }",
+    ] {
+        assert_eq!(told_of(entry), Vec::<Json>::new(), "{entry}");
+    }
+}
+
+/// Issue 2: entries of a map that never fit were refused record by record.
+#[test]
+fn what_a_map_gives_has_to_fit() {
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title BOOLEAN, price DECIMAL(10,2), made_on DATE);";
+    let items =
+        ITEMS.replace("rules: [trim]", "rules: [{ map: { S: true,\n      N: never,\n      X: no way } }]").replace(
+            "rules: [{ date: '%Y%m%d' }]",
+            "direction: source_to_target, rules: [{ map: { a: soon },\n      default: later }]",
+        );
+    let files = [("connections.yaml", CONNECTIONS), ("items.yaml", items.as_str()), ("shop.sql", shop)];
+    let project = Project::new(&files);
+    assert_eq!(told(&project, "", 0), Vec::<Json>::new(), "kinds are not known");
+    let diagnostics = told(&project, "--online", 2);
+    assert_eq!(places(&diagnostics), [("E0407", 9, 7), ("E0407", 10, 7), ("E0407", 12, 84), ("E0407", 13, 16)]);
+    says(&diagnostics[0], "text `never` does not fit boolean, and this goes to `title` of the target");
 }
 
 /// Issue 2: a text too short for a date was parked record by record.
@@ -146,4 +201,43 @@ fn fields_that_new_records_would_lack_are_named() {
     let diagnostics = told(&both, "--online", 0);
     assert_eq!(places(&diagnostics), [("E0609", 2, 39)]);
     says(&diagnostics[0], "nothing fills `depot` of records created on the source");
+}
+
+/// Issue 2: a `match` or cursor without an index took minutes, and nothing told of it.
+#[test]
+fn what_is_looked_up_without_an_index_is_told() {
+    let office = |more: &str| {
+        format!(
+            "CREATE TABLE items (code TEXT, name TEXT, price DECIMAL(10,2), made TEXT, at INTEGER, PRIMARY KEY (name, code));{more}"
+        )
+    };
+    let items = ITEMS
+        .replace("key: [code] }", "key: [name, code], cursor: at, deleted: { sweep: 24h } }")
+        .replace("- { source: name, target: title, rules: [trim] }", "- { source: name, target: title }");
+    let diagnostics_of = |office: &str, shop: &str| {
+        let files = [
+            ("connections.yaml", CONNECTIONS),
+            ("items.yaml", items.as_str()),
+            ("office.sql", office),
+            ("shop.sql", shop),
+        ];
+        told(&Project::new(&files), "--online", 0)
+    };
+    let bare = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT, title TEXT, price DECIMAL(10,2), made_on DATE);";
+    let diagnostics = diagnostics_of(&office(""), bare);
+    assert_eq!(places(&diagnostics), [("E0611", 2, 73), ("E0611", 5, 9), ("E0611", 5, 9)]);
+    says(&diagnostics[0], "no index of `items` begins with the cursor `at`");
+    says(&diagnostics[1], "no index of `items` begins with `code`");
+    says(&diagnostics[2], "no index of `goods` begins with `sku`");
+    assert!(diagnostics.iter().all(|told| told["severity"] == "warning"), "{diagnostics:?}");
+    let indexes = "CREATE INDEX a ON items (at, name); CREATE INDEX b ON items (code) WHERE code IS NOT NULL;";
+    let indexed = format!("{bare} CREATE INDEX c ON goods (sku COLLATE NOCASE, id);");
+    assert_eq!(diagnostics_of(&office(indexes), &indexed), Vec::<Json>::new());
+    // A view tells nothing of the indexes beneath it.
+    let view = "CREATE TABLE all_items (code TEXT PRIMARY KEY, name TEXT, price DECIMAL(10,2), made TEXT, at INTEGER); \
+                CREATE VIEW items AS SELECT * FROM all_items; \
+                CREATE TRIGGER u INSTEAD OF UPDATE ON items BEGIN SELECT 1; END; \
+                CREATE TRIGGER i INSTEAD OF INSERT ON items BEGIN SELECT 1; END;";
+    let told_of_view = diagnostics_of(view, &indexed);
+    assert!(told_of_view.iter().all(|told| told["code"] != "E0611"), "{told_of_view:?}");
 }

@@ -113,13 +113,16 @@ async fn a_run_that_is_refused_leaves_nothing_behind() {
             "INSERT INTO items VALUES ('D', 'Desk', 50, NULL), ('E', 'Bed', 60, NULL), ('F', 'Sofa', 70, NULL)",
         )
         .await;
-    project.edit("shop", "INSERT INTO goods (sku, title, price) VALUES ('D', 'Table', 50)").await;
+    project.edit("shop", "INSERT INTO goods (sku, title, price) VALUES ('F', 'Table', 70)").await;
     let report = project.engine("run . --once --format json").json();
     let errors = report["runs"][0]["errors"].as_array().unwrap();
     assert_eq!(errors.iter().map(|error| &error["code"]).collect::<Vec<_>>(), [&json!("E0904")], "{report}");
     assert_eq!(conflicts(&project), Vec::<Json>::new());
-    let story = project.engine("trace . items D --format json").json();
-    assert_eq!(story["events"].as_array().map_or(0, Vec::len), 0, "{story}");
+    for left in ["E", "F"] {
+        let story = project.engine(&format!("trace . items {left} --format json")).json();
+        assert_eq!(story["events"].as_array().map_or(0, Vec::len), 0, "{story}");
+    }
+    assert_eq!(project.column("shop", "SELECT sku FROM goods WHERE sku > 'C' ORDER BY sku").await, ["D", "F"]);
     let runs = project.engine("runs . --format json").ends(0).json();
     assert_eq!(runs["runs"].as_array().unwrap().len(), 2, "it is on record: {runs}");
 }

@@ -194,3 +194,38 @@ async fn a_run_without_an_end_is_told_of() {
     let status = project.engine("status . --format json").ends(0).json();
     assert_eq!(status["mappings"][0]["unfinished_run"], serde_json::Value::Null);
 }
+
+/// Issue 2: `failed` counted nothing, whatever failed.
+#[tokio::test]
+async fn records_that_a_system_fails_to_take_in_are_counted() {
+    let database = Database::fresh().await;
+    database
+        .run(
+            "CREATE TABLE goods (id serial PRIMARY KEY, sku text UNIQUE, title text);
+             CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); RETURN NEW; END $$;
+             CREATE TRIGGER gone BEFORE INSERT ON goods FOR EACH ROW EXECUTE FUNCTION gone();",
+        )
+        .await;
+    let connections = format!(
+        "{CONNECTIONS}  pg: {{ connector: postgres, url: '{}', retry: {{ attempts: 1, backoff: 10ms }} }}\n",
+        database.url
+    );
+    let mapping = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: pg, object: goods, key: [id] }
+match: [sku]
+fields: [{ source: code, target: sku }, { source: name, target: title }]
+";
+    let project = Project::new(&[("connections.yaml", &connections), ("items.yaml", mapping)]);
+    let run = project.run(3)["runs"][0].clone();
+    let counts = &run["to_target"];
+    assert_eq!(
+        (&counts["failed"], &counts["created"], &run["status"]),
+        (&3.into(), &0.into(), &"failure".into()),
+        "{run}"
+    );
+    database.run("DROP TRIGGER gone ON goods").await;
+    let counts = project.run(0)["runs"][0]["to_target"].clone();
+    assert_eq!((&counts["failed"], &counts["created"]), (&0.into(), &3.into()), "{counts}");
+}

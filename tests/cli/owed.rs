@@ -182,3 +182,19 @@ fields: [{ source: code, target: sku }, { source: name, target: title }]
     let run = &project.run(0)["runs"][0];
     assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(2)), "sent again, in doubt again");
 }
+
+/// Issue 2: two records that take each other's value of a unique field are refused, and heal once one of them moves on.
+#[tokio::test]
+async fn values_that_change_places_heal_once_they_move_on() {
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title TEXT UNIQUE, price DECIMAL(10,2), made_on DATE);";
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", ITEMS), ("shop.sql", shop)]);
+    project.run(0);
+    let swap = "UPDATE items SET name = CASE code WHEN 'A' THEN 'Chair' ELSE 'Lamp' END WHERE code IN ('A', 'B')";
+    project.edit("office", swap).await;
+    assert_eq!(project.run(1)["runs"][0]["owed"], 2);
+    assert_eq!(project.run(0)["runs"][0]["owed"], 2);
+    project.edit("office", "UPDATE items SET name = 'Stool' WHERE code = 'A'").await;
+    project.run(0);
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", "SELECT title FROM goods ORDER BY sku LIMIT 2").await, ["Stool", "Lamp"]);
+}

@@ -8,7 +8,7 @@ use engine::plan::{
 use engine::record::{Both, Side, Value, same};
 
 use super::model::{Model, is_quiet};
-use crate::programs::ProgramSpec;
+use crate::programs::{ProgramSpec, mirrored};
 
 /// After so many decisions everything has come to rest: a merge takes two
 /// writes, one more settles what the other directions ask for.
@@ -384,7 +384,7 @@ fn swap(decision: Decision) -> Decision {
         write.map(|mut write| {
             for against in write.fields.iter_mut().filter_map(|field| field.against.as_mut()) {
                 against.bases = against.bases.clone().swap();
-                against.policy = against.policy.map(Policy::mirror);
+                against.policy = against.policy.map(mirrored);
             }
             write
         })
@@ -404,7 +404,7 @@ fn swap(decision: Decision) -> Decision {
             .map(|step| ConflictStep {
                 bases: step.bases.map(Both::swap),
                 values: step.values.swap(),
-                policy: step.policy.mirror(),
+                policy: mirrored(step.policy),
                 ..step
             })
             .collect(),

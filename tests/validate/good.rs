@@ -21,7 +21,7 @@ fn the_model_holds_what_is_written() {
     let customers = project.mapping("customers").unwrap();
     assert_eq!(customers.direction(), Direction::Bidirectional);
     assert_eq!(customers.default_policy(), Policy::Newest);
-    assert_eq!(customers.first_policy(Some(Policy::Target)), Policy::Source);
+    assert_eq!(customers.conflicts.as_ref().unwrap().first.as_ref().unwrap().value, Policy::Source);
     assert_eq!(customers.source.cursor.as_ref().unwrap().overlap.as_ref().unwrap().to_string(), "10m");
     assert!(matches!(&customers.source.deleted, Some(Deleted::Mark { equals, .. }) if equals.text() == Some("*")));
     assert_eq!(customers.match_on.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);

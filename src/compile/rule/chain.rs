@@ -7,7 +7,7 @@ use super::{Back, LATER, RULES, Rule, RuleSpec, find};
 use crate::compile::Trouble;
 use crate::compile::expression::Resolve;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
-use crate::record::{Kind, Value};
+use crate::record::{Kind, Misfit, Value};
 
 /// A built rule and where it came from.
 #[derive(Debug, Clone)]
@@ -165,6 +165,15 @@ impl Chain {
             };
         }
         kind
+    }
+
+    /// The values written down in the last rule that do not fit where they
+    /// arrive, with their places.
+    pub fn misfits(&self, arrives_at: &Kind) -> Vec<(Place, Misfit)> {
+        let Some(last) = self.steps.last() else { return Vec::new() };
+        let misfit =
+            |(value, place): (&Value, &Place)| Some((place.clone(), arrives_at.fit(Value::clone(value)).err()?));
+        last.rule.writes().into_iter().filter_map(misfit).collect()
     }
 
     /// The steps in words, for `engine explain`; nothing for an empty chain.

@@ -66,7 +66,7 @@ fn build(arguments: &mut Arguments<'_>) -> Result<Arc<dyn Rule>, Reported> {
         }
     }
     let default = match arguments.option("default") {
-        Some(node) => Some(arguments.value("default", node)?),
+        Some(node) => Some((arguments.value("default", node)?, node.place.clone())),
         None => None,
     };
     if wrong {
@@ -92,11 +92,11 @@ struct Map {
     entries: Vec<Entry>,
     /// Places in `texts`, for tables that are not small.
     index: HashMap<CompactString, usize>,
-    default: Option<Value>,
+    default: Option<(Value, Place)>,
 }
 
 impl Map {
-    fn new(entries: Vec<Entry>, default: Option<Value>) -> Map {
+    fn new(entries: Vec<Entry>, default: Option<(Value, Place)>) -> Map {
         let texts: Vec<CompactString> = entries.iter().map(|entry| entry.from.to_compact_string()).collect();
         let index = match texts.len() {
             0..=SMALL => HashMap::new(),
@@ -126,7 +126,7 @@ impl Rule for Map {
         };
         match (found, &self.default) {
             (Some(place), _) => Ok(self.entries[place].to.clone()),
-            (None, Some(default)) => Ok(default.clone()),
+            (None, Some((default, _))) => Ok(default.clone()),
             (None, None) => {
                 let near = nearest(&value.to_string(), self.texts.iter().map(CompactString::as_str))
                     .map_or_else(String::new, |near| format!("; the nearest entry is `{near}`"));
@@ -137,7 +137,7 @@ impl Rule for Map {
     }
 
     fn back(&self) -> Back {
-        if let Some(default) = &self.default {
+        if let Some((default, _)) = &self.default {
             return Back::lost(format!("which unlisted value became the default `{default}`"));
         }
         for (index, entry) in self.entries.iter().enumerate() {
@@ -165,8 +165,7 @@ impl Rule for Map {
     }
 
     fn gives(&self, _: &Kind) -> Result<Kind, &'static str> {
-        let mut values =
-            self.entries.iter().map(|entry| &entry.to).chain(&self.default).filter(|value| !value.is_null());
+        let mut values = self.writes().into_iter().map(|(value, _)| value).filter(|value| !value.is_null());
         let booleans = values.clone().all(|value| matches!(value, Value::Boolean(_)));
         // Digits may become numbers where they arrive, so only words are text for sure.
         let words =
@@ -178,10 +177,15 @@ impl Rule for Map {
         })
     }
 
+    fn writes(&self) -> Vec<(&Value, &Place)> {
+        let default = self.default.iter().map(|(value, place)| (value, place));
+        self.entries.iter().map(|entry| (&entry.to, &entry.place)).chain(default).collect()
+    }
+
     fn describe(&self) -> String {
         let mut pairs: Vec<String> =
             self.texts.iter().zip(&self.entries).map(|(from, entry)| format!("`{from}` to `{}`", entry.to)).collect();
-        if let Some(default) = &self.default {
+        if let Some((default, _)) = &self.default {
             pairs.push(format!("all else to `{default}`"));
         }
         format!("map {}", pairs.join(", "))

@@ -49,6 +49,12 @@ pub(crate) trait Rule: Debug + Send + Sync {
     /// What the rule takes, where it does not take this kind: `text`, `a date`.
     fn gives(&self, kind: &Kind) -> Result<Kind, &'static str>;
 
+    /// The values that are written down in the rule and may come out of it,
+    /// with their places.
+    fn writes(&self) -> Vec<(&Value, &Place)> {
+        Vec::new()
+    }
+
     /// The rule in words, for `engine explain`.
     fn describe(&self) -> String;
 

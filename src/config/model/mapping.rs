@@ -147,12 +147,6 @@ impl Mapping {
         let written = self.conflicts.as_ref().and_then(|conflicts| conflicts.default.as_ref());
         written.map_or_else(Policy::default, |policy| policy.value)
     }
-
-    /// The policy of a first meeting, for fields with this `conflict` of their own.
-    pub fn first_policy(&self, own: Option<Policy>) -> Policy {
-        let written = self.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref());
-        written.map_or_else(|| own.unwrap_or_else(|| self.default_policy()), |policy| policy.value)
-    }
 }
 
 impl super::FieldSpec {

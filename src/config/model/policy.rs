@@ -85,15 +85,6 @@ impl Policy {
         Policy::Min,
     ];
 
-    /// The same policy of a mapping whose sides are exchanged.
-    pub fn mirror(self) -> Policy {
-        match self {
-            Policy::Source => Policy::Target,
-            Policy::Target => Policy::Source,
-            other => other,
-        }
-    }
-
     pub fn as_str(self) -> &'static str {
         word(self)
     }
@@ -122,9 +113,11 @@ pub enum Drift {
     /// overwritten and logged.
     #[default]
     Keep,
-    /// The value is put back on every run.
+    /// The value is put back on every run. The side it is written to is then
+    /// read too, by its cursor where it has one.
     Restore,
-    /// The edit is treated as a conflict.
+    /// The edit is treated as a conflict. The side it is written to is then
+    /// read too, by its cursor where it has one.
     Conflict,
 }
 

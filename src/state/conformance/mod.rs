@@ -175,7 +175,7 @@ fn run(id: &str, mapping: &str) -> RunRecord {
         run: id.into(),
         mapping: mapping.into(),
         number: 1,
-        status: RunStatus::Running,
+        status: RunStatus::Partial,
         started_at: time(0),
         duration_ms: 12,
         counts,

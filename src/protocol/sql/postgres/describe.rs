@@ -21,6 +21,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     pub(super) key: Vec<usize>,
     unique: Vec<Vec<usize>>,
+    /// The columns that an index begins with; `None` where that is not known.
+    indexed: Option<Vec<usize>>,
     /// Those that are checked at once, so that `ON CONFLICT` takes them.
     pub(super) arbiters: Vec<Vec<usize>>,
     /// Its rows lie in it, and tell which transaction made them.
@@ -142,15 +144,20 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
     let slot = |number: i16| columns.iter().position(|(own, _)| *own == number);
     let indexes = sqlx::query(
         "SELECT i.indisprimary, (SELECT array_agg(k.n ORDER BY k.o) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, o) \
-         WHERE k.o <= i.indnkeyatts), i.indimmediate FROM pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid \
-         AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indisprimary DESC, i.indexrelid",
+         WHERE k.o <= i.indnkeyatts), i.indimmediate, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
+         FROM pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisvalid ORDER BY i.indisprimary DESC, i.indexrelid",
     )
     .bind(oid)
     .fetch_all(&mut *connection)
     .await?;
-    let (mut key, mut unique, mut arbiters) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut key, mut unique, mut arbiters, mut indexed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for index in &indexes {
         let numbers: Vec<i16> = index.try_get(1)?;
+        // An expression has the number 0, and no slot.
+        indexed.extend(numbers.first().copied().and_then(slot));
+        if !index.try_get::<bool, _>(3)? {
+            continue;
+        }
         let Some(slots) = numbers.into_iter().map(slot).collect::<Option<Vec<usize>>>() else { continue };
         if index.try_get(0)? {
             key.clone_from(&slots);
@@ -163,6 +170,8 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         }
     }
     let relation: String = about.try_get(2)?;
+    // Whoever serves a view or a foreign table may well have one.
+    let indexed = matches!(relation.as_str(), "r" | "p" | "m").then_some(indexed);
     let has_triggers = about.try_get::<bool, _>(4)? || about.try_get::<bool, _>(12)?;
     let (has_rules, has_policies): (bool, bool) = (about.try_get(5)?, about.try_get(3)?);
     // Bits by the command's number: 4 update, 8 insert, 16 delete.
@@ -175,6 +184,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         key,
         unique,
         arbiters,
+        indexed,
         tells_xmin: relation == "r",
         takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
@@ -338,6 +348,7 @@ impl Table {
             shape: Shape { fields: self.columns.iter().map(|column| column.field.clone()).collect() },
             key: names(&self.key),
             unique: self.unique.iter().map(|slots| names(slots)).collect(),
+            indexed: self.indexed.as_deref().map(names),
             can_create: self.can_create,
             can_update: self.can_update,
             can_delete: self.can_delete,

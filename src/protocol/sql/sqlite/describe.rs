@@ -24,6 +24,8 @@ pub(super) struct Table {
     /// The primary key's columns.
     pub(super) key: Vec<usize>,
     pub(super) unique: Vec<Vec<usize>>,
+    /// The columns that an index begins with.
+    indexed: Vec<usize>,
     /// The column that is the row's number (`INTEGER PRIMARY KEY`): SQLite
     /// fills it in.
     pub(super) row_number: Option<usize>,
@@ -109,13 +111,15 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
     let slot = |name: &str| columns.iter().position(|column| column.field.name.eq_ignore_ascii_case(name));
 
     let mut unique = if key.is_empty() { Vec::new() } else { vec![key.clone()] };
+    let mut indexed: Vec<usize> = key.first().copied().into_iter().collect();
     let mut key_has_index = false;
-    let indexes = sqlx::query("SELECT name, origin FROM pragma_index_list(?1) WHERE \"unique\" = 1 AND partial = 0")
+    let indexes = sqlx::query("SELECT name, origin, \"unique\" = 1 AND partial = 0 FROM pragma_index_list(?1)")
         .bind(&name)
         .fetch_all(&mut *connection)
         .await?;
     for index in &indexes {
-        key_has_index |= index.try_get::<&str, _>(1)? == "pk";
+        let tells_apart = index.try_get::<bool, _>(2)?;
+        key_has_index |= tells_apart && index.try_get::<&str, _>(1)? == "pk";
         let members = sqlx::query("SELECT name FROM pragma_index_info(?1) ORDER BY seqno")
             .bind(index.try_get::<&str, _>(0)?)
             .fetch_all(&mut *connection)
@@ -123,7 +127,8 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         // An index over an expression has no name there and says nothing about columns.
         let slots: Option<Vec<usize>> =
             members.iter().map(|member| member.try_get::<Option<&str>, _>(0).ok()?.and_then(slot)).collect();
-        unique.extend(slots.filter(|slots| !unique.contains(slots)));
+        indexed.extend(members.first().and_then(|first| first.try_get::<Option<&str>, _>(0).ok()?.and_then(slot)));
+        unique.extend(slots.filter(|slots| tells_apart && !unique.contains(slots)));
     }
     let without_rowid: i64 = sqlx::query("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1")
         .bind(&name)
@@ -163,6 +168,7 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         columns,
         key,
         unique,
+        indexed,
         row_number,
         defaults,
         is_view,
@@ -285,6 +291,7 @@ impl Table {
             shape: Shape { fields: self.columns.iter().map(|column| column.field.clone()).collect() },
             key: names(&self.key),
             unique: self.unique.iter().map(|slots| names(slots)).collect(),
+            indexed: (!self.is_view).then(|| names(&self.indexed)),
             can_create: self.can_create,
             can_update: self.can_update,
             can_delete: self.can_delete,

@@ -1,0 +1,48 @@
+//! Edits on the side that a mapping of one direction writes to.
+
+use super::project::{CONNECTIONS, ITEMS, Project};
+
+/// `items` from the office to the shop; the shop read by a cursor where it has one.
+fn one_way(drift: &str, cursor: &str) -> Project {
+    let items = ITEMS
+        .replace("bidirectional", "source_to_target")
+        .replace("key: [id] }", &format!("key: [id]{cursor} }}"))
+        .replace("target: price }", &format!("target: price, drift: {drift} }}"));
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title TEXT, price DECIMAL(10,2), made_on DATE, at INTEGER DEFAULT 1);
+INSERT INTO goods (sku, title, price) VALUES ('Z', 'of the shop alone', 1);";
+    Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &items), ("shop.sql", shop)])
+}
+
+/// Issue 2: nothing was put back until the source changed.
+#[tokio::test]
+async fn what_was_edited_on_the_other_side_is_put_back() {
+    for cursor in ["", ", cursor: at"] {
+        let project = one_way("restore", cursor);
+        project.run(0);
+        project.edit("shop", "UPDATE goods SET price = 5, title = 'kept', at = 7 WHERE sku = 'A'").await;
+        let run = &project.run(0)["runs"][0];
+        assert_eq!((&run["to_target"]["updated"], &run["to_source"]["created"]), (&1.into(), &0.into()), "{run}");
+        assert_eq!(project.column("shop", "SELECT price || title FROM goods WHERE sku = 'A'").await, ["19.9kept"]);
+        assert_eq!(project.column("office", "SELECT CAST(count(*) AS TEXT) FROM items").await, ["3"]);
+        let run = &project.run(0)["runs"][0];
+        assert_eq!(run["to_target"]["updated"], 0, "{run}");
+    }
+}
+
+/// Issue 2: an edit was no conflict until the source changed.
+#[tokio::test]
+async fn an_edit_on_the_other_side_is_a_conflict() {
+    for (cursor, taken, price) in [("", "source", "19.9"), (", cursor: at", "target", "5")] {
+        let project = one_way("conflict", cursor);
+        project.run(0);
+        project.edit("shop", "UPDATE goods SET price = 5, title = 'kept', at = 7 WHERE sku = 'A'").await;
+        let run = &project.run(1)["runs"][0];
+        assert_eq!((&run["conflicts"], &run["to_target"]["updated"]), (&1.into(), &0.into()), "{run}");
+        project.engine(&format!("conflicts resolve . --mapping items --field price --take {taken}")).ends(0);
+        project.run(0);
+        let shown = format!("{price}kept");
+        assert_eq!(project.column("shop", "SELECT price || title FROM goods WHERE sku = 'A'").await, [shown]);
+        let run = &project.run(0)["runs"][0];
+        assert_eq!((&run["conflicts"], &run["owed"]), (&0.into(), &0.into()), "{run}");
+    }
+}
