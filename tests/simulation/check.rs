@@ -11,7 +11,8 @@ use engine::state::{
 
 use super::play::Told;
 use super::scenario::{DELETED, EDITED, NOTE, Scenario};
-use super::stage::{Stage, Version, code_of, number};
+use super::stage::{Stage, code_of, number};
+use super::system::Version;
 
 /// Everything there is to look at, once nothing moves any more.
 struct End<'a> {

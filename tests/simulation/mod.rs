@@ -15,10 +15,12 @@ mod cases;
 mod check;
 mod mutants;
 mod object;
+mod people;
 mod play;
 mod scenario;
 mod stage;
 mod store;
+mod system;
 
 use scenario::Scenario;
 

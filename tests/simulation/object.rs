@@ -15,7 +15,8 @@ use futures::stream::BoxStream;
 
 use super::mutants::Mutant;
 use super::scenario::{ID, MODIFIED};
-use super::stage::{Fate, Shared, Stage, all_done, number};
+use super::stage::{Shared, Stage, all_done, number};
+use super::system::Fate;
 
 pub(super) struct SimObject {
     pub(super) side: Side,
