@@ -440,10 +440,11 @@ fn held(told: &Told, path: &str, page: &mut Page) {
     for side in Side::BOTH {
         let Some((would, limit)) = report.held[side] else { continue };
         page.toned(Tone::Warn, format!("  {}", held_message(side, would, limit)));
-        for spooled in told.held.iter().take(NAMED) {
-            page.line(format!("    would delete on the {}: {}", spooled.on, spooled.keys[spooled.on]));
+        let named: Vec<_> = told.held.iter().filter(|spooled| spooled.on == side).take(NAMED).collect();
+        for spooled in &named {
+            page.line(format!("    would delete on the {side}: {}", spooled.keys[side]));
         }
-        let more = usize::try_from(would).unwrap_or(usize::MAX).saturating_sub(told.held.len().min(NAMED));
+        let more = usize::try_from(would).unwrap_or(usize::MAX).saturating_sub(named.len());
         if more > 0 {
             page.toned(Tone::Faint, format!("    … and {more} more"));
         }

@@ -368,6 +368,11 @@ impl Program {
         self.fields.iter().all(|field| field.writes(side) || !field.writes(side.other()))
     }
 
+    /// Links keep digests, not both sides' values.
+    pub fn keeps_digests(&self) -> bool {
+        matches!(self.bases, BaseKind::Digests { .. })
+    }
+
     /// True where anything is written on `side`.
     pub fn writes(&self, side: Side) -> bool {
         self.fields.iter().any(|field| field.writes(side))

@@ -7,7 +7,7 @@ use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, Recor
 use super::field::{Case, FieldStep, Refused};
 use super::link::{Bases, Link, LinkStatus};
 use super::seen::{Record, Seen};
-use crate::compile::{BaseKind, DeletePolicy, FieldProgram, Misfitting, Policy, Program, Rejection};
+use crate::compile::{DeletePolicy, FieldProgram, Misfitting, Policy, Program, Rejection};
 use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::record::{Both, Side, Value, same, short_digest};
@@ -46,7 +46,7 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
     let bases = match link {
         Some(link) => &link.bases,
         None => {
-            unlinked = Bases::none(program.fields.len(), matches!(program.bases, BaseKind::Digests { .. }));
+            unlinked = Bases::none(program.fields.len(), program.keeps_digests());
             &unlinked
         }
     };

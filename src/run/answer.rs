@@ -15,6 +15,7 @@ use super::send::Send;
 use super::session::Session;
 use crate::compile::Reading;
 use crate::connector::{Action, Change, Outcome, Refusal};
+use crate::diagnostic::Code;
 use crate::plan::{Contest, FieldWrite, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Answered, Intent, IntentField, Intents, IntentsId, Parked, Reason};
@@ -158,7 +159,7 @@ impl Session<'_> {
                         self.moved_away(side, item, item.all_keys());
                     } else {
                         let message = format!("a {side} record with this key is there already, and does not match");
-                        self.park(side, item.all_keys(), Reason::Rejected, None, Some("E0707"), &message);
+                        self.park(side, item.all_keys(), Reason::Rejected, None, Code::KEY_TAKEN, &message);
                     }
                 }
                 Outcome::Refused(refusal) => {
@@ -381,7 +382,7 @@ impl Session<'_> {
         } else {
             // Owed to the next run; told as parked when that was so in three.
             let message = format!("the {side} record changed each time it was about to be written");
-            self.park(side, keys, Reason::Rejected, None, Some("E0803"), &message);
+            self.park(side, keys, Reason::Rejected, None, Code::RESTLESS, &message);
         }
     }
 
@@ -401,6 +402,6 @@ impl Session<'_> {
         } else {
             format!("{} ({})", refusal.message, refusal.native)
         };
-        self.park(side, keys, Reason::Rejected, field, Some("E0708"), &message);
+        self.park(side, keys, Reason::Rejected, field, Code::REFUSED, &message);
     }
 }

@@ -6,7 +6,7 @@ use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::expression::{Expression, Input};
-use crate::compile::{BaseKind, DeletedWhen, Drift, FieldProgram, Rejection};
+use crate::compile::{DeletedWhen, Drift, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
 use crate::diagnostic::Code;
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
@@ -142,7 +142,7 @@ impl Session<'_> {
         }
         let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
         let links = self.setup.store.links(&self.program.name, side, &keys).await?;
-        let digests = matches!(self.program.bases, BaseKind::Digests { .. });
+        let digests = self.program.keeps_digests();
         let mut linked: Vec<Paired> = Vec::new();
         let mut new: Vec<Candidate> = Vec::new();
         for (mut candidate, link) in candidates.into_iter().zip(links) {

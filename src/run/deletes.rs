@@ -103,23 +103,18 @@ impl Session<'_> {
         asked.is_empty() || asked.iter().any(|(side, key)| keys[*side] == *key)
     }
 
-    /// How many spooled deletes this run is about, and where the first of them
-    /// would be made.
-    async fn count_spooled(&self) -> Result<(u64, Option<Side>), Trouble> {
+    /// How many spooled deletes this run is about.
+    async fn count_spooled(&self) -> Result<u64, Trouble> {
         let (store, name) = (&self.setup.store, &self.program.name);
         if self.options.keys.is_empty() {
-            let first = store.spooled(name, 0, 1).await?;
-            return Ok((store.count_spooled(name).await?, first.first().map(|spooled| spooled.on)));
+            return Ok(store.count_spooled(name).await?);
         }
-        let (mut count, mut first, mut after) = (0, None, 0);
+        let (mut count, mut after) = (0, 0);
         loop {
             let page = store.spooled(name, after, 500).await?;
-            let Some(last) = page.last() else { return Ok((count, first)) };
+            let Some(last) = page.last() else { return Ok(count) };
             after = last.link;
-            for spooled in page.iter().filter(|spooled| self.asks_for(&spooled.keys)) {
-                count += 1;
-                first = first.or(Some(spooled.on));
-            }
+            count += page.iter().filter(|spooled| self.asks_for(&spooled.keys)).count() as u64;
         }
     }
 
@@ -130,8 +125,7 @@ impl Session<'_> {
         let setup = self.setup;
         let name = self.program.name.clone();
         let planned = self.plan_spooled().await?;
-        let (spooled, first) = self.count_spooled().await?;
-        let waiting = spooled + planned;
+        let waiting = self.count_spooled().await? + planned;
         if waiting == 0 {
             return Ok(());
         }
@@ -143,16 +137,19 @@ impl Session<'_> {
         // What this run has recovered is among them.
         let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?;
         if done + waiting > limit && !self.options.over_limit {
-            let first =
-                first.or_else(|| self.planned.iter().find(|all| all.action == Action::Delete).map(|one| one.side));
-            let on = first.unwrap_or(Side::Target);
-            self.held[on] = Some((waiting, limit.saturating_sub(done)));
-            self.tell(Both::default(), Fact::Held { on, would: waiting, limit });
             self.held_anew = planned;
-            self.tell_held(waiting, limit).await?;
-            // They are shown, and none of them is made.
-            for side in Side::BOTH.into_iter().filter(|_| self.options.dry) {
-                self.counts.toward(side).deleted = 0;
+            let mut would = self.tell_held(limit).await?;
+            if self.options.dry {
+                // They are shown, and none of them is made.
+                for side in Side::BOTH {
+                    let deletes = |planned: &&Planned| planned.action == Action::Delete && planned.side == side;
+                    would[side] = self.planned.iter().filter(deletes).count() as u64;
+                    self.counts.toward(side).deleted = 0;
+                }
+            }
+            for on in Side::BOTH.into_iter().filter(|on| would[*on] > 0) {
+                self.held[on] = Some((would[on], limit.saturating_sub(done)));
+                self.tell(Both::default(), Fact::Held { on, would: would[on], limit });
             }
             return self.flush().await;
         }
@@ -212,19 +209,23 @@ impl Session<'_> {
     }
 
     /// Says of each delete that was not held back before what it would have
-    /// deleted.
-    async fn tell_held(&mut self, would: u64, limit: u64) -> Result<(), Trouble> {
+    /// deleted. Answers with how many are held back on each side.
+    async fn tell_held(&mut self, limit: u64) -> Result<Both<u64>, Trouble> {
         let name = self.program.name.clone();
-        let mut after = 0;
+        let (mut would, mut after) = (Both::default(), 0);
         loop {
             let page = self.setup.store.spooled(&name, after, 500).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { return Ok(would) };
             after = last.link;
             let started = self.started;
-            for spooled in page.into_iter().filter(|spooled| spooled.since >= started) {
+            for spooled in page.into_iter().filter(|spooled| self.asks_for(&spooled.keys)).collect::<Vec<_>>() {
+                would[spooled.on] += 1;
+                if spooled.since < started {
+                    continue;
+                }
                 self.held_anew += 1;
                 let keys = spooled.keys.clone().map(Some);
-                self.tell(keys, Fact::Held { on: spooled.on, would, limit });
+                self.tell(keys, Fact::Held { on: spooled.on, would: 1, limit });
                 if self.newly_held.len() < NAMED {
                     self.newly_held.push(spooled);
                 }

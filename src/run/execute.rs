@@ -1,19 +1,20 @@
 //! Decisions about pairs are taken up: what is to be written, linked, parked or
 //! left.
 
+use super::conflicts::contested_writes;
 use super::event::{Fact, FieldChange};
-use super::report::{Planned, Trouble, Undecided};
+use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
-use crate::compile::{BaseKind, DeletePolicy, Limit, Policy};
+use crate::compile::{BaseKind, DeletePolicy, Policy};
 use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::plan::{
     Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, OpenConflict, Pair, RecordWrite, Seen, Verdict,
     decide,
 };
-use crate::record::{Both, Key, Side, Value};
-use crate::state::{Conflict, ConflictFilter, ConflictStatus, Reason, SideCounts, Spooled};
+use crate::record::{Both, Key, Side};
+use crate::state::{Conflict, ConflictStatus, Reason, Spooled};
 
 /// A pair of records to be dealt with.
 #[derive(Debug)]
@@ -28,15 +29,6 @@ pub(super) struct Work {
     pub read: Option<Side>,
     /// The side it is looked at from.
     pub from: Side,
-}
-
-/// What happens to a conflict.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub conflict: Conflict,
-    pub outcome: ConflictOutcome,
-    /// What is written because of it, and where.
-    pub written: Option<(Side, Value)>,
 }
 
 impl Work {
@@ -76,8 +68,8 @@ impl Session<'_> {
         }
         let open = self.open_conflicts(&work).await?;
         let mut sends: Both<Vec<Send>> = Both::default();
-        // Links that are new or moved without a write, by their work.
-        let mut moved: Vec<(usize, Link)> = Vec::new();
+        // Links that are new or moved without a write.
+        let mut moved: Vec<Link> = Vec::new();
         let decisions: Vec<Decision> = work.iter().map(|item| self.decide(item, &open)).collect();
         self.trace_origins(&work, &decisions).await?;
         let mut afterwards = Vec::new();
@@ -99,14 +91,10 @@ impl Session<'_> {
         }
         self.land().await?;
         // What needs no write is made to last first; then the target is written, then the source.
-        let adopted: Vec<usize> = moved.iter().filter(|(_, link)| link.id == 0).map(|(index, _)| *index).collect();
-        self.pending.links.extend(moved.into_iter().map(|(_, link)| link));
+        let adopts = moved.iter().any(|link| link.id == 0);
+        self.pending.links.extend(moved);
         // What a policy decides is on record before it is done; what a person decided goes with its write.
-        if adopted.is_empty() {
-            if !(self.pending.links.is_empty() && self.pending.conflicts.is_empty()) {
-                self.flush().await?;
-            }
-        } else {
+        if adopts {
             let disputed: Vec<Key> = self
                 .pending
                 .conflicts
@@ -118,6 +106,8 @@ impl Session<'_> {
             self.number_links(&mut sends).await?;
             let links = self.setup.store.links(&self.program.name, Side::Source, &disputed).await?;
             self.in_conflict.extend(links.into_iter().flatten().map(|link| link.id));
+        } else if !(self.pending.links.is_empty() && self.pending.conflicts.is_empty()) {
+            self.flush().await?;
         }
         let Both { source, target } = sends;
         let mut written = self.send(Side::Target, target, &mut work).await?;
@@ -147,7 +137,7 @@ impl Session<'_> {
         decision: Decision,
         open: &[Conflict],
         sends: &mut Both<Vec<Send>>,
-        moved: &mut Vec<(usize, Link)>,
+        moved: &mut Vec<Link>,
     ) {
         let toward = item.from.other();
         let keys = item.all_keys();
@@ -193,7 +183,7 @@ impl Session<'_> {
                 link.outside = false;
                 // Other rules are for when it is back.
                 let stored = self.layouts.held(item.behind.as_deref()).unwrap_or(link);
-                moved.push((index, Link { status: link.status, outside: false, ..stored.clone() }));
+                moved.push(Link { status: link.status, outside: false, ..stored.clone() });
                 self.tell(keys.clone(), Fact::Severed { gone: *gone });
             }
             Verdict::Delete { on } => {
@@ -249,8 +239,8 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Resumed);
                     }
                     match held {
-                        None => moved.push((index, link.clone())),
-                        Some(stored) if turns => moved.push((index, stored)),
+                        None => moved.push(link.clone()),
+                        Some(stored) if turns => moved.push(stored),
                         Some(_) => {}
                     }
                 }
@@ -260,7 +250,7 @@ impl Session<'_> {
                         "the value of `{field}` began in the {side} record with key {}, and comes back changed through other mappings",
                         returning.began
                     );
-                    self.park(side, keys.clone(), Reason::Loop, Some(returning.field), Some("E0706"), &message);
+                    self.park(side, keys.clone(), Reason::Loop, Some(returning.field), Code::LOOPING, &message);
                     parked = true;
                 }
                 let Both { source, target } = decision.writes;
@@ -272,7 +262,7 @@ impl Session<'_> {
                 if let (Some((side, looping)), false) = (looping, parked) {
                     let field = self.program.fields[looping].name.clone();
                     let message = format!("`{field}` was written four times in ten runs, each time against a change");
-                    self.park(side, keys.clone(), Reason::Loop, Some(looping), Some("E0706"), &message);
+                    self.park(side, keys.clone(), Reason::Loop, Some(looping), Code::LOOPING, &message);
                     parked = true;
                 }
                 if parked {
@@ -403,7 +393,7 @@ impl Session<'_> {
             revision: 1,
             status: LinkStatus::Linked,
             outside: false,
-            bases: Bases::none(self.program.fields.len(), matches!(self.program.bases, BaseKind::Digests { .. })),
+            bases: Bases::none(self.program.fields.len(), self.program.keeps_digests()),
             own_stamps: Both::default(),
             contests: Vec::new(),
             layout: self.layouts.current,
@@ -427,132 +417,6 @@ impl Session<'_> {
         }
     }
 
-    pub(super) async fn open_conflicts(&self, work: &[Work]) -> Result<Vec<Conflict>, Trouble> {
-        let links: Vec<_> = work
-            .iter()
-            .filter_map(|item| item.link.as_ref().map(|link| link.id))
-            .filter(|id| self.in_conflict.contains(id))
-            .collect();
-        if links.is_empty() {
-            return Ok(Vec::new());
-        }
-        let filter = ConflictFilter {
-            mapping: Some(self.program.name.to_string()),
-            open: true,
-            links,
-            ..ConflictFilter::default()
-        };
-        Ok(self.setup.store.conflicts(&filter).await?)
-    }
-
-    /// A link's open conflicts, as the planner sees them.
-    pub(super) fn waiting(&self, link: &Link, open: &[Conflict]) -> Vec<OpenConflict> {
-        open.iter()
-            .filter(|conflict| conflict.link == link.id)
-            .filter_map(|conflict| {
-                let field = if conflict.field == "*" {
-                    None
-                } else {
-                    Some(self.program.fields.iter().position(|field| field.name == conflict.field)?)
-                };
-                Some(OpenConflict { field, values: conflict.values.clone(), resolution: conflict.resolution.clone() })
-            })
-            .collect()
-    }
-
-    /// What happens to a conflict; `None` where it waits as before.
-    pub(super) fn conflict(
-        &mut self,
-        item: &Work,
-        keys: &Both<Option<Key>>,
-        step: ConflictStep,
-        written: Option<(Side, Value)>,
-        open: &[Conflict],
-    ) -> Option<Ended> {
-        if step.outcome == ConflictOutcome::Waiting {
-            return None;
-        }
-        let field = step.field.map_or_else(|| "*".to_owned(), |index| self.program.fields[index].name.clone());
-        let link = item.link.as_ref().map_or(0, |link| link.id);
-        let known = open.iter().find(|conflict| conflict.link == link && conflict.field == field);
-        let status = match step.outcome {
-            ConflictOutcome::Opened | ConflictOutcome::Moved | ConflictOutcome::Waiting => ConflictStatus::Open,
-            ConflictOutcome::Decided => ConflictStatus::Decided,
-            ConflictOutcome::Resolved => ConflictStatus::Resolved,
-            ConflictOutcome::Closed => ConflictStatus::Closed,
-        };
-        if step.outcome == ConflictOutcome::Opened {
-            self.counts.conflicts += 1;
-            if link != 0 {
-                self.in_conflict.insert(link);
-            }
-        }
-        let taken = known
-            .filter(|_| step.outcome == ConflictOutcome::Resolved)
-            .and_then(|conflict| conflict.resolution.clone());
-        if let Some(known) = known.filter(|known| known.resolution.is_some())
-            && step.outcome == ConflictOutcome::Moved
-            && !self.undecided.iter().any(|undecided| undecided.conflict == known.id)
-        {
-            self.undecided.push(Undecided {
-                conflict: known.id,
-                keys: keys.clone(),
-                field: field.clone(),
-                decided_for: known.values.clone(),
-                now: step.values.clone(),
-            });
-        }
-        let conflict = Conflict {
-            id: known.map_or(0, |conflict| conflict.id),
-            mapping: self.program.name.to_string(),
-            link,
-            keys: keys.clone().map(|key| key.unwrap_or_else(Key::untold)),
-            field,
-            bases: step.bases,
-            values: step.values,
-            policy: step.policy,
-            status,
-            at: self.setup.world.now(),
-            resolution: taken,
-        };
-        Some(Ended { conflict, outcome: step.outcome, written })
-    }
-
-    /// The other open conflicts of a link, closed.
-    fn left_open(&self, item: &Work, open: &[Conflict], dealt: &[i64]) -> Vec<Ended> {
-        let link = item.link.as_ref().map_or(0, |link| link.id);
-        open.iter()
-            .filter(|conflict| conflict.link == link && !dealt.contains(&conflict.id))
-            .map(|conflict| Ended {
-                conflict: Conflict {
-                    status: ConflictStatus::Closed,
-                    at: self.setup.world.now(),
-                    resolution: None,
-                    ..conflict.clone()
-                },
-                outcome: ConflictOutcome::Closed,
-                written: None,
-            })
-            .collect()
-    }
-
-    /// Puts what happened to a conflict on record.
-    pub(super) fn end_conflict(&mut self, Ended { conflict, outcome, written }: Ended) {
-        self.tell(
-            conflict.keys.clone().map(|key| (!key.is_empty()).then_some(key)),
-            Fact::Conflict {
-                field: conflict.field.clone(),
-                outcome,
-                bases: conflict.bases.clone(),
-                values: conflict.values.clone(),
-                policy: conflict.policy.as_str(),
-                taken: conflict.resolution.clone(),
-                written: written.map(Box::new),
-            },
-        );
-        self.pending.conflicts.push(conflict);
-    }
-
     /// The field of a write that the engine has written four times in ten runs,
     /// each time against a change.
     pub(super) fn looping(&self, link: &Link, write: &RecordWrite) -> Option<usize> {
@@ -562,119 +426,11 @@ impl Session<'_> {
         })
     }
 
-    fn limits_writes(&self) -> bool {
-        let limits = &self.program.limits;
-        self.state.first_sync_done && !self.options.over_limit && (limits.create.is_some() || limits.update.is_some())
-    }
-
-    /// How many of these pairs may be dealt with under the `limits` on creates
-    /// and updates, and what is said where that is not all. They hold no first
-    /// sync.
-    async fn within_limits(&self, work: &[Work]) -> Result<(usize, Option<Trouble>), Trouble> {
-        let open = self.open_conflicts(work).await?;
-        let done = |count: fn(&SideCounts) -> u64| count(&self.counts.to_target) + count(&self.counts.to_source);
-        let limits = [
-            ("create", Action::Create, self.program.limits.create, done(|counts| counts.created)),
-            ("update", Action::Update, self.program.limits.update, done(|counts| counts.updated)),
-        ];
-        let mut asked = [0, 0];
-        for (index, item) in work.iter().enumerate() {
-            let decision = self.decide(item, &open);
-            let writes = || Side::BOTH.into_iter().filter_map(|side| decision.writes[side].as_ref());
-            for ((word, action, limit, done), asked) in limits.into_iter().zip(&mut asked) {
-                let Some(limit) = limit else { continue };
-                let allowed = limit.of(self.links_at_start);
-                *asked += writes().filter(|write| write.action == action).count() as u64;
-                if writes().any(|write| write.action == action) && done + *asked > allowed {
-                    let of = match limit {
-                        Limit::Count(_) => String::new(),
-                        Limit::Percent(percent) => format!(", {percent} % of {} links", self.links_at_start),
-                    };
-                    let message = format!(
-                        "`limits: {{ {word}: … }}` stops the run: it would {word} more than {allowed} records{of}; the next \
-                         run goes on from here, and `--over-limit` lets one run through"
-                    );
-                    return Ok((index, Some(Trouble::Refused { code: Code::LIMIT, side: None, message })));
-                }
-            }
-        }
-        Ok((work.len(), None))
-    }
-
-    fn decide(&self, item: &Work, open: &[Conflict]) -> Decision {
+    pub(super) fn decide(&self, item: &Work, open: &[Conflict]) -> Decision {
         let waiting: Vec<OpenConflict> = item.link.as_ref().map(|link| self.waiting(link, open)).unwrap_or_default();
         let stale = item.behind.as_ref().map_or(&[][..], |stored| self.layouts.stale(stored));
         let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
         decide(self.program, &pair)
-    }
-
-    /// What is decided for a pair once the writes of this decision are in
-    /// effect, where it has to be decided once more.
-    fn afterwards(&self, item: &Work, decision: &Decision, open: &[Conflict]) -> Option<Decision> {
-        if !decision.again {
-            return None;
-        }
-        let mut link = item.link.clone().unwrap_or_else(|| self.new_link(&item.keys));
-        let mut seen = item.seen.clone();
-        for (field, values) in &decision.settled {
-            link.bases.set(*field, values.clone(), self.written(*field));
-        }
-        for side in Side::BOTH {
-            for write in decision.writes[side].iter().flat_map(|write| &write.fields) {
-                seen[side].live_mut()?.fields[write.field] = write.value.clone();
-                link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
-            }
-        }
-        let dealt = |field| decision.conflicts.iter().any(|step| step.field == field && step.outcome.ends());
-        let mut waiting = self.waiting(&link, open);
-        waiting.retain(|conflict| !dealt(conflict.field));
-        let pair = Pair { link: Some(&link), seen: seen.as_ref(), open: &waiting, stale: &[] };
-        Some(decide(self.program, &pair))
-    }
-
-    pub(super) fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
-        for side in Side::BOTH {
-            for send in &sends[side] {
-                let counts = self.counts.toward(side);
-                match send.action() {
-                    Action::Create => counts.created += 1,
-                    Action::Update => counts.updated += 1,
-                    Action::Delete => counts.deleted += 1,
-                }
-                self.planned.push(Planned {
-                    side,
-                    action: send.action(),
-                    keys: work[send.work].all_keys(),
-                    fields: self.changes(side, send),
-                });
-            }
-        }
-        self.pending = crate::state::Commit::default();
-    }
-
-    /// Plans what the writes of this plan bring about in turn.
-    fn plan_afterwards(&mut self, work: &[Work], sends: &Both<Vec<Send>>, afterwards: Vec<(usize, Decision)>) {
-        let mut next: Both<Vec<Send>> = Both::default();
-        for (index, decision) in afterwards {
-            // What was parked after all brings about nothing.
-            if !Side::BOTH.into_iter().any(|side| sends[side].iter().any(|send| send.work == index)) {
-                continue;
-            }
-            let Both { source, target } = decision.writes;
-            for (side, write) in [(Side::Source, source), (Side::Target, target)] {
-                next[side].extend(write.map(|write| Send {
-                    work: index,
-                    link: work[index].link.clone(),
-                    write,
-                    people: None,
-                    set: Vec::new(),
-                    expect: Vec::new(),
-                    owing: false,
-                    ends: Vec::new(),
-                }));
-            }
-        }
-        self.only_plan(work, &next);
     }
 
     pub(super) fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
@@ -710,14 +466,4 @@ impl Session<'_> {
         }
         Ok(())
     }
-}
-
-/// What is written in a decision that has to do with conflicts: the field, the
-/// side and the value.
-fn contested_writes(decision: &Decision) -> Vec<(usize, Side, Value)> {
-    if decision.conflicts.is_empty() {
-        return Vec::new();
-    }
-    let of = |side: Side| decision.writes[side].iter().flat_map(|write| &write.fields).map(move |write| (side, write));
-    Side::BOTH.into_iter().flat_map(of).map(|(side, write)| (write.field, side, write.value.clone())).collect()
 }

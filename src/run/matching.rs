@@ -7,7 +7,7 @@ use super::execute::Work;
 use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{BaseKind, FieldProgram, Reading, Rejection};
+use crate::compile::{FieldProgram, Reading, Rejection};
 use crate::connector::{Found, Listing, Scope};
 use crate::diagnostic::Code;
 use crate::plan::{Link, Record, Seen};
@@ -76,7 +76,7 @@ impl Session<'_> {
                     continue;
                 }
                 Match::Ambiguous(why) => {
-                    self.park(other, keys, Reason::Ambiguous, None, Some("E0705"), &why);
+                    self.park(other, keys, Reason::Ambiguous, None, Code::AMBIGUOUS, &why);
                     continue;
                 }
                 Match::Rejected(rejection) => {
@@ -114,7 +114,7 @@ impl Session<'_> {
                 self.recognise(side, link, &candidate.seen);
                 moved.push((before, link.clone()));
                 behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
-                self.layouts.bring(link, matches!(self.program.bases, BaseKind::Digests { .. }));
+                self.layouts.bring(link, self.program.keeps_digests());
             }
             if let (None, Some(here), Some(there)) = (&link, candidate.seen.live(), seen_there.live()) {
                 let records = if side == Side::Source { Both::new(here, there) } else { Both::new(there, here) };

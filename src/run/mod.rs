@@ -5,8 +5,10 @@
 //! keeps nothing (that is the store). One task decides; the same code serves
 //! both sides. Start reading at [`run_mapping`].
 
+mod ahead;
 mod answer;
 mod batch;
+mod conflicts;
 mod cursor;
 mod deletes;
 mod event;

@@ -13,7 +13,7 @@ use crate::connector::{Action, Change, Listing};
 use crate::diagnostic::Code;
 use crate::plan::{Bases, Link, LinkStatus, Record, RecordWrite};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
-use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason};
+use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason, Store, StoreError};
 
 /// A row without a key that is owed.
 #[derive(Debug, Default)]
@@ -30,8 +30,6 @@ pub(super) struct Keyless {
 /// In so many runs a record may move each time it is about to be written before
 /// it is told as parked.
 const RESTLESS_RUNS: u32 = 3;
-
-const STORED_OTHERWISE: &str = "E0703";
 
 /// True for a record that moved each time it was about to be written, though not
 /// in so many runs that it is parked: the next run tries again.
@@ -104,7 +102,7 @@ impl Session<'_> {
         if self.state.layouts.last().is_none_or(|current| current.settled) {
             return Ok(());
         }
-        let digests = matches!(self.program.bases, BaseKind::Digests { .. });
+        let digests = self.program.keeps_digests();
         let side = if self.program.sides.source.read { Side::Source } else { Side::Target };
         let mut after = 0;
         loop {
@@ -173,7 +171,7 @@ impl Session<'_> {
         keys: Both<Option<Key>>,
         reason: Reason,
         field: Option<usize>,
-        code: Option<&str>,
+        code: Code,
         message: &str,
     ) {
         let parked = self.aside(side, keys, reason, field, code, message);
@@ -186,7 +184,7 @@ impl Session<'_> {
         keys: Both<Option<Key>>,
         reason: Reason,
         field: Option<usize>,
-        code: Option<&str>,
+        code: Code,
         message: &str,
     ) -> Parked {
         let field = field.map(|index| &self.program.fields[index]);
@@ -202,7 +200,7 @@ impl Session<'_> {
             value: None,
             sent: None,
             bases: None,
-            code: code.map(str::to_owned),
+            code: Some(code.as_str().to_owned()),
             message: message.to_owned(),
             file: Some(place.file.display().to_string()),
             line: Some(place.line()),
@@ -225,7 +223,7 @@ impl Session<'_> {
         if let Some(from) = &keys[side.other()] {
             self.taken_back.insert((side, from.clone()), sent.clone());
         }
-        let parked = self.aside(side, keys, Reason::Rejected, Some(field), Some(STORED_OTHERWISE), message);
+        let parked = self.aside(side, keys, Reason::Rejected, Some(field), Code::STORED_OTHERWISE, message);
         self.put_aside(Parked { sent: Some(sent), ..parked });
     }
 
@@ -266,7 +264,7 @@ impl Session<'_> {
         if let Some((layout, bases)) = bases.clone() {
             self.agreed.insert((side.other(), from.clone()), Agreed { layout, bases, certain: true });
         }
-        let parked = self.aside(side, keys, Reason::InDoubt, None, Some("E0801"), message);
+        let parked = self.aside(side, keys, Reason::InDoubt, None, Code::IN_DOUBT, message);
         self.put_aside(Parked { bases, ..parked });
     }
 
@@ -278,7 +276,7 @@ impl Session<'_> {
         let of = |side: Side| Some((side, self.agreed.get(&(side, keys[side].clone()?))?));
         let (from, agreed) = Side::BOTH.into_iter().find_map(of)?;
         let mut link = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..self.new_link(keys) };
-        self.layouts.bring(&mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        self.layouts.bring(&mut link, self.program.keeps_digests());
         if agreed.certain {
             return Some(link);
         }
@@ -328,6 +326,9 @@ impl Session<'_> {
         parked.since = known.map_or(parked.since, |(_, since)| since);
         parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() {
             None
+        } else if parked.row.is_some() {
+            // Found by reading everything only; where somebody mends it, its cursor tells.
+            Some(now + TimeDelta::days(1))
         } else if parked.attempts < EAGER {
             Some(now)
         } else {
@@ -454,4 +455,13 @@ impl Session<'_> {
             && self.listing(side) == Listing::Full
             && !matches!(self.program.bases, BaseKind::Digests { written } if written == side)
     }
+}
+
+/// Everything a mapping owes: what is parked, conflicts that wait for a person,
+/// and deletes that are held back.
+pub(super) async fn count_owed(store: &dyn Store, mapping: &str) -> Result<u64, StoreError> {
+    let parked = ParkedFilter { mapping: Some(mapping.to_owned()), ..ParkedFilter::default() };
+    let open = ConflictFilter { mapping: Some(mapping.to_owned()), open: true, ..ConflictFilter::default() };
+    let listed = store.parked(&parked).await?.len() + store.conflicts(&open).await?.len();
+    Ok(listed as u64 + store.count_spooled(mapping).await?)
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::conflicts::Ended;
 use super::event::Fact;
-use super::execute::Ended;
 use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{BaseKind, Rejection};
+use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
@@ -273,7 +273,7 @@ impl Session<'_> {
     /// The bases of a link once what was sent for it is in effect, and their
     /// layout.
     fn bases_sent(&self, layout: i64, intent: &Intent, mut link: Link) -> (i64, Bases) {
-        self.layouts.bring_to(layout, &mut link, matches!(self.program.bases, BaseKind::Digests { .. }));
+        self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
         let known = link.bases.len();
         for field in intent.fields.iter().filter(|field| field.field < known) {
             // Which side is the written one matters to digests alone, and there it is one for all fields.
@@ -324,7 +324,7 @@ impl Session<'_> {
         let from = (side.other(), link.keys[side.other()].clone());
         if let (Some(agreed), Seen::Live(_)) = (self.agreed.get(&from).filter(|agreed| agreed.certain), seen) {
             let mut agreed = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..link.clone() };
-            self.layouts.bring_to(link.layout, &mut agreed, matches!(self.program.bases, BaseKind::Digests { .. }));
+            self.layouts.bring_to(link.layout, &mut agreed, self.program.keeps_digests());
             link.bases = agreed.bases;
             link.revision += 1;
             return;

@@ -13,6 +13,7 @@ use super::matching::Probe;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{Reading, Way};
+use crate::diagnostic::Code;
 use crate::plan::{Link, LinkId, Seen};
 use crate::record::{Both, Key, Kind, Side};
 use crate::state::{Commit, ConflictFilter, Reason, StoreError};
@@ -234,7 +235,7 @@ impl Session<'_> {
                 (None, None) => continue,
             };
             parked.insert(*item);
-            self.park(flight.side, keys, Reason::Ambiguous, None, Some("E0705"), &why);
+            self.park(flight.side, keys, Reason::Ambiguous, None, Code::AMBIGUOUS, &why);
         }
         if parked.is_empty() && forgotten.is_empty() {
             return Err(error.into());
@@ -265,7 +266,7 @@ impl Session<'_> {
         let why =
             format!("it was linked to the {side} record {}, which has given its key to another", first.keys[side]);
         let pending = std::mem::take(&mut self.pending);
-        self.park(side, keys, Reason::Ambiguous, None, Some("E0705"), &why);
+        self.park(side, keys, Reason::Ambiguous, None, Code::AMBIGUOUS, &why);
         self.tell(first.keys.map(Some), Fact::Forgotten);
         let told = std::mem::replace(&mut self.pending, pending);
         commit.park.extend(told.park);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
-use super::execute::{Ended, Work};
+use super::conflicts::Ended;
+use super::execute::Work;
 use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
 use super::session::Session;

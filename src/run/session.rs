@@ -396,8 +396,9 @@ impl<'a> Session<'a> {
     async fn finish(mut self) -> RunReport {
         let now = self.setup.world.now();
         let duration_ms = u64::try_from((now - self.started).num_milliseconds()).unwrap_or(0);
-        if let Err(trouble) = self.count_owed().await {
-            self.troubles.push(trouble);
+        match super::owed::count_owed(&*self.setup.store, &self.program.name).await {
+            Ok(owed) => self.counts.owed = owed,
+            Err(error) => self.troubles.push(error.into()),
         }
         let counts = &self.counts;
         let failed = counts.to_target.failed + counts.to_source.failed;
@@ -446,16 +447,5 @@ impl<'a> Session<'a> {
             newly_held: self.newly_held,
             undecided: self.undecided,
         }
-    }
-
-    async fn count_owed(&mut self) -> Result<(), Trouble> {
-        let mapping = Some(self.program.name.to_string());
-        let parked = ParkedFilter { mapping: mapping.clone(), ..ParkedFilter::default() };
-        let conflicts = ConflictFilter { mapping, open: true, ..ConflictFilter::default() };
-        let store = &self.setup.store;
-        self.counts.owed = (store.parked(&parked).await?.len() + store.conflicts(&conflicts).await?.len()) as u64;
-        // Deletes that are held back.
-        self.counts.owed += store.count_spooled(&self.program.name).await?;
-        Ok(())
     }
 }

@@ -5,10 +5,10 @@
 use chrono::{DateTime, Utc};
 
 use super::layout::Layouts;
+use super::owed::count_owed;
 use super::report::{RunReport, Trouble};
 use super::setup::Setup;
 use super::world::World;
-use crate::compile::BaseKind;
 use crate::plan::{Bases, Link, LinkStatus};
 use crate::record::{Both, Key, Side};
 use crate::state::{Commit, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Store};
@@ -39,7 +39,7 @@ async fn store_links(
     setup.refuse_other_sides(&state)?;
     state.fingerprints = setup.fingerprints.clone();
     let current = Layouts::enter(&mut state, &setup.layout).current;
-    let digests = matches!(setup.program.bases, BaseKind::Digests { .. });
+    let digests = setup.program.keeps_digests();
     let (layout, bases) = agreed.unwrap_or_else(|| (current, Bases::none(setup.program.fields.len(), digests)));
     let link = |keys: &Both<Key>| Link {
         id: instead.map_or(0, |link| link.id),
@@ -102,6 +102,7 @@ pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTim
         message: "a person says that it was not sent; it is sent with the next run".to_owned(),
         next_try: Some(now),
         bases: None,
+        code: None,
         ..parked.clone()
     };
     Ok(store.commit(&fence, &Commit { park: vec![owed], ..Commit::default() }).await?)
@@ -159,9 +160,7 @@ async fn note(store: &dyn Store, report: &mut RunReport, errors: Vec<String>) ->
     let fence = store.acquire(name).await?;
     let mut state: MappingState = store.mapping(name).await?.unwrap_or_default();
     state.runs += 1;
-    let parked = crate::state::ParkedFilter { mapping: Some(name.to_owned()), ..Default::default() };
-    let open = crate::state::ConflictFilter { mapping: Some(name.to_owned()), open: true, ..Default::default() };
-    report.counts.owed = (store.parked(&parked).await?.len() + store.conflicts(&open).await?.len()) as u64;
+    report.counts.owed = count_owed(store, name).await?;
     let run = RunRecord {
         run: report.run.clone(),
         mapping: name.to_owned(),

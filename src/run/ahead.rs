@@ -1,0 +1,128 @@
+//! What a batch would write, before it does: for a plan, and for the limits on
+//! creates and updates.
+
+use super::execute::Work;
+use super::report::{Planned, Trouble};
+use super::send::Send;
+use super::session::Session;
+use crate::compile::Limit;
+use crate::connector::Action;
+use crate::diagnostic::Code;
+use crate::plan::{Decision, Pair, decide};
+use crate::record::{Both, Side};
+use crate::state::{Conflict, SideCounts};
+
+impl Session<'_> {
+    pub(super) fn limits_writes(&self) -> bool {
+        let limits = &self.program.limits;
+        self.state.first_sync_done && !self.options.over_limit && (limits.create.is_some() || limits.update.is_some())
+    }
+
+    /// How many of these pairs may be dealt with under the `limits` on creates
+    /// and updates, and what is said where that is not all. They hold no first
+    /// sync.
+    pub(super) async fn within_limits(&self, work: &[Work]) -> Result<(usize, Option<Trouble>), Trouble> {
+        let open = self.open_conflicts(work).await?;
+        let done = |count: fn(&SideCounts) -> u64| count(&self.counts.to_target) + count(&self.counts.to_source);
+        let limits = [
+            ("create", Action::Create, self.program.limits.create, done(|counts| counts.created)),
+            ("update", Action::Update, self.program.limits.update, done(|counts| counts.updated)),
+        ];
+        let mut asked = [0, 0];
+        for (index, item) in work.iter().enumerate() {
+            let decision = self.decide(item, &open);
+            let writes = || Side::BOTH.into_iter().filter_map(|side| decision.writes[side].as_ref());
+            for ((word, action, limit, done), asked) in limits.into_iter().zip(&mut asked) {
+                let Some(limit) = limit else { continue };
+                let allowed = limit.of(self.links_at_start);
+                *asked += writes().filter(|write| write.action == action).count() as u64;
+                if writes().any(|write| write.action == action) && done + *asked > allowed {
+                    let of = match limit {
+                        Limit::Count(_) => String::new(),
+                        Limit::Percent(percent) => format!(", {percent} % of {} links", self.links_at_start),
+                    };
+                    let message = format!(
+                        "`limits: {{ {word}: … }}` stops the run: it would {word} more than {allowed} records{of}; the next \
+                         run goes on from here, and `--over-limit` lets one run through"
+                    );
+                    return Ok((index, Some(Trouble::Refused { code: Code::LIMIT, side: None, message })));
+                }
+            }
+        }
+        Ok((work.len(), None))
+    }
+
+    /// What is decided for a pair once the writes of this decision are in
+    /// effect, where it has to be decided once more.
+    pub(super) fn afterwards(&self, item: &Work, decision: &Decision, open: &[Conflict]) -> Option<Decision> {
+        if !decision.again {
+            return None;
+        }
+        let mut link = item.link.clone().unwrap_or_else(|| self.new_link(&item.keys));
+        let mut seen = item.seen.clone();
+        for (field, values) in &decision.settled {
+            link.bases.set(*field, values.clone(), self.written(*field));
+        }
+        for side in Side::BOTH {
+            for write in decision.writes[side].iter().flat_map(|write| &write.fields) {
+                seen[side].live_mut()?.fields[write.field] = write.value.clone();
+                link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
+            }
+        }
+        let dealt = |field| decision.conflicts.iter().any(|step| step.field == field && step.outcome.ends());
+        let mut waiting = self.waiting(&link, open);
+        waiting.retain(|conflict| !dealt(conflict.field));
+        let pair = Pair { link: Some(&link), seen: seen.as_ref(), open: &waiting, stale: &[] };
+        Some(decide(self.program, &pair))
+    }
+
+    pub(super) fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
+        for side in Side::BOTH {
+            for send in &sends[side] {
+                let counts = self.counts.toward(side);
+                match send.action() {
+                    Action::Create => counts.created += 1,
+                    Action::Update => counts.updated += 1,
+                    Action::Delete => counts.deleted += 1,
+                }
+                self.planned.push(Planned {
+                    side,
+                    action: send.action(),
+                    keys: work[send.work].all_keys(),
+                    fields: self.changes(side, send),
+                });
+            }
+        }
+        self.pending = crate::state::Commit::default();
+    }
+
+    /// Plans what the writes of this plan bring about in turn.
+    pub(super) fn plan_afterwards(
+        &mut self,
+        work: &[Work],
+        sends: &Both<Vec<Send>>,
+        afterwards: Vec<(usize, Decision)>,
+    ) {
+        let mut next: Both<Vec<Send>> = Both::default();
+        for (index, decision) in afterwards {
+            // What was parked after all brings about nothing.
+            if !Side::BOTH.into_iter().any(|side| sends[side].iter().any(|send| send.work == index)) {
+                continue;
+            }
+            let Both { source, target } = decision.writes;
+            for (side, write) in [(Side::Source, source), (Side::Target, target)] {
+                next[side].extend(write.map(|write| Send {
+                    work: index,
+                    link: work[index].link.clone(),
+                    write,
+                    people: None,
+                    set: Vec::new(),
+                    expect: Vec::new(),
+                    owing: false,
+                    ends: Vec::new(),
+                }));
+            }
+        }
+        self.only_plan(work, &next);
+    }
+}
