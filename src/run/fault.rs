@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::report::Trouble;
 use super::setup::{RetryPolicy, Setup};
 use super::world::World;
-use crate::connector::{Applied, Fault, Retry};
+use crate::connector::{Applied, Fault, Retry, Settled};
 use crate::record::Side;
 
 impl Setup {
@@ -25,6 +25,23 @@ impl Setup {
     pub(super) async fn wait(&self, side: Side, attempt: &mut u32, fault: Fault) -> Result<(), Trouble> {
         let waited = self.retry[side].wait(&*self.world, attempt, fault).await;
         waited.map_err(|fault| Trouble::Side(side, fault))
+    }
+}
+
+impl Setup {
+    /// What became of a batch without an answer: asked until the writer is at
+    /// its end, or has been at it for too long.
+    pub(super) async fn settled(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
+        let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(50));
+        loop {
+            let settled = self.call(side, || self.objects[side].settle(token)).await?;
+            if settled != Settled::Running || waited >= SETTLING {
+                return Ok(settled);
+            }
+            self.world.sleep(pause).await;
+            waited += pause;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
     }
 }
 
@@ -51,8 +68,11 @@ impl RetryPolicy {
         match fault.retry {
             Retry::Later(at_least) if *attempt < self.attempts => {
                 let doubled = self.backoff.saturating_mul(1 << (*attempt - 1).min(16));
+                let pause = doubled.min(self.max).max(at_least);
                 *attempt += 1;
-                world.sleep(doubled.min(self.max).max(at_least)).await;
+                // Else a run that waits for a system looks like one that hangs.
+                tracing::warn!(target: "engine::retry", "{fault}; attempt {attempt} of {} in {pause:?}", self.attempts);
+                world.sleep(pause).await;
                 Ok(())
             }
             _ => Err(fault),
@@ -61,7 +81,7 @@ impl RetryPolicy {
 }
 
 /// How long an unanswered write is asked about before the run gives up.
-pub(super) const SETTLING: Duration = Duration::from_mins(1);
+const SETTLING: Duration = Duration::from_mins(1);
 
 /// True where nothing that was sent came into effect.
 pub(super) fn is_harmless(fault: &Fault) -> bool {

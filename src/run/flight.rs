@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
 use super::execute::Work;
-use super::fault::{SETTLING, is_harmless};
+use super::fault::is_harmless;
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
@@ -214,19 +214,10 @@ impl Session<'_> {
     /// effect; false: it is not. Where only a look can tell, the run ends here,
     /// and the next one recovers.
     pub(super) async fn settle(&mut self, side: Side, token: Option<&str>, fault: &Fault) -> Result<bool, Trouble> {
-        let mut waited = std::time::Duration::ZERO;
-        let mut pause = std::time::Duration::from_millis(50);
-        loop {
-            match self.setup.call(side, || self.setup.objects[side].settle(token)).await? {
-                Settled::Applied => return Ok(true),
-                Settled::NotApplied => return Ok(false),
-                Settled::Running if waited < SETTLING => {
-                    self.setup.world.sleep(pause).await;
-                    waited += pause;
-                    pause = (pause * 2).min(std::time::Duration::from_secs(5));
-                }
-                Settled::Look | Settled::Running => return Err(Trouble::Side(side, fault.clone())),
-            }
+        match self.setup.settled(side, token).await? {
+            Settled::Applied => Ok(true),
+            Settled::NotApplied => Ok(false),
+            Settled::Running | Settled::Look => Err(Trouble::Side(side, fault.clone())),
         }
     }
 }

@@ -4,19 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::batch::Candidate;
 use super::execute::Work;
-use super::pages::{Page, Pages};
+use super::probe::Probe;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{FieldProgram, Reading, Rejection};
-use crate::connector::{Found, Listing, Scope};
+use crate::compile::Rejection;
 use crate::diagnostic::Code;
-use crate::plan::{Link, Record, Seen};
-use crate::record::{Both, Key, Mark, Side, Value, digest};
+use crate::plan::{Link, Seen};
+use crate::record::{Both, Key, Side, Value, digest};
 use crate::state::Reason;
-
-/// For each alternative of `match`: the keys of a side's records by a digest
-/// of their match values.
-pub(super) type Indexes = BTreeMap<usize, HashMap<u128, Vec<Key>>>;
 
 /// What a new record was found to be.
 enum Match {
@@ -30,16 +25,6 @@ enum Match {
     /// Several, or one that is taken: why.
     Ambiguous(String),
     Rejected(Box<Rejection>),
-}
-
-/// The values by which a record is looked for on the other side.
-pub(super) struct Probe {
-    /// Position in the list of records that are looked for.
-    pub record: usize,
-    pub values: Vec<Value>,
-    /// The same values as the record's own side shows them.
-    pub own: Vec<Value>,
-    pub digest: u128,
 }
 
 impl Session<'_> {
@@ -147,12 +132,8 @@ impl Session<'_> {
             let mut probes = Vec::new();
             for (record, candidate) in new.iter().enumerate() {
                 let (None, Seen::Live(seen)) = (&found[record], &candidate.seen) else { continue };
-                match self.probe(side, seen, fields) {
-                    Ok(Some((values, digest))) => {
-                        let own = fields.iter().map(|field| seen.fields[*field].clone()).collect();
-                        probes.push(Probe { record, values, own, digest });
-                    }
-                    Ok(None) => {}
+                match self.probe(side, record, seen, fields) {
+                    Ok(probe) => probes.extend(probe),
                     Err(rejection) => found[record] = Some(Match::Rejected(Box::new(rejection))),
                 }
             }
@@ -249,8 +230,8 @@ impl Session<'_> {
         let alternatives =
             if self.matches_by_key(other) { by_key.as_slice() } else { self.program.matching.as_slice() };
         let digest = |side: Side, seen: &Seen, fields: &[usize]| {
-            let probe = seen.live().map(|record| self.probe(side, record, fields))?;
-            probe.ok().flatten().map(|(_, digest)| digest)
+            let probe = seen.live().map(|record| self.probe(side, 0, record, fields))?;
+            probe.ok().flatten().map(|probe| probe.digest)
         };
         let mut hidden: BTreeMap<(usize, u128), &Key> = BTreeMap::new();
         if !alternatives.is_empty() {
@@ -325,45 +306,6 @@ impl Session<'_> {
             }
     }
 
-    /// The values a record is looked for by, in the representation of the side
-    /// that is asked; `None` where one of them is blank, for blanks never match.
-    pub(super) fn probe(
-        &self,
-        side: Side,
-        record: &Record,
-        fields: &[usize],
-    ) -> Result<Option<(Vec<Value>, u128)>, Rejection> {
-        let mut values = Vec::with_capacity(fields.len());
-        let mut equal = Vec::with_capacity(fields.len());
-        for &index in fields {
-            let field = &self.program.fields[index];
-            let own = &record.fields[index];
-            if own.is_blank() {
-                return Ok(None);
-            }
-            let (value, compared) = Self::in_common(field, side, own)?;
-            if compared.is_blank() {
-                return Ok(None);
-            }
-            equal.push(compared);
-            values.push(value);
-        }
-        let digest = digest(&equal);
-        Ok(Some((values, digest)))
-    }
-
-    /// A field's value of `side` as the other side would show it (where it can
-    /// be mapped there), and in the form in which both sides are compared: the
-    /// target's representation (the source's where the target is not written),
-    /// by `equal`.
-    fn in_common(field: &FieldProgram, side: Side, own: &Value) -> Result<(Value, Value), Rejection> {
-        let other = side.other();
-        let mapped = if field.writes(other) { field.convert(other, own.clone())? } else { own.clone() };
-        let common = if field.writes(Side::Target) { Side::Target } else { Side::Source };
-        let compared = if side == common { own.clone() } else { mapped.clone() };
-        Ok((mapped, field.comparable(common, compared)))
-    }
-
     /// For each probe with a hit: how many records of its own side, none of
     /// them linked, would claim that hit. One hit is not enough to pair two
     /// records where the hit has several to choose from.
@@ -389,147 +331,6 @@ impl Session<'_> {
             twins[probe] = unlinked.len();
         }
         Ok(twins)
-    }
-
-    /// Asks the whole of a side for records with these match values, each in the
-    /// side's own representation (where `represented`) and as a digest.
-    pub(super) async fn ask(
-        &mut self,
-        side: Side,
-        alternative: usize,
-        fields: &[usize],
-        probes: &[(&[Value], u128)],
-        represented: bool,
-    ) -> Result<Vec<Vec<Key>>, Trouble> {
-        let mut hits = vec![Vec::new(); probes.len()];
-        if probes.is_empty() {
-            return Ok(hits);
-        }
-        let Some(slots) = self.match_slots(side, fields).filter(|_| represented) else {
-            self.build_index(side, alternative, fields).await?;
-            let index = &self.indexes[side][&alternative];
-            for ((_, digest), hits) in probes.iter().zip(&mut hits) {
-                hits.extend(index.get(digest).into_iter().flatten().cloned());
-            }
-            return Ok(hits);
-        };
-        let values: Vec<Vec<Value>> = probes.iter().map(|(values, _)| values.to_vec()).collect();
-        let found: Found =
-            self.setup.call(side, || self.setup.objects[side].fetch(&slots, &values, Scope::Filtered)).await?;
-        for (index, (mark, row)) in found.batch.rows().enumerate() {
-            if *mark == Mark::Live
-                && found.within[index]
-                && let Ok(Seen::Live(_)) = self.see(side, row, true)
-                && let Some(key) = self.program.sides[side].key(row)
-            {
-                hits[found.probes[index]].push(key);
-            }
-        }
-        Ok(hits)
-    }
-
-    /// Whether a side may take different values of a field for the same.
-    fn is_loose(&self, side: Side, field: usize) -> bool {
-        let way = self.program.fields[field].toward[side].as_ref();
-        way.is_some_and(|way| self.program.sides[side].access.shape.fields[way.slot].loose)
-    }
-
-    /// The slots by which a side can be asked for match values, where its own
-    /// equality is the one that counts.
-    pub(super) fn match_slots(&self, side: Side, fields: &[usize]) -> Option<Vec<usize>> {
-        let slot = |&index: &usize| {
-            let field = &self.program.fields[index];
-            match field.read[side] {
-                Reading::Slot(slot) if field.equal.is_empty() => Some(slot),
-                _ => None,
-            }
-        };
-        fields.iter().map(slot).collect()
-    }
-
-    /// Lists a side once, where it cannot be asked by `equal` or by a field
-    /// that is not written there.
-    async fn build_index(&mut self, side: Side, alternative: usize, fields: &[usize]) -> Result<(), Trouble> {
-        if self.indexes[side].contains_key(&alternative) {
-            return Ok(());
-        }
-        let mut index: HashMap<u128, Vec<Key>> = HashMap::new();
-        let mut pages = Pages::new(self.setup, side, Listing::Full);
-        while let Some(page) = pages.next().await? {
-            let Page::Rows(batch) = page else {
-                index.clear();
-                continue;
-            };
-            for (mark, row) in batch.rows() {
-                if *mark == Mark::Live
-                    && let Ok(Seen::Live(record)) = self.see(side, row, true)
-                    && let Some(key) = self.program.sides[side].key(row)
-                    && let Ok(Some((_, digest))) = self.probe(side, &record, fields)
-                {
-                    index.entry(digest).or_default().push(key);
-                }
-            }
-        }
-        self.indexes[side].insert(alternative, index);
-        Ok(())
-    }
-
-    /// Without `match` and without a fully mapped key, a first sync into a side
-    /// that holds records would double them.
-    pub(super) async fn refuse_unsafe_first_sync(&mut self) -> Result<(), Trouble> {
-        let own = self.links_at_start > 0 || !self.in_doubt.is_empty();
-        if self.state.first_sync_done || self.state.first_sync_begun && own {
-            return Ok(());
-        }
-        for side in Side::BOTH {
-            let program = &self.program.sides[side];
-            if !program.may_create {
-                continue;
-            }
-            let told_apart = !self.program.matching.is_empty() || program.key_is_mapped();
-            let (empty, strangers) = self.look_over(side, told_apart).await?;
-            self.empty[side] = empty;
-            if strangers && !told_apart {
-                return Err(Trouble::Refused {
-                    code: Code::UNSAFE_FIRST,
-                    side: Some(side),
-                    message: format!(
-                        "the {side} of `{}` already holds records, and nothing says which of them are the same as those of \
-                         the {}: add `match`, or map every key field",
-                        self.program.name,
-                        side.other()
-                    ),
-                });
-            }
-        }
-        // On record before anything is written.
-        self.state.first_sync_begun = true;
-        self.pending.mapping = Some(self.state.clone());
-        self.flush().await
-    }
-
-    /// Whether a side is empty, and whether it holds records without a link.
-    /// With `shortly` the second is not looked for.
-    async fn look_over(&self, side: Side, shortly: bool) -> Result<(bool, bool), Trouble> {
-        let mut empty = true;
-        let mut pages = Pages::new(self.setup, side, Listing::Full);
-        while let Some(page) = pages.next().await? {
-            let Page::Rows(batch) = page else { continue };
-            empty &= batch.is_empty();
-            if shortly && !empty {
-                break;
-            }
-            let stands = |(mark, row): &(&Mark, &[Value])| {
-                **mark != Mark::Deleted && !matches!(self.see(side, row, true), Ok(Seen::Gone))
-            };
-            let keys: Vec<Key> =
-                batch.rows().filter(stands).filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
-            let links = self.setup.store.links(&self.program.name, side, &keys).await?;
-            if links.iter().any(Option::is_none) {
-                return Ok((empty, true));
-            }
-        }
-        Ok((empty, false))
     }
 }
 

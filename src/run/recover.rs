@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::conflicts::Ended;
 use super::event::Fact;
-use super::fault::SETTLING;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::Rejection;
@@ -105,22 +104,13 @@ impl Session<'_> {
 
     /// Asks until the writer is at its end.
     async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
-        let mut waited = std::time::Duration::ZERO;
-        let mut pause = std::time::Duration::from_millis(50);
-        loop {
-            let settled = self.setup.call(side, || self.setup.objects[side].settle(token)).await?;
-            if settled != Settled::Running {
-                return Ok(settled);
-            }
-            if waited >= SETTLING {
-                let doing = format!("waiting for an earlier write to `{}`", self.program.name);
-                let fault = Fault::external(doing, "", "the system is still at work on a statement of an earlier run");
-                return Err(Trouble::Side(side, fault));
-            }
-            self.setup.world.sleep(pause).await;
-            waited += pause;
-            pause = (pause * 2).min(std::time::Duration::from_secs(5));
+        let settled = self.setup.settled(side, token).await?;
+        if settled == Settled::Running {
+            let doing = format!("waiting for an earlier write to `{}`", self.program.name);
+            let fault = Fault::external(doing, "", "the system is still at work on a statement of an earlier run");
+            return Err(Trouble::Side(side, fault));
         }
+        Ok(settled)
     }
 
     /// All of it is in effect.

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use super::event::Fact;
 use super::execute::Work;
 use super::flight::Flight;
-use super::matching::Probe;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{Reading, Way};
@@ -66,10 +65,7 @@ impl Session<'_> {
             for &index in &lost {
                 let Seen::Live(record) = &work[index].seen[left] else { continue };
                 // A value that cannot be mapped finds nothing.
-                if let Ok(Some((values, digest))) = self.probe(left, record, fields) {
-                    let own = fields.iter().map(|field| record.fields[*field].clone()).collect();
-                    probes.push(Probe { record: index, values, own, digest });
-                }
+                probes.extend(self.probe(left, index, record, fields).ok().flatten());
             }
             let asked: Vec<_> = probes.iter().map(|probe| (probe.values.as_slice(), probe.digest)).collect();
             let hits = self.ask(gone, alternative, fields, &asked, mapped).await?;

@@ -99,7 +99,7 @@ pub(super) struct Session<'a> {
     pub claimed: Both<BTreeSet<Key>>,
     /// The other side's records by their match values, where the side itself
     /// cannot be asked.
-    pub indexes: Both<super::matching::Indexes>,
+    pub indexes: Both<super::probe::Indexes>,
     /// What is known to be empty on each side since the run began.
     pub empty: Both<bool>,
     /// Records whose write to this side was made while the side's own pages
