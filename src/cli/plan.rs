@@ -180,7 +180,10 @@ fn held(report: &RunReport, page: &mut Page) {
         let deletes = super::render::plural(would, "delete");
         page.toned(
             Tone::Warn,
-            format!("  {deletes} on the {side} are over the limit ({limit} left): a run would hold all of them back"),
+            format!(
+                "  {deletes} on the {side} {} over the limit ({limit} left): a run would hold all of them back",
+                if would == 1 { "is" } else { "are" }
+            ),
         );
         page.line("  `--over-limit` lets them through, once");
     }

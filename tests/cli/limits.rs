@@ -140,3 +140,26 @@ async fn troubles_of_a_run_have_a_place() {
     let last = runs[0]["errors"][0].as_str().unwrap();
     assert!(last.contains("connection `office`") || last.contains("connection `shop`"), "{last}");
 }
+
+/// Issue 2: deletes held back on both sides were all told of one of them.
+#[tokio::test]
+async fn deletes_are_held_back_on_their_own_side() {
+    let both =
+        ITEMS.replace("deletes: { to_target: propagate }", "deletes: { to_target: propagate, to_source: propagate }");
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &both)]);
+    project.run(0);
+    project.edit("office", "DELETE FROM items WHERE code IN ('A', 'B')").await;
+    project.edit("shop", "DELETE FROM goods WHERE sku = 'C'").await;
+    let text = project.engine("run . --once").ends(1).out;
+    for said in ["2 deletes on the target", "1 delete on the source", "would delete on the source: C"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let plan = project.engine("plan .").ends(0).out;
+    assert!(plan.contains("2 deletes on the target are") && plan.contains("1 delete on the source"), "{plan}");
+    assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["A", "B"]);
+    // A run that cannot begin owes them all the same.
+    let folder = project.path("data");
+    std::fs::rename(&folder, project.path("elsewhere")).unwrap();
+    std::fs::write(&folder, "no folder").unwrap();
+    assert_eq!(project.run(3)["runs"][0]["owed"], 3);
+}
