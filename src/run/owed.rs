@@ -27,6 +27,9 @@ pub(super) struct Keyless {
     pub seen: bool,
 }
 
+/// So many runs in a row read a whole side for a row without a key.
+const LISTED: u32 = 3;
+
 /// In so many runs a record may move each time it is about to be written before
 /// it is told as parked.
 const RESTLESS_RUNS: u32 = 3;
@@ -326,9 +329,9 @@ impl Session<'_> {
         parked.since = known.map_or(parked.since, |(_, since)| since);
         parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() {
             None
-        } else if parked.row.is_some() {
-            // Found by reading everything only; where somebody mends it, its cursor tells.
-            Some(now + TimeDelta::days(1))
+        } else if parked.row.is_some() && parked.attempts >= LISTED {
+            // Whether it is still there is known by reading everything only.
+            Some(now + TimeDelta::hours(i64::from(parked.attempts - LISTED + 1).min(24)))
         } else if parked.attempts < EAGER {
             Some(now)
         } else {
