@@ -91,6 +91,7 @@ fn description(columns: &[(&'static str, Kind)]) -> Description {
         key: vec!["code".into()],
         unique: vec![vec!["code".into()]],
         indexed: None,
+        can_read: true,
         can_create: true,
         can_update: true,
         can_delete: true,

@@ -151,6 +151,7 @@ fn one_side(
     let creates = own.may_create && program.writes(side);
     let updates = own.may_update && program.writes(side) || matches!(own.deletes, DeletePolicy::Set(_));
     let needs = [
+        (true, description.can_read, "read", "read"),
         (creates, description.can_create, "create records in", "create"),
         (updates, description.can_update, "update records of", "update"),
         (matches!(own.deletes, DeletePolicy::Propagate), description.can_delete, "delete records of", "delete"),
@@ -241,7 +242,7 @@ fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Descript
         for (field, filled) in fields.iter().zip(&own.key_fields) {
             if filled.is_none() && !field.generated {
                 let message = format!("nothing fills the key field `{}` of records created on the {side}", field.name);
-                let help = "the system does not give it: map the field, or allow only updates with `allow`";
+                let help = "the system does not give it to us: map the field, grant the right on its sequence where E0608 names one, or allow only updates with `allow`";
                 diagnostics.push(Diagnostic::error(Code::KEY_NOT_FILLED, place, message).help(help));
             }
         }

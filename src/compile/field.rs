@@ -38,7 +38,10 @@ pub(super) fn compile(
     let two_way = direction == Direction::Bidirectional && source.is_some() && target.is_some();
     let back = match (two_way, &rules, reverse) {
         (false, ..) => None,
-        (true, _, Some((reverse, _))) => reverse,
+        (true, ahead, Some((reverse, _))) => {
+            let ahead = ahead.as_ref();
+            reverse.map(|reverse| ahead.map_or(reverse.clone(), |ahead| reverse.turned(ahead)))
+        }
         (true, Some(rules), None) => match rules.invert() {
             Ok(inverse) => Some(inverse),
             Err(lossy) => {

@@ -28,6 +28,7 @@ pub struct Description {
     /// The fields that an index begins with (the primary key's among them).
     /// `None` where the system does not tell, as of a view.
     pub indexed: Option<Vec<String>>,
+    pub can_read: bool,
     pub can_create: bool,
     pub can_update: bool,
     pub can_delete: bool,

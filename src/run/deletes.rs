@@ -21,6 +21,9 @@ const ALWAYS_ALLOWED: u64 = 10;
 /// events name all.
 const NAMED: usize = 1000;
 
+/// So many deletes held back before are remembered in a run.
+const REMEMBERED: usize = 100_000;
+
 impl Session<'_> {
     /// Sweeps a side where that is due.
     pub(super) async fn sweep(&mut self, side: Side) -> Result<(), Trouble> {
@@ -95,6 +98,20 @@ impl Session<'_> {
             self.revisit(side, keys).await?;
             self.flush().await?;
         }
+    }
+
+    /// What was held back before does not happen where the record turns out to
+    /// be there. Of more than this run looks at them once they are let through.
+    pub(super) async fn load_held_back(&mut self) -> Result<(), Trouble> {
+        let (store, name) = (&self.setup.store, &self.program.name);
+        let mut after = 0;
+        while self.held_back.len() < REMEMBERED {
+            let page = store.spooled(name, after, 500).await?;
+            let Some(last) = page.last() else { break };
+            after = last.link;
+            self.held_back.extend(page.iter().map(|spooled| (spooled.link, spooled.on)));
+        }
+        Ok(())
     }
 
     /// True in a run of everything, and where one of these keys was asked for.

@@ -115,6 +115,8 @@ pub(super) struct Session<'a> {
     pub unflushed: HashSet<Key>,
     /// Spooled deletes are being carried out.
     pub deleting: bool,
+    /// Deletes held back before, by their link, and where they would be made.
+    pub held_back: BTreeMap<LinkId, Side>,
     pub rings: Rings,
 }
 
@@ -159,6 +161,7 @@ impl<'a> Session<'a> {
             airborne: None,
             unflushed: HashSet::new(),
             deleting: false,
+            held_back: BTreeMap::new(),
             rings: Rings::new(setup),
         }
     }
@@ -168,6 +171,7 @@ impl<'a> Session<'a> {
         self.recover().await?;
         self.links_at_start = self.setup.store.count_links(&self.program.name).await?;
         self.load_owed().await?;
+        self.load_held_back().await?;
         if !self.options.keys.is_empty() {
             self.refuse_unsafe_first_sync().await?;
             return self.only_keys().await;

@@ -163,3 +163,17 @@ async fn deletes_are_held_back_on_their_own_side() {
     std::fs::write(&folder, "no folder").unwrap();
     assert_eq!(project.run(3)["runs"][0]["owed"], 3);
 }
+
+/// Deletes that were held back stayed on record though their records were back.
+#[tokio::test]
+async fn a_delete_that_is_held_back_ends_with_its_reason() {
+    let project = limited("limits: { delete: 1 }");
+    project.edit("office", "DELETE FROM items WHERE code IN ('A', 'B')").await;
+    assert_eq!(project.run(1)["runs"][0]["owed"], 2);
+    project.edit("office", "INSERT INTO items VALUES ('A', 'Lamp', 19.90, '20240131'), ('B', 'Chair', 80, NULL)").await;
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["owed"], &run["to_target"]["deleted"]), (&json!(0), &json!(0)), "{run}");
+    let text = project.engine("run . --once").ends(0).out;
+    assert!(!text.contains("held back"), "{text}");
+    assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["A", "B", "C"]);
+}

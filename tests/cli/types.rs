@@ -250,3 +250,34 @@ async fn a_decision_that_does_not_fit_is_no_decision() {
     let open = project.engine("conflicts list . --format json").ends(0).json();
     assert_eq!((&open["conflicts"][0]["field"], &open["conflicts"][0]["resolution"]), (&json!("price"), &json!(null)));
 }
+
+/// A number that `rules` read from a text went back as it was, in a form that
+/// they could not read: `7.125` came again as 7125.
+#[tokio::test]
+async fn a_reverse_writes_the_number_that_the_rules_read() {
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, weight TEXT NOT NULL);
+INSERT INTO items VALUES ('A', '1,500'), ('B', '');";
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, weight DECIMAL(12,3));";
+    let items = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: shop, object: goods, key: [id] }
+direction: bidirectional
+match: [sku]
+fields:
+  - { source: code, target: sku }
+  - { source: weight, target: weight, rules: [{ decimal: pt_BR }], reverse: [{ decimal: pt_BR }, { default: '' }] }
+";
+    let project = Project::new(&[
+        ("connections.yaml", CONNECTIONS),
+        ("items.yaml", items),
+        ("office.sql", office),
+        ("shop.sql", shop),
+    ]);
+    project.run(0);
+    project.edit("shop", "UPDATE goods SET weight = 7.125 WHERE sku = 'A'").await;
+    project.run(0);
+    let weights = "SELECT weight FROM items ORDER BY code";
+    assert_eq!(project.column("office", weights).await, ["7,125", ""]);
+    project.run(0);
+    assert_eq!(project.column("shop", "SELECT CAST(weight AS TEXT) FROM goods WHERE sku = 'A'").await, ["7.125"]);
+}

@@ -143,6 +143,20 @@ impl Chain {
         if lossy.is_empty() { Ok(Chain { steps }) } else { Err(lossy) }
     }
 
+    /// A `reverse` as it is meant: a rule that reads a text on the way there
+    /// writes it on the way back.
+    #[must_use]
+    pub(crate) fn turned(self, ahead: &Chain) -> Chain {
+        let reads = |step: &Step| {
+            step.rule.reads_text() && ahead.steps.iter().any(|other| other.name == step.name && other.rule.reads_text())
+        };
+        let turn = |step: Step| match step.rule.back() {
+            Back::Rule(rule) if reads(&step) => Step { sees_null: rule.sees_null(), rule, ..step },
+            _ => step,
+        };
+        Chain { steps: self.steps.into_iter().map(turn).collect() }
+    }
+
     /// The normalising rules at the beginning: values are compared after them
     /// and before all others.
     pub fn normalising_prefix(&self) -> Chain {

@@ -31,7 +31,8 @@ pub(super) static DECIMAL: Definition = Definition {
     manual: "Reads a text as an exact number. Blanks around it are allowed, a blank text becomes null; thousands marks \
              must stand at every third digit, so that `1.5` is never taken for fifteen. On the way back the number is \
              written with the same decimal mark and all its digits: `1234,50`, without thousands marks unless \
-             `grouped`. Texts in that form come back as they were; `+1` or `01` come back as `1`.",
+             `grouped`. Texts in that form come back as they were; `+1` or `01` come back as `1`. Under `reverse`, \
+             beside `rules` that read with it, it writes in the same way.",
     examples: &[
         Example {
             rule: "decimal",
@@ -51,7 +52,8 @@ pub(super) static INTEGER: Definition = Definition {
     class: Class::Invertible,
     parameters: MARKS,
     manual: "Reads a text as a whole number; leading zeros go. A number with a fraction other than zero is rejected, \
-             never rounded. A blank text becomes null. On the way back the digits are written without leading zeros.",
+             never rounded. A blank text becomes null. On the way back the digits are written without leading zeros, also \
+             under `reverse`, beside `rules` that read with it.",
     examples: &[
         Example {
             rule: "integer",
@@ -186,6 +188,10 @@ impl Rule for Reader {
 
     fn gives(&self, kind: &Kind) -> Result<Kind, &'static str> {
         computes(kind, if self.whole { Kind::Integer { bits: 64 } } else { DECIMAL_KIND })
+    }
+
+    fn reads_text(&self) -> bool {
+        true
     }
 
     fn describe(&self) -> String {

@@ -63,6 +63,12 @@ pub(crate) trait Rule: Debug + Send + Sync {
         false
     }
 
+    /// True for rules that read a text where they go forward, whatever else
+    /// they take: under `reverse`, beside rules that read it, they write it.
+    fn reads_text(&self) -> bool {
+        false
+    }
+
     /// For rules that only cut a text: the cut, so that printing needs no copy.
     fn slicer(&self) -> Option<fn(&str) -> &str> {
         None

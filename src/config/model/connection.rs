@@ -293,10 +293,10 @@ pub struct Retry {
     #[schemars(example = 5)]
     pub attempts: Option<At<u32>>,
     /// The wait before the second attempt; it doubles with each further one.
-    /// Default: `2s`.
+    /// Default: `500ms`.
     #[schemars(example = &"2s")]
     pub backoff: Option<At<Duration>>,
-    /// The longest wait between two attempts. Default: `60s`.
+    /// The longest wait between two attempts. Default: `30s`.
     #[schemars(example = &"60s")]
     pub max: Option<At<Duration>>,
 }

@@ -297,10 +297,10 @@ impl JsonSchema for DeletePolicy {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
             { "const": "ignore", "description": "The record stays; its link is kept, severed." },
-            { "const": "propagate", "description": "The record is deleted too, within `limits.delete`." },
+            { "const": "propagate", "description": "The record is deleted too, within `limits.delete`: the row itself, also on a side that marks what is deleted. There, `{ set: … }` sets the mark instead." },
             {
                 "type": "object",
-                "description": "These fields of the record are set to these values.",
+                "description": "These fields of the record are set to these values. Should the other record come back, they stay as they were set.",
                 "properties": { "set": {
                     "type": "object",
                     "description": "The fields, by name, and the value each is set to.",

@@ -31,6 +31,7 @@ pub(super) struct Table {
     pub(super) takes_copy: bool,
     pub(super) has_triggers: bool,
     pub(super) has_policies: bool,
+    can_read: bool,
     can_create: bool,
     can_update: bool,
     can_delete: bool,
@@ -134,7 +135,8 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
          pg_has_role('pg_read_all_stats', 'USAGE'), \
          (SELECT d.oid::int8 FROM pg_database d WHERE d.datname = current_database()), \
          EXISTS (SELECT FROM pg_inherits i JOIN pg_trigger t ON t.tgrelid = i.inhrelid \
-                 WHERE i.inhparent = c.oid AND NOT t.tgisinternal) \
+                 WHERE i.inhparent = c.oid AND NOT t.tgisinternal), \
+         has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT') \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::int8::oid",
     )
     .bind(oid)
@@ -189,6 +191,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
         has_policies,
+        can_read: about.try_get(13)?,
         can_create: can(8, 7)?,
         can_update: can(4, 8)?,
         can_delete: can(16, 9)?,
@@ -349,6 +352,7 @@ impl Table {
             key: names(&self.key),
             unique: self.unique.iter().map(|slots| names(slots)).collect(),
             indexed: self.indexed.as_deref().map(names),
+            can_read: self.can_read,
             can_create: self.can_create,
             can_update: self.can_update,
             can_delete: self.can_delete,

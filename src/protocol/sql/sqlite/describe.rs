@@ -292,6 +292,7 @@ impl Table {
             key: names(&self.key),
             unique: self.unique.iter().map(|slots| names(slots)).collect(),
             indexed: (!self.is_view).then(|| names(&self.indexed)),
+            can_read: true,
             can_create: self.can_create,
             can_update: self.can_update,
             can_delete: self.can_delete,
