@@ -26,10 +26,14 @@ fn a_code_and_a_mapping_are_explained() {
 #[test]
 fn schemas_are_the_published_ones() {
     let project = Project::items();
-    for (name, arguments) in
-        [("mapping", "schema"), ("mapping", "schema mapping"), ("connections", "schema connections")]
-    {
-        let path = format!("{}/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    for (name, arguments) in [
+        ("mapping.schema.json", "schema"),
+        ("mapping.schema.json", "schema mapping"),
+        ("connections.schema.json", "schema connections"),
+        ("mapping.md", "schema mapping --markdown"),
+        ("connections.md", "schema connections --markdown"),
+    ] {
+        let path = format!("{}/schema/{name}", env!("CARGO_MANIFEST_DIR"));
         let published = std::fs::read_to_string(path).unwrap();
         assert!(project.engine(arguments).ends(0).out == published, "{arguments}");
     }
