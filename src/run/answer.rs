@@ -277,18 +277,19 @@ impl Session<'_> {
                 matches!(recorded, Some(Ok(_)))
             };
             let outcomes = writing.write(&changes, record.boxed()).await;
-            match (recorded.transpose()?, outcomes) {
-                (recorded, Ok(outcomes)) => {
-                    self.pending.answered.extend(recorded.map(|id| Answered { intents: id, not_made: Vec::new() }));
-                    break outcomes;
-                }
-                (recorded, Err(fault)) if is_harmless(&fault) => {
-                    self.pending.answered.extend(recorded.map(|id| Answered { intents: id, not_made: Vec::new() }));
+            let answered = recorded.transpose()?.map(|id| Answered { intents: id, not_made: Vec::new() });
+            match outcomes {
+                // What became of it is found out as for every write.
+                Err(fault) if !is_harmless(&fault) => return Err(Trouble::Side(side, fault)),
+                Err(fault) => {
+                    self.pending.answered.extend(answered);
                     self.flush().await?;
                     setup.wait(side, &mut attempt, fault).await?;
                 }
-                // What became of it is found out as for every write.
-                (_, Err(fault)) => return Err(Trouble::Side(side, fault)),
+                Ok(outcomes) => {
+                    self.pending.answered.extend(answered);
+                    break outcomes;
+                }
             }
         };
         for ((Undo { work, change, before, parked, .. }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored)
