@@ -81,14 +81,24 @@ impl Session<'_> {
             for send in &sends[side] {
                 let counts = self.counts.toward(side);
                 match send.action() {
-                    Action::Create => counts.created += 1,
+                    Action::Create => {
+                        counts.created += 1;
+                        if let Some(record) = work[send.work].seen[side.other()].live() {
+                            self.foresee(side, record);
+                        }
+                    }
                     Action::Update => counts.updated += 1,
                     Action::Delete => counts.deleted += 1,
+                }
+                let keys = work[send.work].all_keys();
+                if work[send.work].from == side {
+                    // Counted here, and not once more where the other side's page shows the record.
+                    self.early[side].extend(keys[side.other()].clone());
                 }
                 self.planned.push(Planned {
                     side,
                     action: send.action(),
-                    keys: work[send.work].all_keys(),
+                    keys,
                     fields: self.changes(side, send),
                 });
             }

@@ -18,7 +18,7 @@ use crate::connector::{Action, Change, Outcome, Refusal};
 use crate::diagnostic::Code;
 use crate::plan::{Contest, FieldWrite, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Answered, Intent, IntentField, Intents, IntentsId, Parked, Reason};
+use crate::state::{Agreed, Answered, Intent, IntentField, Intents, IntentsId, Parked, Reason};
 
 /// What came of the writes to one side, for the other side's writes of the
 /// same pairs; both by their work.
@@ -77,7 +77,8 @@ impl Session<'_> {
                             bases
                         }
                     };
-                    self.park_in_doubt(side, &from, KEY_UNTOLD, Some((self.layouts.current, bases)));
+                    let agreed = Agreed { layout: self.layouts.current, bases, certain: true };
+                    self.park_in_doubt(side, &from, KEY_UNTOLD, Some(agreed));
                 }
                 Outcome::Done { key, stored } => {
                     let (position, mut link) = match recorded {

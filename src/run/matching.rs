@@ -9,7 +9,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::compile::Rejection;
 use crate::diagnostic::Code;
-use crate::plan::{Link, Seen};
+use crate::plan::{Link, Record, Seen};
 use crate::record::{Both, Key, Side, Value, digest};
 use crate::state::Reason;
 
@@ -120,9 +120,10 @@ impl Session<'_> {
         let by_key: Vec<usize> = program.sides[other].key_fields.iter().flatten().copied().collect();
         let by_key = [by_key];
         // Into a side that was empty when the run began nothing has to be looked for by its key: the
-        // side itself says where it is taken by now.
+        // side itself says where it is taken by now. A dry run takes nothing.
+        let is_told = self.empty[other] && !self.options.dry;
         let alternatives: &[Vec<usize>] =
-            if self.matches_by_key(other) { if self.empty[other] { &[] } else { &by_key } } else { &program.matching };
+            if self.matches_by_key(other) { if is_told { &[] } else { &by_key } } else { &program.matching };
         // Records that this batch has already spoken for, by what they match on.
         let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
         let mut claimed: HashMap<Key, usize> = HashMap::new();
@@ -160,10 +161,16 @@ impl Session<'_> {
                 let verdict = match keys.as_slice() {
                     [] => {
                         // A twin earlier in this batch is about to be created there: it would be the one hit.
+                        let nearly_the_same = (alternative, folded(&probe.values));
                         match taken.entry((alternative, probe.digest)) {
                             _ if !program.sides[other].may_create => None,
+                            _ if self.foreseen[other].contains(&(alternative, probe.digest))
+                                || loose && self.foreseen[other].contains(&nearly_the_same) =>
+                            {
+                                Some(Match::Ambiguous(about_to(names())))
+                            }
                             std::collections::hash_map::Entry::Occupied(_) => Some(Match::Ambiguous(about_to(names()))),
-                            _ if loose && !nearly.insert((alternative, folded(&probe.values))) => {
+                            _ if loose && !nearly.insert(nearly_the_same) => {
                                 // A dry run creates nothing that could be asked for.
                                 Some(if self.options.dry { Match::Ambiguous(about_to(names())) } else { Match::Later })
                             }
@@ -331,6 +338,23 @@ impl Session<'_> {
             twins[probe] = unlinked.len();
         }
         Ok(twins)
+    }
+}
+
+impl Session<'_> {
+    /// In a dry run: a record would be created for this one, and be the hit of
+    /// whoever comes after it.
+    pub(super) fn foresee(&mut self, on: Side, record: &Record) {
+        let by_key = [self.program.sides[on].key_fields.iter().flatten().copied().collect()];
+        let alternatives: &[Vec<usize>] =
+            if self.matches_by_key(on) { &by_key } else { &self.program.matching };
+        for (alternative, fields) in alternatives.iter().enumerate() {
+            let Ok(Some(probe)) = self.probe(on.other(), 0, record, fields) else { continue };
+            self.foreseen[on].insert((alternative, probe.digest));
+            if fields.iter().any(|field| self.is_loose(on, *field)) {
+                self.foreseen[on].insert((alternative, folded(&probe.values)));
+            }
+        }
     }
 }
 

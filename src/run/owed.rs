@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 use super::event::Fact;
-use super::recover::Agreed;
 use super::report::Trouble;
 use super::session::{Owed, Session};
 use crate::compile::{BaseKind, Misfitting, Rejection};
 use crate::connector::{Action, Change, Listing};
 use crate::diagnostic::Code;
-use crate::plan::{Bases, Link, LinkStatus, Record, RecordWrite};
+use crate::plan::{Link, LinkStatus, Record, RecordWrite};
 use crate::record::{Both, Key, Mark, Side, Value, digest};
-use crate::state::{ConflictFilter, Parked, ParkedFilter, Reason, Store, StoreError};
+use crate::state::{Agreed, ConflictFilter, Parked, ParkedFilter, Reason, Store, StoreError};
 
 /// A row without a key that is owed.
 #[derive(Debug, Default)]
@@ -202,7 +201,7 @@ impl Session<'_> {
             field: field.map(|field| field.name.clone()),
             value: None,
             sent: None,
-            bases: None,
+            agreed: None,
             code: Some(code.as_str().to_owned()),
             message: message.to_owned(),
             file: Some(place.file.display().to_string()),
@@ -260,15 +259,12 @@ impl Session<'_> {
 
     /// Parks a record of which nobody can tell whether its creation on `side`
     /// is in effect, or under which key.
-    /// `bases` are known where it surely was created.
-    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str, bases: Option<(i64, Bases)>) {
+    pub(super) fn park_in_doubt(&mut self, side: Side, from: &Key, message: &str, agreed: Option<Agreed>) {
         let mut keys = Both::default();
         keys[side.other()] = Some(from.clone());
-        if let Some((layout, bases)) = bases.clone() {
-            self.agreed.insert((side.other(), from.clone()), Agreed { layout, bases, certain: true });
-        }
+        self.agreed.extend(agreed.clone().map(|agreed| ((side.other(), from.clone()), agreed)));
         let parked = self.aside(side, keys, Reason::InDoubt, None, Code::IN_DOUBT, message);
-        self.put_aside(Parked { bases, ..parked });
+        self.put_aside(Parked { agreed, ..parked });
     }
 
     /// The link of a pair of which one was in doubt, as it would have been: what
@@ -421,7 +417,7 @@ impl Session<'_> {
             field: (rejection.field != "*").then(|| rejection.field.clone()),
             value: rejection.value.clone(),
             sent: None,
-            bases: None,
+            agreed: None,
             code: Some(rejection.code.as_str().to_owned()),
             message: rejection.message.clone(),
             file: Some(rejection.place.file.display().to_string()),

@@ -1,6 +1,6 @@
 //! A side is asked for records by their match values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::pages::{Page, Pages};
 use super::report::Trouble;
@@ -13,6 +13,9 @@ use crate::record::{Key, Mark, Side, Value, digest};
 /// For each alternative of `match`: the keys of a side's records by a digest
 /// of their match values.
 pub(super) type Indexes = BTreeMap<usize, HashMap<u128, Vec<Key>>>;
+
+/// Match values, each with the alternative of `match` that it belongs to.
+pub(super) type Foreseen = HashSet<(usize, u128)>;
 
 /// The values by which a record is looked for on the other side.
 pub(super) struct Probe {

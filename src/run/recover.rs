@@ -11,7 +11,7 @@ use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
 use crate::state::{
-    Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
+    Agreed, Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
 };
 
 /// Why a record is in doubt: whether it was created, or under which key.
@@ -28,13 +28,9 @@ pub(super) struct Sent {
     fields: Vec<IntentField>,
 }
 
-/// The bases of a link that was not made, as nobody knows the key of the record
-/// that was created for it.
-pub(super) struct Agreed {
-    pub layout: i64,
-    pub bases: Bases,
-    /// It surely was created.
-    pub certain: bool,
+/// What a link would agree on.
+pub(super) fn agreed(link: &Link, certain: bool) -> Agreed {
+    Agreed { layout: link.layout, bases: link.bases.clone(), certain }
 }
 
 impl Session<'_> {
@@ -121,7 +117,7 @@ impl Session<'_> {
             self.counts.toward(side).created += 1;
             if link.keys[side].is_empty() {
                 not_made.push(position);
-                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD, Some((link.layout, link.bases.clone())));
+                self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD, Some(agreed(link, true)));
             } else {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             }
@@ -130,8 +126,8 @@ impl Session<'_> {
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
                 self.counts.toward(side).created += 1;
-                let bases = link.map(|link| self.bases_sent(intents.layout, intent, link));
-                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, bases);
+                let sent = link.map(|link| agreed(&self.sent_for(intents.layout, intent, link), true));
+                self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, sent);
             } else if let Some(link) = link {
                 self.take_in(side, intents.layout, intent, link);
             }
@@ -169,7 +165,7 @@ impl Session<'_> {
                 return;
             }
         }
-        (link.layout, link.bases) = self.bases_sent(layout, intent, link.clone());
+        link = self.sent_for(layout, intent, link);
         if intent.action == Action::Create {
             link.keys[side] = intent.keys[side].clone();
         }
@@ -253,23 +249,15 @@ impl Session<'_> {
         Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
     }
 
-    /// A record that was to be created may stand under a key that nobody knows, or
-    /// go on under another one.
-    fn may_be_there(&mut self, side: Side, link: &Link) {
-        let agreed = Agreed { layout: link.layout, bases: link.bases.clone(), certain: false };
-        self.agreed.insert((side.other(), link.keys[side.other()].clone()), agreed);
-    }
-
-    /// The bases of a link once what was sent for it is in effect, and their
-    /// layout.
-    fn bases_sent(&self, layout: i64, intent: &Intent, mut link: Link) -> (i64, Bases) {
+    /// A link once what was sent for it is in effect.
+    fn sent_for(&self, layout: i64, intent: &Intent, mut link: Link) -> Link {
         self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
         let known = link.bases.len();
         for field in intent.fields.iter().filter(|field| field.field < known) {
             // Which side is the written one matters to digests alone, and there it is one for all fields.
             link.bases.set(field.field, field.bases.clone(), self.written(0));
         }
-        (link.layout, link.bases)
+        link
     }
 
     /// A record shows what was to be written to a field.
@@ -362,8 +350,7 @@ impl Session<'_> {
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
-                self.may_be_there(side, link);
-                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK, None);
+                self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK, Some(agreed(link, false)));
                 continue;
             }
             let told: Vec<Option<bool>> = rows
@@ -377,15 +364,16 @@ impl Session<'_> {
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);
-                self.may_be_there(side, link);
+                // It may stand under a key that nobody knows, or go on under another one.
+                self.agreed.insert((side.other(), link.keys[side.other()].clone()), agreed(link, false));
                 let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
                 if told.contains(&None) {
                     let message = format!(
                         "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
                     );
-                    self.park_in_doubt(side, &link.keys[side.other()], &message, None);
+                    self.park_in_doubt(side, &link.keys[side.other()], &message, Some(agreed(link, false)));
                 } else if rows.contains_key(key) && !told_apart {
-                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, None);
+                    self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, Some(agreed(link, false)));
                 }
             }
         }
@@ -411,7 +399,8 @@ impl Session<'_> {
         self.keep_sent(&intents, &keys, &links, &there).await?;
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
             if key.is_empty() {
-                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, None);
+                let sent = link.map(|link| agreed(&self.sent_for(intents.layout, intent, link), false));
+                self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, sent);
                 continue;
             }
             // What was written since is another matter.

@@ -10,7 +10,7 @@ use super::flight::Airborne;
 use super::layout::Layouts;
 use super::owed::Keyless;
 use super::pages::{Page, Pages};
-use super::recover::{Agreed, Sent};
+use super::recover::Sent;
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::setup::{Options, Setup};
@@ -19,8 +19,8 @@ use crate::connector::{Horizon, Listing};
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
-    RunStatus, SideCounts, Spooled, StoreError,
+    Agreed, Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts,
+    RunRecord, RunStatus, SideCounts, Spooled, StoreError,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -97,6 +97,8 @@ pub(super) struct Session<'a> {
     pub links_at_start: u64,
     /// Keys a dry run would have linked, so that it does not plan them twice.
     pub claimed: Both<BTreeSet<Key>>,
+    /// What the records match on that a dry run would have created on each side.
+    pub foreseen: Both<super::probe::Foreseen>,
     /// The other side's records by their match values, where the side itself
     /// cannot be asked.
     pub indexes: Both<super::probe::Indexes>,
@@ -153,6 +155,7 @@ impl<'a> Session<'a> {
             pending: Commit::default(),
             links_at_start: 0,
             claimed: Both::default(),
+            foreseen: Both::default(),
             indexes: Both::default(),
             empty: Both::default(),
             early: Both::default(),
@@ -246,9 +249,7 @@ impl<'a> Session<'a> {
                     }
                     if parked.reason == Reason::InDoubt {
                         self.in_doubt.insert((side, key.clone()));
-                        let agreed =
-                            parked.bases.clone().map(|(layout, bases)| Agreed { layout, bases, certain: true });
-                        self.agreed.extend(agreed.map(|agreed| ((side, key.clone()), agreed)));
+                        self.agreed.extend(parked.agreed.clone().map(|agreed| ((side, key.clone()), agreed)));
                     }
                 }
             }

@@ -11,7 +11,9 @@ use super::setup::Setup;
 use super::world::World;
 use crate::plan::{Bases, Link, LinkStatus};
 use crate::record::{Both, Key, Side};
-use crate::state::{Commit, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Store};
+use crate::state::{
+    Agreed, Commit, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Store,
+};
 
 /// Stores links without bases: the next run reads both sides and compares each
 /// pair as on adoption.
@@ -23,13 +25,12 @@ pub async fn import_links(setup: &Setup, pairs: &[Both<Key>]) -> Result<(), Trou
     store_links(setup, pairs, None, None).await
 }
 
-/// `instead` is the link whose place they take, `agreed` their bases with the
-/// layout of those.
+/// `instead` is the link whose place they take, `agreed` their bases.
 async fn store_links(
     setup: &Setup,
     pairs: &[Both<Key>],
     instead: Option<&Link>,
-    agreed: Option<(i64, Bases)>,
+    agreed: Option<Agreed>,
 ) -> Result<(), Trouble> {
     let name = &*setup.program.name;
     // Records that did not change since the cursor have to be compared as well.
@@ -40,7 +41,10 @@ async fn store_links(
     state.fingerprints = setup.fingerprints.clone();
     let current = Layouts::enter(&mut state, &setup.layout).current;
     let digests = setup.program.keeps_digests();
-    let (layout, bases) = agreed.unwrap_or_else(|| (current, Bases::none(setup.program.fields.len(), digests)));
+    let (layout, bases) = match agreed {
+        Some(agreed) => (agreed.layout, agreed.bases),
+        None => (current, Bases::none(setup.program.fields.len(), digests)),
+    };
     let link = |keys: &Both<Key>| Link {
         id: instead.map_or(0, |link| link.id),
         keys: keys.clone(),
@@ -69,7 +73,7 @@ pub async fn settle_as_sent(setup: &Setup, side: Side, keys: &Both<Key>) -> Resu
         ParkedFilter { mapping: Some(name.to_owned()), reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
     let parked = setup.store.parked(&doubts).await?;
     let is_it = |parked: &Parked| parked.side == side && parked.keys[other].as_ref() == Some(&keys[other]);
-    let agreed = parked.into_iter().find(is_it).and_then(|parked| parked.bases);
+    let agreed = parked.into_iter().find(is_it).and_then(|parked| parked.agreed);
     store_links(setup, std::slice::from_ref(keys), known.into_iter().flatten().next().as_ref(), agreed).await
 }
 
@@ -101,7 +105,7 @@ pub async fn settle_as_not_sent(store: &dyn Store, parked: &Parked, now: DateTim
         reason: Reason::Rejected,
         message: "a person says that it was not sent; it is sent with the next run".to_owned(),
         next_try: Some(now),
-        bases: None,
+        agreed: None,
         code: None,
         ..parked.clone()
     };

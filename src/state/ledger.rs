@@ -147,10 +147,9 @@ pub struct Parked {
     /// A digest of what was sent and had to be taken back: it is not sent again
     /// as long as it is the same.
     pub sent: Option<String>,
-    /// Of a record that was created under a key that nobody knows: the bases of
-    /// its link once its counterpart is found, and their layout.
+    /// Of a record in doubt: what agreed, once its counterpart is found.
     #[serde(skip)]
-    pub bases: Option<(i64, Bases)>,
+    pub agreed: Option<Agreed>,
     /// The diagnostic code.
     pub code: Option<String>,
     pub message: String,
@@ -160,6 +159,16 @@ pub struct Parked {
     pub attempts: u32,
     pub since: DateTime<Utc>,
     pub next_try: Option<DateTime<Utc>>,
+}
+
+/// The bases of a link that was not made, as nobody knows whether the record
+/// was created for it, or under which key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agreed {
+    pub layout: i64,
+    pub bases: Bases,
+    /// It surely was created.
+    pub certain: bool,
 }
 
 /// Which parked records. Empty lists everything.

@@ -24,7 +24,7 @@ use crate::record::{Both, Key, Side};
 pub use error::StoreError;
 pub use intent::{Intent, IntentField, Intents, IntentsId};
 pub use ledger::{
-    Conflict, ConflictFilter, ConflictStatus, EventRecord, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
+    Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
     RunStatus, SideCounts, Spooled,
 };
 pub use mapping::{Ahead, Cursor, Layout, LayoutField, MappingState};

@@ -13,6 +13,7 @@
 
 mod cases;
 mod check;
+mod foresight;
 mod mutants;
 mod object;
 mod people;

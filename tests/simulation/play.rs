@@ -176,7 +176,7 @@ fn written(shared: &Shared) -> u64 {
         .sum()
 }
 
-fn people(shared: &Shared, edits: u64) {
+pub(super) fn people(shared: &Shared, edits: u64) {
     let mut stage = shared.lock();
     stage.idle = true;
     (0..edits).for_each(|_| stage.people());

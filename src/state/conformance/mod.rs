@@ -11,9 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents, Layout,
-    LayoutField, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled, Store,
-    StoreError,
+    Agreed, Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents,
+    Layout, LayoutField, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled,
+    Store, StoreError,
 };
 use crate::compile::Policy;
 use crate::plan::{Bases, Link, LinkStatus};
@@ -123,7 +123,11 @@ fn parked(name: &str, field: Option<&str>) -> Parked {
         field: field.map(str::to_owned),
         value: Some("x".into()),
         sent: Some("#12ab".into()),
-        bases: Some((2, Bases::Values(vec![None, Some(Both::new(Value::text("a"), Value::Null))]))),
+        agreed: Some(Agreed {
+            layout: 2,
+            bases: Bases::Values(vec![None, Some(Both::new(Value::text("a"), Value::Null))]),
+            certain: true,
+        }),
         code: Some("E0501".into()),
         message: "does not fit".into(),
         file: Some("customers.yaml".into()),

@@ -164,7 +164,7 @@ const ADDED: &str = "
 ";
 
 /// Columns that came later, each with what brings it in.
-const COLUMNS: [(&str, &str, &str); 6] = [
+const COLUMNS: [(&str, &str, &str); 7] = [
     // A first sync that has run and made links is under way.
     (
         "mappings",
@@ -184,6 +184,7 @@ const COLUMNS: [(&str, &str, &str); 6] = [
     ("parked", "sent", "ALTER TABLE parked ADD COLUMN sent TEXT;"),
     ("parked", "layout", "ALTER TABLE parked ADD COLUMN layout INTEGER;"),
     ("parked", "bases", "ALTER TABLE parked ADD COLUMN bases BLOB;"),
+    ("parked", "certain", "ALTER TABLE parked ADD COLUMN certain INTEGER;"),
 ];
 
 /// What one engine keeps for itself while it runs.

@@ -30,9 +30,9 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence,
-    Intent, IntentField, Intents, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunRecord, RunStatus,
-    Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
+    Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord,
+    Fence, Intent, IntentField, Intents, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunRecord,
+    RunStatus, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};

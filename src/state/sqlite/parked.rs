@@ -7,17 +7,18 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use super::bulk::Bulk;
 use super::codec::{decode_bases, encode_bases, named, parse_time, side, time_text};
 use super::links::{json_keys, json_numbers};
-use super::{Parked, ParkedFilter, Reason, StoreError};
+use super::{Agreed, Parked, ParkedFilter, Reason, StoreError};
 use crate::record::{Both, Key, Side};
 
 const STORE: Bulk = Bulk {
     head: "INSERT INTO parked (mapping, side, source_key, target_key, field, reason, value, code, message, file, line, \
-           attempts, since, next_try, sent, layout, bases)",
-    columns: 17,
+           attempts, since, next_try, sent, layout, bases, certain)",
+    columns: 18,
     tail: "ON CONFLICT (mapping, source_key, target_key, side, field) DO UPDATE SET reason = excluded.reason, \
            value = excluded.value, code = excluded.code, message = excluded.message, file = excluded.file, \
            line = excluded.line, attempts = max(attempts, excluded.attempts), next_try = excluded.next_try, \
-           sent = excluded.sent, layout = excluded.layout, bases = excluded.bases",
+           sent = excluded.sent, layout = excluded.layout, bases = excluded.bases, \
+           certain = excluded.certain",
 };
 
 /// Everything parked under keys of a side.
@@ -44,8 +45,9 @@ pub(super) async fn park(connection: &mut SqliteConnection, mapping: i64, parked
                 .bind(time_text(parked.since))
                 .bind(parked.next_try.map(time_text))
                 .bind(parked.sent.as_deref())
-                .bind(parked.bases.as_ref().map(|(layout, _)| *layout))
-                .bind(parked.bases.as_ref().map(|(_, bases)| encode_bases(bases)));
+                .bind(parked.agreed.as_ref().map(|agreed| agreed.layout))
+                .bind(parked.agreed.as_ref().map(|agreed| encode_bases(&agreed.bases)))
+                .bind(parked.agreed.as_ref().map(|agreed| agreed.certain));
         })
         .await?;
     Ok(())
@@ -107,7 +109,7 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT p.id, m.name, p.source_key, p.target_key, p.side, p.reason, p.field, p.value, p.code, p.message, \
          p.file, p.line, p.attempts, p.since, p.next_try, p.sent, p.layout, \
-         p.bases FROM parked p JOIN mappings m ON m.mapping = p.mapping \
+         p.bases, p.certain FROM parked p JOIN mappings m ON m.mapping = p.mapping \
          WHERE p.id > ",
     );
     query.push_bind(filter.after);
@@ -136,6 +138,7 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
             let keyless = keys.source.is_none() && keys.target.is_none();
             let (layout, bases): (Option<i64>, Option<&[u8]>) = (row.try_get(16)?, row.try_get(17)?);
             let bases = bases.map(decode_bases).transpose()?;
+            let certain = row.try_get::<Option<bool>, _>(18)?.unwrap_or_default();
             let (of_row, field) = if keyless { (field, None) } else { (None, field) };
             Ok(Parked {
                 id: row.try_get(0)?,
@@ -154,7 +157,7 @@ pub(super) async fn find(connection: &mut SqliteConnection, filter: &ParkedFilte
                 since: parse_time(row.try_get(13)?)?,
                 next_try: row.try_get::<Option<&str>, _>(14)?.map(parse_time).transpose()?,
                 sent: row.try_get(15)?,
-                bases: layout.zip(bases),
+                agreed: layout.zip(bases).map(|(layout, bases)| Agreed { layout, bases, certain }),
             })
         })
         .collect()

@@ -118,6 +118,7 @@ async fn intents_of_an_earlier_engine_follow_the_newest_layout() {
         "parked DROP COLUMN sent",
         "parked DROP COLUMN layout",
         "parked DROP COLUMN bases",
+        "parked DROP COLUMN certain",
     ] {
         sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE {column}"))).execute(&mut write.connection).await.unwrap();
     }
