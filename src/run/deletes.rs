@@ -53,13 +53,13 @@ impl Session<'_> {
         if let Some(fence) = &self.fence {
             self.setup.store.sweep_begin(fence, side).await?;
         }
-        self.swept_any = false;
+        self.swept = 0;
         self.dry_sweep.clear();
         Ok(())
     }
 
     pub(super) async fn sweep_seen(&mut self, side: Side, keys: &[Key]) -> Result<(), Trouble> {
-        self.swept_any |= !keys.is_empty();
+        self.swept += keys.len() as u64;
         if let Some(fence) = &self.fence {
             self.setup.store.sweep_seen(fence, side, keys).await?;
         } else {
@@ -71,7 +71,9 @@ impl Session<'_> {
     /// Links whose key was not in the listing are looked at one by one: a get
     /// by key, without `where`, says whether the record is gone.
     pub(super) async fn sweep_end(&mut self, side: Side) -> Result<(), Trouble> {
-        if !self.swept_any {
+        // What this run has created itself fills no side.
+        let own = if self.options.dry { 0 } else { self.counts.toward(side).created };
+        if self.swept <= own {
             // An empty listing never counts; that it is one is told, also by a plan.
             let links = self.setup.store.count_links(&self.program.name).await?;
             if links > 0 {

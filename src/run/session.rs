@@ -109,8 +109,8 @@ pub(super) struct Session<'a> {
     pub early: Both<HashSet<Key>>,
     /// The keys a dry run has seen in the sweep under way.
     pub dry_sweep: BTreeSet<Key>,
-    /// The sweep under way has seen at least one key.
-    pub swept_any: bool,
+    /// So many keys the sweep under way has seen.
+    pub swept: u64,
     /// A batch that is being sent.
     pub airborne: Option<Airborne>,
     /// The keys of records whose links are pending.
@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
             empty: Both::default(),
             early: Both::default(),
             dry_sweep: BTreeSet::new(),
-            swept_any: false,
+            swept: 0,
             airborne: None,
             unflushed: HashSet::new(),
             deleting: false,
