@@ -95,12 +95,7 @@ impl Session<'_> {
                     // Counted here, and not once more where the other side's page shows the record.
                     self.early[side].extend(keys[side.other()].clone());
                 }
-                self.planned.push(Planned {
-                    side,
-                    action: send.action(),
-                    keys,
-                    fields: self.changes(side, send),
-                });
+                self.planned.push(Planned { side, action: send.action(), keys, fields: self.changes(side, send) });
             }
         }
         self.pending = crate::state::Commit::default();

@@ -154,8 +154,7 @@ impl Session<'_> {
                 Some(mut link) => {
                     if matches!(candidate.seen, Seen::Live(_)) && self.held_back.get(&link.id) == Some(&toward) {
                         // Whoever was gone is back.
-                        self.held_back.remove(&link.id);
-                        self.pending.unspool.push(link.id);
+                        self.let_off(link.id);
                     }
                     let behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
                     let stale = behind.as_ref().is_some_and(|stored| !self.layouts.stale(stored).is_empty());

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::event::{Event, Fact};
 use super::pages::{Page, Pages};
-use super::report::{Planned, Trouble};
+use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
-use crate::plan::LinkStatus;
+use crate::plan::{LinkId, LinkStatus};
 use crate::record::{Both, Key, Side};
 use crate::state::Spooled;
 use chrono::TimeDelta;
@@ -122,19 +122,21 @@ impl Session<'_> {
         asked.is_empty() || asked.iter().any(|(side, key)| keys[*side] == *key)
     }
 
-    /// How many spooled deletes this run is about.
-    async fn count_spooled(&self) -> Result<u64, Trouble> {
-        let (store, name) = (&self.setup.store, &self.program.name);
-        if self.options.keys.is_empty() {
-            return Ok(store.count_spooled(name).await?);
+    /// A delete that was held back has no reason any more.
+    pub(super) fn let_off(&mut self, link: LinkId) {
+        if self.held_back.remove(&link).is_some() {
+            self.pending.unspool.push(link);
+            self.let_off.insert(link);
         }
-        let (mut count, mut after) = (0, 0);
-        loop {
-            let page = store.spooled(name, after, 500).await?;
-            let Some(last) = page.last() else { return Ok(count) };
-            after = last.link;
-            count += page.iter().filter(|spooled| self.asks_for(&spooled.keys)).count() as u64;
-        }
+    }
+
+    /// The spooled deletes after that of a link which this run is about, and the
+    /// last link that was looked at; `None` where no more are left.
+    async fn spooled(&self, after: LinkId) -> Result<Option<(LinkId, Vec<Spooled>)>, Trouble> {
+        let mut page = self.setup.store.spooled(&self.program.name, after, 500).await?;
+        let last = page.last().map(|spooled| spooled.link);
+        page.retain(|spooled| self.asks_for(&spooled.keys) && !self.let_off.contains(&spooled.link));
+        Ok(last.map(|last| (last, page)))
     }
 
     /// The deletes of this run and those held back before: all or nothing
@@ -143,8 +145,13 @@ impl Session<'_> {
         self.flush().await?;
         let setup = self.setup;
         let name = self.program.name.clone();
-        let planned = self.plan_spooled().await?;
-        let waiting = self.count_spooled().await? + planned;
+        let mut waits = self.spooled_on_each().await?;
+        if self.options.dry {
+            let anew = self.plan_spooled().await?;
+            self.held_anew = anew.source + anew.target;
+            (waits.source, waits.target) = (waits.source + anew.source, waits.target + anew.target);
+        }
+        let waiting = waits.source + waits.target;
         if waiting == 0 {
             return Ok(());
         }
@@ -156,19 +163,15 @@ impl Session<'_> {
         // What this run has recovered is among them.
         let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?;
         if done + waiting > limit && !self.options.over_limit {
-            self.held_anew = planned;
-            let mut would = self.tell_held(limit).await?;
             if self.options.dry {
                 // They are shown, and none of them is made.
-                for side in Side::BOTH {
-                    let deletes = |planned: &&Planned| planned.action == Action::Delete && planned.side == side;
-                    would[side] = self.planned.iter().filter(deletes).count() as u64;
-                    self.counts.toward(side).deleted = 0;
-                }
+                (self.counts.to_source.deleted, self.counts.to_target.deleted) = (0, 0);
+            } else {
+                self.tell_held(limit).await?;
             }
-            for on in Side::BOTH.into_iter().filter(|on| would[*on] > 0) {
-                self.held[on] = Some((would[on], limit.saturating_sub(done)));
-                self.tell(Both::default(), Fact::Held { on, would: would[on], limit });
+            for on in Side::BOTH.into_iter().filter(|on| waits[*on] > 0) {
+                self.held[on] = Some((waits[on], limit.saturating_sub(done)));
+                self.tell(Both::default(), Fact::Held { on, would: waits[on], limit });
             }
             return self.flush().await;
         }
@@ -180,10 +183,8 @@ impl Session<'_> {
         self.indexes = Both::default();
         let mut after = 0;
         loop {
-            let page = setup.store.spooled(&name, after, 500).await?;
-            let Some(last) = page.last() else { break };
-            after = last.link;
-            let page: Vec<Spooled> = page.into_iter().filter(|spooled| self.asks_for(&spooled.keys)).collect();
+            let Some((last, page)) = self.spooled(after).await? else { break };
+            after = last;
             for on in Side::BOTH {
                 let gone = on.other();
                 let keys: Vec<Key> =
@@ -200,48 +201,46 @@ impl Session<'_> {
         self.flush().await
     }
 
+    /// How many spooled deletes this run is about.
+    async fn spooled_on_each(&self) -> Result<Both<u64>, Trouble> {
+        let (mut waits, mut after) = (Both::default(), 0);
+        while let Some((last, page)) = self.spooled(after).await? {
+            after = last;
+            page.iter().for_each(|spooled| waits[spooled.on] += 1);
+        }
+        Ok(waits)
+    }
+
     /// In a dry run: plans the deletes that were held back before, and answers
     /// with how many others are planned.
-    async fn plan_spooled(&mut self) -> Result<u64, Trouble> {
-        if !self.options.dry {
-            return Ok(0);
-        }
-        let name = self.program.name.clone();
+    async fn plan_spooled(&mut self) -> Result<Both<u64>, Trouble> {
         let (mut known, mut after) = (BTreeSet::new(), 0);
-        loop {
-            let page = self.setup.store.spooled(&name, after, 500).await?;
-            let Some(last) = page.last() else { break };
-            after = last.link;
+        while let Some((last, page)) = self.spooled(after).await? {
+            after = last;
             for on in Side::BOTH {
                 let gone = on.other();
-                let page = page.iter().filter(|spooled| spooled.on == on && self.asks_for(&spooled.keys));
+                let page = page.iter().filter(|spooled| spooled.on == on);
                 let keys: Vec<Key> = page.map(|spooled| spooled.keys[gone].clone()).collect();
                 known.extend(keys.iter().map(|key| (on, key.clone())));
                 self.revisit(gone, keys).await?;
             }
         }
-        let is_new = |planned: &&Planned| {
+        let mut anew = Both::default();
+        for planned in self.planned.iter().filter(|planned| planned.action == Action::Delete) {
             let key = planned.keys[planned.side.other()].clone();
-            planned.action == Action::Delete && key.is_none_or(|key| !known.contains(&(planned.side, key)))
-        };
-        Ok(self.planned.iter().filter(is_new).count() as u64)
+            anew[planned.side] += u64::from(key.is_none_or(|key| !known.contains(&(planned.side, key))));
+        }
+        Ok(anew)
     }
 
     /// Says of each delete that was not held back before what it would have
-    /// deleted. Answers with how many are held back on each side.
-    async fn tell_held(&mut self, limit: u64) -> Result<Both<u64>, Trouble> {
-        let name = self.program.name.clone();
-        let (mut would, mut after) = (Both::default(), 0);
-        loop {
-            let page = self.setup.store.spooled(&name, after, 500).await?;
-            let Some(last) = page.last() else { return Ok(would) };
-            after = last.link;
+    /// deleted.
+    async fn tell_held(&mut self, limit: u64) -> Result<(), Trouble> {
+        let mut after = 0;
+        while let Some((last, page)) = self.spooled(after).await? {
+            after = last;
             let started = self.started;
-            for spooled in page.into_iter().filter(|spooled| self.asks_for(&spooled.keys)).collect::<Vec<_>>() {
-                would[spooled.on] += 1;
-                if spooled.since < started {
-                    continue;
-                }
+            for spooled in page.into_iter().filter(|spooled| spooled.since >= started) {
                 self.held_anew += 1;
                 let keys = spooled.keys.clone().map(Some);
                 self.tell(keys, Fact::Held { on: spooled.on, would: 1, limit });
@@ -251,5 +250,6 @@ impl Session<'_> {
             }
             self.flush().await?;
         }
+        Ok(())
     }
 }

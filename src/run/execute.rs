@@ -154,6 +154,11 @@ impl Session<'_> {
                 }
             }
         }
+        if let (Some(link), false) =
+            (&item.link, matches!(decision.verdict, Verdict::Delete { .. } | Verdict::Reject { .. }))
+        {
+            self.let_off(link.id);
+        }
         let mut unchanged = true;
         let mut parked = false;
         let contested = contested_writes(&decision);

@@ -346,8 +346,7 @@ impl Session<'_> {
     /// whoever comes after it.
     pub(super) fn foresee(&mut self, on: Side, record: &Record) {
         let by_key = [self.program.sides[on].key_fields.iter().flatten().copied().collect()];
-        let alternatives: &[Vec<usize>] =
-            if self.matches_by_key(on) { &by_key } else { &self.program.matching };
+        let alternatives: &[Vec<usize>] = if self.matches_by_key(on) { &by_key } else { &self.program.matching };
         for (alternative, fields) in alternatives.iter().enumerate() {
             let Ok(Some(probe)) = self.probe(on.other(), 0, record, fields) else { continue };
             self.foreseen[on].insert((alternative, probe.digest));

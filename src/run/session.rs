@@ -119,6 +119,8 @@ pub(super) struct Session<'a> {
     pub deleting: bool,
     /// Deletes held back before, by their link, and where they would be made.
     pub held_back: BTreeMap<LinkId, Side>,
+    /// Those of them that this run takes back: their reason is gone.
+    pub let_off: BTreeSet<LinkId>,
     pub rings: Rings,
 }
 
@@ -165,6 +167,7 @@ impl<'a> Session<'a> {
             unflushed: HashSet::new(),
             deleting: false,
             held_back: BTreeMap::new(),
+            let_off: BTreeSet::new(),
             rings: Rings::new(setup),
         }
     }

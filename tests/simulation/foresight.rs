@@ -63,7 +63,12 @@ fn a_plan_says_what_the_run_does() {
                     let mut words = format!("seed {number}, run {run}:\n  {}\n  {}", told(&planned), told(&done));
                     if asked("ENGINE_SIM_SEED").is_some() {
                         use std::fmt::Write as _;
-                        let _ = write!(words, "\n{scenario:#?}\n{}\n{:#?}", shared.lock().trace.join("\n"), planned.planned);
+                        let _ = write!(
+                            words,
+                            "\n{scenario:#?}\n{}\n{:#?}",
+                            shared.lock().trace.join("\n"),
+                            planned.planned
+                        );
                     }
                     broken.push(words);
                     break;
