@@ -206,7 +206,9 @@ impl Session<'_> {
         let (mut waits, mut after) = (Both::default(), 0);
         while let Some((last, page)) = self.spooled(after).await? {
             after = last;
-            page.iter().for_each(|spooled| waits[spooled.on] += 1);
+            for spooled in &page {
+                waits[spooled.on] += 1;
+            }
         }
         Ok(waits)
     }
