@@ -1,5 +1,6 @@
 //! A mapping as it runs: names have become slots, rules have become steps.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -225,7 +226,7 @@ impl FieldProgram {
                 template.render(Input::new(row)).map(Value::Text).map_err(|trouble| self.reject(*trouble))
             }
             Reading::Computed { slot, rules } => {
-                let value = slot.map_or(Value::Null, |slot| row[slot].clone());
+                let value = slot.map_or(&Value::Null, |slot| &row[slot]);
                 rules.apply(value, row).map_err(|trouble| self.reject(*trouble))
             }
         }
@@ -239,12 +240,16 @@ impl FieldProgram {
     ///
     /// # Panics
     /// Where the field is not written on `side`.
-    pub fn convert(&self, side: Side, value: Value) -> Result<Value, Rejection> {
+    pub fn convert(&self, side: Side, value: &Value) -> Result<Value, Rejection> {
+        self.bring_over(side, Cow::Borrowed(value))
+    }
+
+    fn bring_over(&self, side: Side, value: Cow<'_, Value>) -> Result<Value, Rejection> {
         let way = self.toward[side].as_ref().expect("only a field that is written on a side is converted towards it");
         let value = if way.rules.is_empty() {
-            value
+            value.into_owned()
         } else {
-            way.rules.apply(value, &[]).map_err(|trouble| self.reject(*trouble))?
+            way.rules.apply(&value, &[]).map_err(|trouble| self.reject(*trouble))?
         };
         if self.required && side == Side::Target && value.is_blank() {
             return Err(Rejection::from(Misfitting {
@@ -315,7 +320,7 @@ impl FieldProgram {
     /// the rules that drop only what carries no meaning, and after `equal`.
     pub fn comparable(&self, side: Side, value: Value) -> Value {
         let after = |rules: &Chain, value: Value| {
-            if rules.is_empty() { value } else { rules.apply(value.clone(), &[]).unwrap_or(value) }
+            if rules.is_empty() { value } else { rules.apply(&value, &[]).unwrap_or(value) }
         };
         after(&self.equal, after(&self.normal[side], value))
     }
@@ -328,7 +333,7 @@ impl FieldProgram {
 }
 
 fn same_after(rules: &Chain, a: &Value, b: &Value) -> bool {
-    match (rules.apply(a.clone(), &[]), rules.apply(b.clone(), &[])) {
+    match (rules.apply(a, &[]), rules.apply(b, &[])) {
         (Ok(a), Ok(b)) => same(&a, &b),
         _ => false,
     }
@@ -344,7 +349,11 @@ impl Program {
         let to = side.other();
         for field in &self.fields {
             if let Some(way) = &field.toward[to] {
-                out[way.slot] = field.convert(to, field.read(side, row)?)?;
+                let value = match &field.read[side] {
+                    Reading::Slot(slot) => Cow::Borrowed(&row[*slot]),
+                    _ => Cow::Owned(field.read(side, row)?),
+                };
+                out[way.slot] = field.bring_over(to, value)?;
             }
         }
         Ok(())

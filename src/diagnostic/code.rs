@@ -164,6 +164,8 @@ codes! {
         "The setting belongs to a situation that cannot come about in this mapping or field: conflicts of a field that goes one way, deletes towards a side that is never written. It is refused, since whoever wrote it expects something of it.";
     UNSEEN_DELETES = "E0504", "deletes that would never be noticed",
         "A side that is read by its cursor shows what changed, and a deleted record does not show up. Say under `deleted` how it is known: by a mark in the record, by an expression, or by a sweep over all keys.";
+    MARK_PASSED_OVER = "E0506", "rows deleted on a side that marks what is deleted",
+        "`propagate` deletes the row itself. Where a side marks its deleted records, as an ERP does, whoever works there expects the mark and may need the row. `{ set: … }` with the mark's field and value sets it instead.";
     NEVER_DUE = "E0505", "a schedule that never comes",
         "The cron pattern fits no day in any year, such as the 31st of February.";
 

@@ -76,15 +76,15 @@ fn newest(stamps: Both<Option<DateTime<Utc>>>) -> Side {
 /// the target is not written.
 fn compare(field: &FieldProgram, now: Both<&Value>) -> Result<Option<std::cmp::Ordering>, Rejection> {
     Ok(if field.writes(Side::Target) {
-        order(&field.convert(Side::Target, now.source.clone())?, now.target)
+        order(&field.convert(Side::Target, now.source)?, now.target)
     } else {
-        order(now.source, &field.convert(Side::Source, now.target.clone())?)
+        order(now.source, &field.convert(Side::Source, now.target)?)
     })
 }
 
 /// Joins two sets, in the target's representation.
 fn union(field: &FieldProgram, now: Both<&Value>) -> Result<Ruling, Rejection> {
-    let mapped = field.convert(Side::Target, now.source.clone())?;
+    let mapped = field.convert(Side::Target, now.source)?;
     let (Value::List(ours), Value::List(theirs)) = (&mapped, now.target) else { return Ok(Ruling::Wait) };
     let mut joined = theirs.as_ref().clone();
     for item in ours.iter() {
@@ -103,7 +103,7 @@ fn union(field: &FieldProgram, now: Both<&Value>) -> Result<Ruling, Rejection> {
 
 /// Adds what the source added to what the target shows.
 fn sum_deltas(field: &FieldProgram, base: &Both<Value>, now: Both<&Value>) -> Result<Ruling, Rejection> {
-    let mapped = |value: &Value| field.convert(Side::Target, value.clone()).map(|value| number(&value));
+    let mapped = |value: &Value| field.convert(Side::Target, value).map(|value| number(&value));
     let (Some(source_now), Some(source_base), Some(target_now), Some(target_base)) =
         (mapped(now.source)?, mapped(&base.source)?, number(now.target), number(&base.target))
     else {

@@ -294,6 +294,6 @@ impl Case<'_> {
     }
 
     fn convert(&self, to: Side, value: &Value) -> Result<Value, Refused> {
-        self.field.convert(to, value.clone()).map_err(|rejection| Refused { toward: to, rejection })
+        self.field.convert(to, value).map_err(|rejection| Refused { toward: to, rejection })
     }
 }

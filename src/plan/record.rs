@@ -131,7 +131,7 @@ fn create(program: &Program, to: Side, record: &Record) -> Decision {
         if !field.writes(to) {
             continue;
         }
-        let value = match field.convert(to, record.fields[index].clone()) {
+        let value = match field.convert(to, &record.fields[index]) {
             Ok(value) => value,
             Err(rejection) => return reject(Refused { toward: to, rejection }),
         };
@@ -238,7 +238,7 @@ fn stands_as(field: &FieldProgram, side: Side, value: &Value, base: u64) -> bool
     if field.writes(side) {
         short_digest(value) == base
     } else {
-        field.convert(side.other(), value.clone()).is_ok_and(|value| short_digest(&value) == base)
+        field.convert(side.other(), value).is_ok_and(|value| short_digest(&value) == base)
     }
 }
 

@@ -260,7 +260,7 @@ impl Session<'_> {
                         return !watching
                             || field.drift != Drift::Keep && !link.bases.holds(index, &record.fields[index]);
                     }
-                    match field.convert(written, record.fields[index].clone()) {
+                    match field.convert(written, &record.fields[index]) {
                         Ok(value) => !link.bases.holds(index, &value),
                         Err(_) => true,
                     }

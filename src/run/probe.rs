@@ -62,7 +62,7 @@ impl Session<'_> {
     /// by `equal`.
     fn in_common(field: &FieldProgram, side: Side, own: &Value) -> Result<(Value, Value), Rejection> {
         let other = side.other();
-        let mapped = if field.writes(other) { field.convert(other, own.clone())? } else { own.clone() };
+        let mapped = if field.writes(other) { field.convert(other, own)? } else { own.clone() };
         let common = if field.writes(Side::Target) { Side::Target } else { Side::Source };
         let compared = if side == common { own.clone() } else { mapped.clone() };
         Ok((mapped, field.comparable(common, compared)))

@@ -58,7 +58,7 @@ fn agree(program: &Program, field: usize, now: Both<&Value>) -> bool {
     Side::BOTH
         .into_iter()
         .filter(|to| field.writes(*to))
-        .any(|to| field.convert(to, now[to.other()].clone()).is_ok_and(|mapped| field.same(to, &mapped, now[to])))
+        .any(|to| field.convert(to, now[to.other()]).is_ok_and(|mapped| field.same(to, &mapped, now[to])))
 }
 
 fn both_live(program: &Program, model: &Model, decision: &Decision) {
@@ -276,7 +276,7 @@ fn created(program: &Program, model: &Model, decision: &Decision, on: Side) {
         assert_eq!(of.is_some(), field.writes(on), "every field that is written there");
         if let Some(of) = of {
             let value = model.value(on.other(), index).unwrap();
-            assert_eq!(of.value, field.convert(on, value.clone()).unwrap());
+            assert_eq!(of.value, field.convert(on, &value).unwrap());
             assert_eq!(of.against, None, "it goes against nothing");
         }
     }

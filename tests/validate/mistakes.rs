@@ -271,6 +271,12 @@ const MEANING: &[Mistake] = &[
         "match: [code]\ndeletes: { to_source: propagate }",
     ),
     mistake("deletes that are not noticed", CUSTOMERS, "  deleted: { field: D_E_L_E_T_, equals: \"*\" }\n", ""),
+    mistake(
+        "rows deleted where a mark is expected",
+        CUSTOMERS,
+        "to_source: { set: { A1_MSBLQL: \"1\" } }",
+        "to_source: propagate",
+    ),
     mistake("a condition of a side that is not read", SELLERS, "when: A3_NOME != ''", "when: { target: active }"),
     mistake("a condition that says nothing", SELLERS, "when: A3_NOME != ''", "when: {}"),
     mistake("a start without a time", SELLERS, "object: SA3,", "object: SA3, start: 2026-01-01,"),

@@ -16,6 +16,8 @@ pub(crate) struct Step {
     name: &'static str,
     place: Place,
     sees_null: bool,
+    /// What it keeps of a text, where it does no more than cut.
+    slicer: Option<fn(&str) -> &str>,
 }
 
 impl Step {
@@ -29,11 +31,13 @@ impl Step {
         let mut arguments = Arguments { spec, resolve, diagnostics };
         let rule = arguments.check(definition).and_then(|()| (definition.build)(&mut arguments));
         match rule {
-            Ok(rule) => {
-                Some(Step { sees_null: rule.sees_null(), rule, name: definition.name, place: spec.place.clone() })
-            }
+            Ok(rule) => Some(Step::of(rule, definition.name, spec.place.clone())),
             Err(Reported) => None,
         }
+    }
+
+    fn of(rule: Arc<dyn Rule>, name: &'static str, place: Place) -> Step {
+        Step { sees_null: rule.sees_null(), slicer: rule.slicer(), rule, name, place }
     }
 
     pub(crate) fn apply(&self, value: Value, row: &[Value]) -> Result<Value, Box<Trouble>> {
@@ -49,7 +53,7 @@ impl Step {
     }
 
     pub(crate) fn slicer(&self) -> Option<fn(&str) -> &str> {
-        self.rule.slicer()
+        self.slicer
     }
 }
 
@@ -111,12 +115,19 @@ impl Chain {
     ///
     /// # Errors
     /// Where a rule does not take the value.
-    pub fn apply(&self, mut value: Value, row: &[Value]) -> Result<Value, Box<Trouble>> {
-        // Rules know one null.
-        if matches!(value, Value::JsonNull) && !self.steps.is_empty() {
-            value = Value::Null;
-        }
-        for step in &self.steps {
+    pub fn apply(&self, value: &Value, row: &[Value]) -> Result<Value, Box<Trouble>> {
+        let mut steps = self.steps.as_slice();
+        let mut value = match (value, steps.split_first()) {
+            // What a text is cut to is copied, not the whole of it.
+            (Value::Text(text), Some((Step { slicer: Some(slice), .. }, others))) => {
+                steps = others;
+                Value::text(slice(text))
+            }
+            // Rules know one null.
+            (Value::JsonNull, Some(_)) => Value::Null,
+            _ => value.clone(),
+        };
+        for step in steps {
             if step.sees_null || !value.is_null() {
                 value = step.apply(value, row)?;
             }
@@ -132,7 +143,7 @@ impl Chain {
         let (mut steps, mut lossy) = (Vec::new(), Vec::new());
         for step in self.steps.iter().rev() {
             match step.rule.back() {
-                Back::Rule(rule) => steps.push(Step { sees_null: rule.sees_null(), rule, ..step.clone() }),
+                Back::Rule(rule) => steps.push(Step::of(rule, step.name, step.place.clone())),
                 Back::Itself => {}
                 Back::Lost(what, related) => {
                     lossy.push(Lossy { rule: step.name, place: step.place.clone(), what, related });
@@ -151,7 +162,7 @@ impl Chain {
             step.rule.reads_text() && ahead.steps.iter().any(|other| other.name == step.name && other.rule.reads_text())
         };
         let turn = |step: Step| match step.rule.back() {
-            Back::Rule(rule) if reads(&step) => Step { sees_null: rule.sees_null(), rule, ..step },
+            Back::Rule(rule) if reads(&step) => Step::of(rule, step.name, step.place),
             _ => step,
         };
         Chain { steps: self.steps.into_iter().map(turn).collect() }

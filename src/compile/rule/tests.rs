@@ -85,7 +85,7 @@ fn every_example_does_what_it_says() {
         for example in definition.examples {
             let chain = chain(example.rule);
             for (input, output) in example.values {
-                let outcome = chain.apply(value(input), &row());
+                let outcome = chain.apply(&value(input), &row());
                 match (*output, outcome) {
                     ("refused", outcome) => assert!(outcome.is_err(), "{} of {input}: {outcome:?}", example.rule),
                     (output, Ok(found)) => {
@@ -130,7 +130,7 @@ fn null_passes_every_rule_but_those_that_are_for_it() {
         for example in definition.examples {
             let fills = matches!(definition.name, "default" | "template");
             for null in [Value::Null, Value::Missing] {
-                let outcome = chain(example.rule).apply(null, &row()).unwrap();
+                let outcome = chain(example.rule).apply(&null, &row()).unwrap();
                 assert_eq!(outcome.is_null(), !fills, "{}", example.rule);
             }
         }
@@ -220,15 +220,15 @@ fn large_maps_are_searched_as_small_ones() {
     let back = map.invert().unwrap();
     for n in 0..50 {
         let (from, to) = (Value::text(format!("{n:02}")), Value::text(format!("v{n}")));
-        assert_eq!(map.apply(from.clone(), &[]), Ok(to.clone()));
-        assert_eq!(back.apply(to, &[]), Ok(from));
+        assert_eq!(map.apply(&from, &[]), Ok(to.clone()));
+        assert_eq!(back.apply(&to, &[]), Ok(from));
     }
-    assert!(map.apply(Value::Integer(7), &[]).is_err(), "`7` is not `07`");
+    assert!(map.apply(&Value::Integer(7), &[]).is_err(), "`7` is not `07`");
 }
 
 #[test]
 fn trouble_says_rule_value_and_place() {
-    let trouble = chain("[trim, { prefix: A }, decimal]").apply(Value::text(" x "), &[]).unwrap_err();
+    let trouble = chain("[trim, { prefix: A }, decimal]").apply(&Value::text(" x "), &[]).unwrap_err();
     assert_eq!(
         (trouble.rule, trouble.value.as_deref(), trouble.code),
         (Some("decimal"), Some("Ax"), Code::NOT_A_NUMBER)

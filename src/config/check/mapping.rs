@@ -3,7 +3,7 @@
 use super::field::{can_conflict, needs_times};
 use crate::config::decode::not_yet;
 use crate::config::environment::has_references;
-use crate::config::model::{Connection, Limit, Mapping, Policy, Schedule, SideSpec};
+use crate::config::model::{Connection, DeletePolicy, Deleted, Limit, Mapping, Policy, Schedule, SideSpec};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use crate::record::{Kind, Value, parse_number};
@@ -172,10 +172,10 @@ fn check_deletes(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     let Some(deletes) = &mapping.deletes else { return };
     let direction = mapping.direction();
     let ways = [
-        ("target", "source", &deletes.to_target, direction.writes_target(), &mapping.source),
-        ("source", "target", &deletes.to_source, direction.writes_source(), &mapping.target),
+        ("target", "source", &deletes.to_target, direction.writes_target(), &mapping.source, &mapping.target),
+        ("source", "target", &deletes.to_source, direction.writes_source(), &mapping.target, &mapping.source),
     ];
-    for (side, from, policy, written, read) in ways {
+    for (side, from, policy, written, read, on) in ways {
         let Some(policy) = policy.as_ref().filter(|policy| policy.acts()) else { continue };
         if !written && mapping.direction_known {
             let message = format!("`to_{side}`, but the {side} is never written");
@@ -188,6 +188,12 @@ fn check_deletes(mapping: &Mapping, diagnostics: &mut Diagnostics) {
             );
             let diagnostic = Diagnostic::error(Code::UNSEEN_DELETES, &policy.place, message).help(help);
             diagnostics.push(diagnostic.related(&cursor.place, format!("the {from}'s cursor stands here")));
+        } else if let (DeletePolicy::Propagate, Some(Deleted::Mark { field, equals })) = (&policy.value, &on.deleted) {
+            let message = format!("`propagate` deletes the row, and the {side} marks what is deleted");
+            let equals = equals.as_scalar().map_or("…", |scalar| scalar.text.as_str());
+            let help = format!("to set the mark instead, write `{{ set: {{ {}: \"{equals}\" }} }}`", field.value);
+            let diagnostic = Diagnostic::warning(Code::MARK_PASSED_OVER, &policy.place, message).help(help);
+            diagnostics.push(diagnostic.related(&field.place, format!("the {side}'s mark stands here")));
         }
     }
 }
