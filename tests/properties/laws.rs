@@ -276,7 +276,7 @@ fn created(program: &Program, model: &Model, decision: &Decision, on: Side) {
         assert_eq!(of.is_some(), field.writes(on), "every field that is written there");
         if let Some(of) = of {
             let value = model.value(on.other(), index).unwrap();
-            assert_eq!(of.value, field.convert(on, &value).unwrap());
+            assert_eq!(of.value, field.convert(on, value).unwrap());
             assert_eq!(of.against, None, "it goes against nothing");
         }
     }

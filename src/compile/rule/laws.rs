@@ -16,7 +16,7 @@ use crate::record::same;
 /// Forward, back, forward is forward. Gives what came back.
 fn holds_forward(chain: &Chain, x: &Value) -> Result<Option<Value>, TestCaseError> {
     let back = chain.invert().expect("the rule claims a way back");
-    let Ok(y) = chain.apply(&x, &[]) else { return Ok(None) };
+    let Ok(y) = chain.apply(x, &[]) else { return Ok(None) };
     let returned = back.apply(&y, &[]);
     let Ok(returned) = returned else {
         return Err(TestCaseError::fail(format!("{}: {x:?} became {y:?}: {returned:?}", chain.describe())));
