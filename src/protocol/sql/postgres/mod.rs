@@ -11,6 +11,7 @@ mod describe;
 mod encode;
 mod fault;
 mod read;
+mod statement;
 mod tls;
 mod transactions;
 mod types;

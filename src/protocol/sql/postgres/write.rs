@@ -14,7 +14,7 @@ use futures::{FutureExt, TryFutureExt};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
 
-use super::super::statement::{quote, safe};
+use super::super::statement::safe;
 use super::super::write::{Form, forms, rounds};
 use super::connection::Lease;
 use super::read::Opened;
@@ -160,7 +160,7 @@ impl Batch<'_> {
         if slots.is_empty() {
             return Ok(false);
         }
-        let sql = format!("COPY {} ({}) FROM STDIN", self.object.selection.table, self.names(&slots));
+        let sql = format!("COPY {} ({}) FROM STDIN", self.object.selection.table, self.object.names(&slots));
         self.savepoint().await?;
         match self.send(&sql, changes, &slots, members).await {
             Ok(()) => {
@@ -256,7 +256,7 @@ impl Batch<'_> {
             let texts: Vec<_> = members.iter().map(value).collect();
             arguments.add(texts).map_err(sqlx::Error::Encode)?;
         }
-        let sql = self.statement(form, &slots);
+        let sql = self.object.statement(form, &slots);
         self.savepoint().await?;
         let made = sqlx::query_with(safe(sql), arguments).fetch_all(&mut *self.lease);
         let rows = match self.object.connections.answer(made).await {
@@ -295,87 +295,6 @@ impl Batch<'_> {
         Ok(Ok(done))
     }
 
-    /// The statement for changes of one form. Its parameters are arrays, one
-    /// for each of `slots`: the key's, those to set, those expected.
-    fn statement(&self, form: &Form, slots: &[usize]) -> String {
-        let object = self.object;
-        let selection = &object.selection;
-        let (table, qualifier) = (&selection.table, &selection.qualifier);
-        let keys = object.access.key.len();
-        let names: Vec<String> = (0..slots.len()).map(|position| format!("engine_{position}")).collect();
-        let arrays: Vec<String> = (1..=slots.len()).map(|number| format!("${number}::text[]")).collect();
-        let cast: Vec<String> = names
-            .iter()
-            .zip(slots)
-            .map(|(name, slot)| format!("{name}::{} AS {name}", object.columns[*slot].native.cast))
-            .collect();
-        let list = format!(
-            "(SELECT engine_index, {} FROM unnest({}) WITH ORDINALITY AS engine_raw({}, engine_index))",
-            cast.join(", "),
-            arrays.join(", "),
-            names.join(", ")
-        );
-        let by_key: Vec<String> = (0..keys)
-            .map(|position| format!("{} = engine_change.{}", selection.columns[slots[position]], names[position]))
-            .collect();
-        let by_key = by_key.join(" AND ");
-        let expected = |position: usize| {
-            let slot = slots[position];
-            let expected = format!("engine_change.{}", names[position]);
-            format!(" AND {}", object.columns[slot].native.unchanged(&selection.columns[slot], &expected))
-        };
-        let unchanged: String = (keys + form.set.len()..slots.len()).map(expected).collect();
-        let returned = selection.selected.join(", ");
-        match form.action {
-            Action::Update if form.set.is_empty() => format!(
-                "SELECT engine_change.engine_index, {returned} FROM {table} JOIN {list} AS engine_change ON {by_key}{unchanged}"
-            ),
-            Action::Update => {
-                let set: Vec<String> = (keys..keys + form.set.len())
-                    .map(|position| {
-                        format!(
-                            "{} = engine_change.{}",
-                            quote(&object.columns[slots[position]].field.name),
-                            names[position]
-                        )
-                    })
-                    .collect();
-                format!(
-                    "UPDATE {table} SET {} FROM {list} AS engine_change WHERE {by_key}{unchanged} \
-                     RETURNING engine_change.engine_index, {returned}",
-                    set.join(", ")
-                )
-            }
-            Action::Delete => format!(
-                "DELETE FROM {table} USING {list} AS engine_change WHERE {by_key}{unchanged} RETURNING engine_change.engine_index"
-            ),
-            // The rows that went in take the table's name, so that they are
-            // read like the table's own.
-            Action::Create => format!(
-                "WITH engine_change AS {list}, {qualifier} AS (INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE SELECT {} \
-                 FROM engine_change WHERE NOT EXISTS (SELECT FROM {table} WHERE {by_key}) ORDER BY engine_index{} RETURNING *) \
-                 SELECT engine_change.engine_index, {returned} FROM {qualifier} LEFT JOIN engine_change ON {by_key}",
-                self.names(slots),
-                names.join(", "),
-                self.on_conflict(),
-            ),
-        }
-    }
-
-    /// A key that another writer takes at this moment is there already, too:
-    /// where the key is unique, the insert steps back instead of failing.
-    fn on_conflict(&self) -> String {
-        let object = self.object;
-        let name = |slot: usize| object.table.columns[slot].field.name.as_str();
-        let key: Vec<&str> = object.access.key.iter().map(|slot| object.columns[*slot].field.name.as_str()).collect();
-        let is_key =
-            |unique: &&Vec<usize>| unique.len() == key.len() && unique.iter().all(|slot| key.contains(&name(*slot)));
-        match object.table.arbiters.iter().find(is_key) {
-            Some(_) => format!(" ON CONFLICT ({}) DO NOTHING", self.names(&object.access.key)),
-            None => String::new(),
-        }
-    }
-
     /// Creates one record whose key, or a part of it, only the answer tells.
     async fn create_one(&mut self, change: &Change, form: &Form) -> Result<Outcome, sqlx::Error> {
         let object = self.object;
@@ -395,9 +314,9 @@ impl Batch<'_> {
             "DEFAULT VALUES".into()
         } else {
             let values: Vec<String> = slots.iter().enumerate().map(cast).collect();
-            format!("({}) OVERRIDING SYSTEM VALUE VALUES ({})", self.names(&slots), values.join(", "))
+            format!("({}) OVERRIDING SYSTEM VALUE VALUES ({})", self.object.names(&slots), values.join(", "))
         };
-        let conflict = if form.keyed { self.on_conflict() } else { String::new() };
+        let conflict = if form.keyed { self.object.on_conflict() } else { String::new() };
         let selection = &object.selection;
         let sql =
             format!("INSERT INTO {} {values}{conflict} RETURNING {}", selection.table, selection.selected.join(", "));
@@ -484,10 +403,6 @@ impl Batch<'_> {
             keys.iter().filter(|(_, key)| !key.is_empty() && !key.iter().any(Value::is_null)).copied().collect();
         self.object.find(&mut self.lease, &self.object.access.key, &whole, Scope::Everything, &mut found).await?;
         Ok(found)
-    }
-
-    fn names(&self, slots: &[usize]) -> String {
-        slots.iter().map(|slot| quote(&self.object.columns[*slot].field.name)).collect::<Vec<_>>().join(", ")
     }
 
     async fn savepoint(&mut self) -> Result<(), sqlx::Error> {

@@ -8,6 +8,7 @@
 mod describe;
 mod fault;
 mod read;
+mod statement;
 mod stamp;
 mod value;
 mod write;

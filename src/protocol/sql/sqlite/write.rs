@@ -216,7 +216,7 @@ impl Batch<'_> {
             }
         }
         for (form, members) in forms(changes, &open) {
-            if self.goes_together(&form) {
+            if self.object.goes_together(&form) {
                 let width = form.key.len() + form.set.len();
                 let rows = ROWS.min(PARAMETERS / width.max(1)).max(1);
                 for chunk in members.chunks(rows) {
@@ -252,46 +252,6 @@ impl Batch<'_> {
         Ok(rows)
     }
 
-    /// Whether one statement makes many changes of a form: creates under known
-    /// keys, and updates of what is no key.
-    fn goes_together(&self, form: &Form) -> bool {
-        match form.action {
-            Action::Create => form.keyed,
-            Action::Update => {
-                !form.set.is_empty() && !form.set.iter().any(|slot| self.object.access.key.contains(slot))
-            }
-            Action::Delete => false,
-        }
-    }
-
-    /// The statement that makes so many changes of a form. Each row of its
-    /// values is a key and what is set.
-    fn statement(&self, form: &Form, count: usize) -> String {
-        let (object, key) = (self.object, &self.object.access.key);
-        let table = &object.selection.table;
-        let row = format!("({})", vec!["?"; key.len() + form.set.len()].join(", "));
-        let values = vec![row; count].join(", ");
-        if form.action == Action::Create {
-            let slots: Vec<usize> = key.iter().chain(&form.set).copied().collect();
-            return format!("INSERT OR ABORT INTO {table} ({}) VALUES {values}", self.names(&slots));
-        }
-        let keys = (0..key.len()).map(|number| format!("engine_key_{number}"));
-        let set = (0..form.set.len()).map(|number| format!("engine_value_{number}"));
-        let names: Vec<String> = keys.clone().chain(set.clone()).collect();
-        // The bare `+` takes no affinity along: the column's own applies.
-        let by_key: Vec<String> =
-            key.iter().zip(keys).map(|(slot, name)| format!("{} = +{name}", object.selection.columns[*slot])).collect();
-        let set = form.set.iter().zip(set);
-        let set: Vec<String> =
-            set.map(|(slot, name)| format!("{} = {name}", quote(&object.columns[*slot].field.name))).collect();
-        format!(
-            "WITH engine_new({}) AS (VALUES {values}) UPDATE OR ABORT {table} SET {} FROM engine_new WHERE {}",
-            names.join(", "),
-            set.join(", "),
-            by_key.join(" AND ")
-        )
-    }
-
     /// Makes changes by one statement; where that fails, in halves, until the
     /// record at fault is alone.
     fn together<'a>(
@@ -312,7 +272,7 @@ impl Batch<'_> {
                     self.object.columns[*slot].store(value).bind(&mut arguments);
                 }
             }
-            let sql = self.statement(form, members.len());
+            let sql = self.object.statement(form, members.len());
             match self.attempt(sql, arguments).await? {
                 Ok(_) => {
                     for index in members {
@@ -387,7 +347,7 @@ impl Batch<'_> {
                 let values = if slots.is_empty() {
                     "DEFAULT VALUES".into()
                 } else {
-                    format!("({}) VALUES ({})", self.names(&slots), vec!["?"; slots.len()].join(", "))
+                    format!("({}) VALUES ({})", self.object.names(&slots), vec!["?"; slots.len()].join(", "))
                 };
                 format!("INSERT OR ABORT INTO {table} {values} RETURNING {}", returned.join(", "))
             }
@@ -466,10 +426,6 @@ impl Batch<'_> {
             outcomes[indexes[*probe]] = Some(Outcome::Done { key, stored: Some(row.to_vec()) });
         }
         Ok(())
-    }
-
-    fn names(&self, slots: &[usize]) -> String {
-        slots.iter().map(|slot| quote(&self.object.columns[*slot].field.name)).collect::<Vec<_>>().join(", ")
     }
 }
 
