@@ -4,11 +4,11 @@ use super::home::open;
 use super::render::{Page, plural};
 use super::wire::{Loaded, Systems, Unready, load, spec, understood};
 use super::{Context, Done, Exit, ProjectPath};
-use crate::compile::{DeletePolicy, Program, Reading, compile};
+use crate::compile::{DeletePolicy, Program, Reading, Survey, survey};
 use crate::config::model::Mapping;
-use crate::connector::{Connector, Description, Fault};
+use crate::connector::{Access, Connector, Description, Fault};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity, quoted};
-use crate::record::{Both, Side};
+use crate::record::Side;
 use std::sync::Arc;
 
 /// Check everything you wrote: offline and without secrets, unless `--online`.
@@ -89,25 +89,25 @@ fn no_mapping(path: &std::path::Path) -> Diagnostic {
 /// Checks a mapping against what its systems tell; false where one of them
 /// could not be asked.
 async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
-    match systems.describe(mapping, None, diagnostics).await {
-        Ok(described) => {
-            let descriptions = described.as_ref().map(|(_, description)| Some(description));
-            if let Some(compiled) = compile(mapping, descriptions, diagnostics) {
-                for side in Side::BOTH {
-                    one_side(mapping, &compiled.program, side, &described, diagnostics);
-                    match filter(mapping, &compiled.program, side, &described, diagnostics).await {
-                        Ok(()) | Err(Unready::Wrong) => {}
-                        Err(Unready::Fault(side, fault)) => {
-                            return unreached(mapping, loaded, side, &fault, diagnostics);
-                        }
-                    }
-                }
+    let looked = systems.look(mapping, None, diagnostics).await;
+    // A side that tells nothing is taken as it is written, so that all is said of the other.
+    let descriptions = looked.as_ref().map(|looked| looked.as_ref().ok().map(|(_, description)| description));
+    let survey = survey(mapping, descriptions, diagnostics);
+    let mut reached = true;
+    for side in Side::BOTH {
+        let understood = match &looked[side] {
+            Ok((connector, description)) => {
+                one_side(mapping, &survey, side, description, diagnostics);
+                filter(mapping, &survey.program, side, &**connector, description, diagnostics).await
             }
-            true
+            Err(Unready::Fault(side, fault)) => Err(Unready::Fault(*side, fault.clone())),
+            Err(Unready::Wrong) => Err(Unready::Wrong),
+        };
+        if let Err(Unready::Fault(side, fault)) = understood {
+            reached &= unreached(mapping, loaded, side, &fault, diagnostics);
         }
-        Err(Unready::Wrong) => true,
-        Err(Unready::Fault(side, fault)) => unreached(mapping, loaded, side, &fault, diagnostics),
     }
+    reached
 }
 
 /// Whether the system understands the side's `where`.
@@ -115,14 +115,22 @@ async fn filter(
     mapping: &Mapping,
     program: &Program,
     side: Side,
-    described: &Both<(Arc<dyn Connector>, Description)>,
+    connector: &dyn Connector,
+    description: &Description,
     diagnostics: &mut Diagnostics,
 ) -> Result<(), Unready> {
-    let access = &program.sides[side].access;
-    if access.filter.is_none() {
+    let own = &program.sides[side].access;
+    if own.filter.is_none() {
         return Ok(());
     }
-    let object = described[side].0.open(access.clone()).await.map_err(|fault| Unready::Fault(side, fault))?;
+    // Of what is read only the fields that are there: the others have been told.
+    let mut shape = (*own.shape).clone();
+    shape.fields.retain(|field| description.shape.slot(&field.name).is_some());
+    if shape.fields.is_empty() {
+        shape = description.shape.clone();
+    }
+    let access = Access { shape: Arc::new(shape), key: Vec::new(), cursor: None, start: None, ..own.clone() };
+    let object = connector.open(access).await.map_err(|fault| Unready::Fault(side, fault))?;
     understood(object.understand().await, spec(mapping, side), side, diagnostics)
 }
 
@@ -139,12 +147,12 @@ fn unreached(mapping: &Mapping, loaded: &Loaded, side: Side, fault: &Fault, diag
 /// What the mapping needs of a side, and what a user should know of it.
 fn one_side(
     mapping: &Mapping,
-    program: &Program,
+    survey: &Survey,
     side: Side,
-    described: &Both<(Arc<dyn Connector>, Description)>,
+    description: &Description,
     diagnostics: &mut Diagnostics,
 ) {
-    let description = &described[side].1;
+    let program = &survey.program;
     let place = &spec(mapping, side).object.place;
     let object = &description.name;
     let own = &program.sides[side];
@@ -165,7 +173,7 @@ fn one_side(
             diagnostics.push(Diagnostic::error(Code::NO_RIGHT, place, message).help(help));
         }
     }
-    keys(mapping, program, side, description, diagnostics);
+    keys(mapping, survey, side, description, diagnostics);
     indexes(mapping, program, side, description, diagnostics);
     if own.access.cursor.is_some() && own.read && !description.sees_open_transactions {
         let overlap = crate::config::model::Duration(own.overlap);
@@ -186,7 +194,9 @@ fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Descr
     let Some(indexed) = &description.indexed else { return };
     let own = &program.sides[side];
     let name = |slot: usize| own.access.shape.fields[slot].name.as_str();
-    let has_index = |slot: usize| indexed.iter().any(|indexed| indexed == name(slot));
+    // Of a field that is not there that has been said.
+    let has_index =
+        |slot: usize| description.shape.slot(name(slot)).is_none() || indexed.iter().any(|known| known == name(slot));
     let object = &description.name;
     if let (Some(slot), Some(cursor), true) = (own.access.cursor, &spec(mapping, side).cursor, own.read)
         && !has_index(slot)
@@ -225,11 +235,20 @@ fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Descr
 
 /// Keys have to tell records apart, and those of new records have to come from
 /// somewhere.
-fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+fn keys(mapping: &Mapping, survey: &Survey, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+    let Survey { program, is_whole } = survey;
     let own = &program.sides[side];
     let written = spec(mapping, side);
     let fields: Vec<_> = own.access.key.iter().map(|slot| &own.access.shape.fields[*slot]).collect();
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+    let creates = own.may_create && program.writes(side) && *is_whole;
+    if creates {
+        not_filled(program, side, description, &written.object.place, diagnostics);
+    }
+    // Of a key that is not there, or of an object without one, that has been said.
+    if names.is_empty() || names.iter().any(|name| description.shape.slot(name).is_none()) {
+        return;
+    }
     let place = written.key.first().map_or(&written.object.place, |name| &name.place);
     let unique = description.unique.iter().any(|set| set.iter().all(|name| names.contains(&name.as_str())));
     if !unique && (description.can_create || !description.unique.is_empty()) {
@@ -237,8 +256,7 @@ fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Descript
         let help = "two records of one key cannot be told apart; choose another `key`, or give it a unique index";
         diagnostics.push(Diagnostic::warning(Code::KEY_NOT_UNIQUE, place, message).help(help));
     }
-    if own.may_create && program.writes(side) {
-        not_filled(program, side, description, &written.object.place, diagnostics);
+    if creates {
         for (field, filled) in fields.iter().zip(&own.key_fields) {
             if filled.is_none() && !field.generated {
                 let message = format!("nothing fills the key field `{}` of records created on the {side}", field.name);
