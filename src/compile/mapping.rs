@@ -132,10 +132,7 @@ fn assemble(
 /// What else says which records that are read from a side come to nothing, a
 /// line for each setting that is written.
 fn passed_over(mapping: &Mapping, side: Side) -> String {
-    let spec = match side {
-        Side::Source => &mapping.source,
-        Side::Target => &mapping.target,
-    };
+    let spec = mapping.side(side);
     let when = mapping.when.as_ref().and_then(|when| match side {
         Side::Source => when.source.as_ref().or(when.both.as_ref()),
         Side::Target => when.target.as_ref(),
@@ -182,7 +179,7 @@ fn newest_needs_stamps(
         (None, None) => return,
     };
     for side in Side::BOTH {
-        let own = side::spec(mapping, side);
+        let own = mapping.side(side);
         if let (Some(name), Some(slot)) = (&own.modified, sides[side].modified) {
             let kind = &sides[side].access.shape.fields[slot].kind;
             if !kind.is_time() {

@@ -154,7 +154,7 @@ pub(super) fn compile(
     diagnostics: &mut Diagnostics,
 ) -> SideProgram {
     let side = slots.side;
-    let spec = spec(mapping, side);
+    let spec = mapping.side(side);
     let key = key(spec, &mut slots, diagnostics);
     let cursor = spec.cursor.as_ref().map(|cursor| slots.field(&cursor.field, diagnostics));
     let modified = match &spec.modified {
@@ -263,13 +263,6 @@ fn fit_start(text: &str, kind: &Kind, zone: Tz) -> Result<Value, Misfit> {
             _ => fitted,
         },
         _ => fitted,
-    }
-}
-
-pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
-    match side {
-        Side::Source => &mapping.source,
-        Side::Target => &mapping.target,
     }
 }
 
