@@ -338,6 +338,7 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
     }
     if told.adopted > 0 {
         rest = format!("{rest}, {} linked", plural(told.adopted, "record"));
+        RunStatus::Running | RunStatus::Interrupted => ("interrupted", Tone::Warn),
     }
     if report.counts.owed > 0 {
         rest = format!("{rest}, {} owed", report.counts.owed);

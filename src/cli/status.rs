@@ -85,10 +85,10 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
     })
 }
 
-/// The number of a mapping's newest run, where nothing tells how it ended: runs
-/// are counted when they begin, and recorded when they end.
+/// The number of a mapping's newest run, where nothing tells how it ended. Runs
+/// are counted when they begin; engines of before recorded them at their end.
 pub(super) fn unfinished(state: &MappingState, last: Option<&RunRecord>) -> Option<u64> {
-    let ended = last.map_or(0, |run| run.number);
+    let ended = last.filter(|run| run.status.has_ended()).map_or(0, |run| run.number);
     (state.runs > ended).then_some(state.runs)
 }
 
