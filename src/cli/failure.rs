@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::render::Screen;
+use super::report::ungranted;
 use super::wire::Lead;
 use crate::connector::{Fault, FaultKind};
 use crate::diagnostic::{Code, Place, nearest};
@@ -68,14 +69,21 @@ impl From<StoreError> for Failure {
             StoreError::Fenced => Some("another engine runs this mapping now; look with `engine status`".to_owned()),
             _ => None,
         };
-        Failure { exit: Exit::Unreachable, code: Some(Code::STATE_FAILED), message: error.to_string(), help, place: None }
+        Failure {
+            exit: Exit::Unreachable,
+            code: Some(Code::STATE_FAILED),
+            message: error.to_string(),
+            help,
+            place: None,
+        }
     }
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Failure {
         let exit = if fault.kind == FaultKind::Internal { Exit::Partial } else { Exit::Unreachable };
-        Failure { exit, code: Some(Code::SYSTEM_FAILED), message: fault.to_string(), help: None, place: None }
+        let help = fault.lacks.as_deref().map(ungranted);
+        Failure { exit, code: Some(Code::SYSTEM_FAILED), message: fault.to_string(), help, place: None }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::home::open;
 use super::render::{Page, plural};
-use super::wire::{Loaded, Systems, Unready, load, spec, understood};
+use super::report::ungranted;
+use super::wire::{Loaded, Systems, Unready, load, understood};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::compile::{DeletePolicy, Program, Reading, Survey, survey};
 use crate::config::model::Mapping;
@@ -37,10 +38,19 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
         left_behind(&loaded, context, &mut diagnostics).await;
     }
     let mut unreachable = false;
-    if arguments.online && !diagnostics.has_errors() {
+    if arguments.online {
         let mut systems = Systems::for_looking(&loaded);
         let on = loaded.project.in_order().into_iter().filter(|mapping| loaded.switched_off(mapping).is_none());
-        for mapping in on {
+        let (sound, unsound): (Vec<_>, Vec<_>) = on.partition(|mapping| is_sound(mapping, &loaded));
+        for mapping in unsound {
+            let mut page = Page::new();
+            let name = &mapping.full_name;
+            page.line(format!(
+                "note: the systems were not asked about `{name}`: mend first what is wrong with it here"
+            ));
+            context.screen.note(&page);
+        }
+        for mapping in sound {
             unreachable |= !online(mapping, &loaded, &mut systems, &mut diagnostics).await;
         }
         for name in systems.drafted() {
@@ -77,6 +87,19 @@ async fn left_behind(loaded: &Loaded, context: Context<'_>, diagnostics: &mut Di
         let left = Diagnostic::nowhere(Code::LEFT_BEHIND, message).help(help);
         diagnostics.push(Diagnostic { severity: Severity::Warning, ..left });
     }
+}
+
+/// Nothing is wrong with what is written of a mapping and its connections.
+fn is_sound(mapping: &Mapping, loaded: &Loaded) -> bool {
+    let wrong_in = |whole: &Place| {
+        let errors = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.filter_map(|error| error.place.as_ref()).any(|place| {
+            place.file == whole.file && whole.span.start <= place.span.start && place.span.start <= whole.span.end
+        })
+    };
+    let connection_is_sound =
+        |side| loaded.connection(mapping, side).is_some_and(|connection| !wrong_in(&connection.place));
+    !wrong_in(&mapping.place) && Side::BOTH.into_iter().all(connection_is_sound)
 }
 
 /// Connections alone may be a beginning; nothing runs with them.
@@ -131,7 +154,7 @@ async fn filter(
     }
     let access = Access { shape: Arc::new(shape), key: Vec::new(), cursor: None, start: None, ..own.clone() };
     let object = connector.open(access).await.map_err(|fault| Unready::Fault(side, fault))?;
-    understood(object.understand().await, spec(mapping, side), side, diagnostics)
+    understood(object.understand().await, mapping.side(side), side, diagnostics)
 }
 
 /// A system that could not be asked, at the connection that leads to it.
@@ -140,20 +163,17 @@ fn unreached(mapping: &Mapping, loaded: &Loaded, side: Side, fault: &Fault, diag
     let place = lead.as_ref().map_or(&mapping.place, |lead| &lead.place);
     let words = lead.as_ref().map_or_else(|| fault.to_string(), |lead| lead.words(fault));
     let error = Diagnostic::error(Code::SYSTEM_FAILED, place, words);
-    diagnostics.push(error.help("`engine check` looks at every connection"));
+    diagnostics.push(match &fault.lacks {
+        Some(lacks) => error.help(ungranted(lacks)),
+        None => error.help("`engine check` looks at every connection"),
+    });
     false
 }
 
 /// What the mapping needs of a side, and what a user should know of it.
-fn one_side(
-    mapping: &Mapping,
-    survey: &Survey,
-    side: Side,
-    description: &Description,
-    diagnostics: &mut Diagnostics,
-) {
+fn one_side(mapping: &Mapping, survey: &Survey, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
     let program = &survey.program;
-    let place = &spec(mapping, side).object.place;
+    let place = &mapping.side(side).object.place;
     let object = &description.name;
     let own = &program.sides[side];
     let creates = own.may_create && program.writes(side);
@@ -180,7 +200,7 @@ fn one_side(
         let message = format!(
             "`{object}` does not tell of transactions that are still open: a change that is committed later than the overlap of `{overlap}` after its stamp is not seen"
         );
-        let place = spec(mapping, side).cursor.as_ref().map_or(place, |cursor| &cursor.place);
+        let place = mapping.side(side).cursor.as_ref().map_or(place, |cursor| &cursor.place);
         let note = Diagnostic::note(Code::SYSTEM_NOTE, place, message);
         diagnostics.push(note.help("give the cursor an `overlap` longer than the longest transaction"));
     }
@@ -198,7 +218,7 @@ fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Descr
     let has_index =
         |slot: usize| description.shape.slot(name(slot)).is_none() || indexed.iter().any(|known| known == name(slot));
     let object = &description.name;
-    if let (Some(slot), Some(cursor), true) = (own.access.cursor, &spec(mapping, side).cursor, own.read)
+    if let (Some(slot), Some(cursor), true) = (own.access.cursor, &mapping.side(side).cursor, own.read)
         && !has_index(slot)
     {
         let message = format!(
@@ -238,7 +258,7 @@ fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Descr
 fn keys(mapping: &Mapping, survey: &Survey, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
     let Survey { program, is_whole } = survey;
     let own = &program.sides[side];
-    let written = spec(mapping, side);
+    let written = mapping.side(side);
     let fields: Vec<_> = own.access.key.iter().map(|slot| &own.access.shape.fields[*slot]).collect();
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     let creates = own.may_create && program.writes(side) && *is_whole;

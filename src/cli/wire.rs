@@ -67,7 +67,7 @@ impl Loaded {
 
     /// The connection of a mapping's side.
     pub(super) fn connection(&self, mapping: &Mapping, side: Side) -> Option<&Connection> {
-        self.project.connection(&mapping.namespace, &spec(mapping, side).connection)
+        self.project.connection(&mapping.namespace, &mapping.side(side).connection)
     }
 
     /// Where a connection leads.
@@ -149,14 +149,6 @@ impl Lead {
             Some(server) => format!("connection `{}` ({server}): {fault}", self.name),
             None => format!("connection `{}`: {fault}", self.name),
         }
-    }
-}
-
-/// One side as it is written.
-pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
-    match side {
-        Side::Source => &mapping.source,
-        Side::Target => &mapping.target,
     }
 }
 
@@ -315,7 +307,7 @@ impl<'a> Systems<'a> {
         let Both { source, target } = self.look(mapping, world, diagnostics).await;
         match (source, target) {
             (Ok(source), Ok(target)) => Ok(Both::new(source, target)),
-            (Err(Unready::Wrong), Err(other)) | (Err(other), _) | (_, Err(other)) => Err(other),
+            (Err(Unready::Wrong) | Ok(_), Err(other)) | (Err(other), _) => Err(other),
         }
     }
 
@@ -336,7 +328,7 @@ impl<'a> Systems<'a> {
         });
         let ask = async |side: Side| {
             let (connection, connector) = connectors[side].as_ref().ok()?;
-            let object = &spec(mapping, side).object;
+            let object = &mapping.side(side).object;
             Some(match world {
                 Some(world) => retry_policy(connection).call(world, || connector.describe(object)).await,
                 None => connector.describe(object).await,
@@ -350,7 +342,7 @@ impl<'a> Systems<'a> {
             looked[side] = match (connector, described) {
                 (Ok((_, connector)), Some(Ok(Some(description)))) => Ok((connector, description)),
                 (Ok((_, connector)), Some(Ok(None))) => {
-                    diagnostics.push(no_object(spec(mapping, side), &*connector).await);
+                    diagnostics.push(no_object(mapping.side(side), &*connector).await);
                     Err(Unready::Wrong)
                 }
                 (Ok((connection, _)), Some(Err(fault))) => {
@@ -382,17 +374,21 @@ impl<'a> Systems<'a> {
         let retry =
             Both::from_fn(|side| self.loaded.connection(mapping, side).map_or_else(RetryPolicy::default, retry_policy));
         let mut objects: Vec<Arc<dyn Object>> = Vec::with_capacity(2);
+        let mut misunderstood = false;
         for side in Side::BOTH {
             let open = || systems[side].0.open(program.sides[side].access.clone());
             let opened = retry[side].call(world, open).await;
             let object = opened.map_err(|fault| Unready::Fault(side, fault))?;
             if program.sides[side].access.filter.is_some() {
                 let asked = retry[side].call(world, || object.understand()).await;
-                understood(asked, spec(mapping, side), side, diagnostics)?;
+                match understood(asked, mapping.side(side), side, diagnostics) {
+                    Err(Unready::Wrong) => misunderstood = true,
+                    done => done?,
+                }
             }
             objects.push(object);
         }
-        let (Some(target), Some(source)) = (objects.pop(), objects.pop()) else {
+        let (Some(target), Some(source), false) = (objects.pop(), objects.pop(), misunderstood) else {
             return Err(Unready::Wrong);
         };
         let fingerprints = Both::from_fn(|side| {
@@ -437,7 +433,7 @@ pub(super) fn understood(
 ) -> Result<(), Unready> {
     match (asked, &written.filter) {
         (Ok(()), _) => Ok(()),
-        (Err(fault), Some(filter)) if fault.kind == FaultKind::User => {
+        (Err(fault), Some(filter)) if fault.kind == FaultKind::User && fault.lacks.is_none() => {
             let message = format!("`{}` does not understand this `where`: {}", written.connection.value, fault.message);
             let help = "`where` is handed over as it is written: a condition in the system's own language";
             diagnostics.push(Diagnostic::error(Code::BAD_FILTER, &filter.place, message).help(help));
