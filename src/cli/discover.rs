@@ -33,6 +33,10 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
         return Err(Failure::not_yet("`--scaffold`", "`engine discover PATH CONNECTION OBJECT` lists the fields"));
     }
     let loaded = load(&arguments.path);
+    if loaded.project.connections.is_empty() && loaded.diagnostics.has_errors() {
+        context.screen.wrong(&loaded.sorted(), &loaded.project);
+        return Ok(Exit::Wrong);
+    }
     let names: Vec<String> = loaded.project.connections.iter().map(Connection::full_name).collect();
     let name = super::home::pick(&arguments.connection, names.iter().map(String::as_str))
         .map_err(|_| Failure::unknown("connection", &arguments.connection, names.iter().map(String::as_str)))?;
@@ -93,7 +97,8 @@ fn described(connection: &str, description: &Description) -> serde_json::Value {
             "native": field.native,
             "key": description.key.iter().any(|key| *key == field.name),
             "nullable": field.nullable,
-            "generated": field.generated,
+            "generated": field.generated && !field.has_default,
+            "default": field.has_default,
             "read_only": field.read_only,
         })
     };
@@ -122,7 +127,9 @@ fn page(description: &Description) -> Page {
         if !field.nullable {
             words.push("required");
         }
-        if field.generated {
+        if field.has_default {
+            words.push("default");
+        } else if field.generated {
             words.push("given by the system");
         }
         if field.read_only {
