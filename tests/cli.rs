@@ -10,6 +10,7 @@ mod faults;
 mod gone;
 mod limits;
 mod mistakes;
+mod online;
 mod owed;
 mod project;
 mod readings;

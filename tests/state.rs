@@ -149,11 +149,25 @@ async fn a_newer_or_foreign_file_is_refused() {
     change(&foreign, "CREATE TABLE orders (id INTEGER)").await;
     let error = SqliteStore::open(&foreign).await.unwrap_err();
     assert!(error.to_string().contains("another program"), "{error}");
+    // Nothing of it was changed: SQLite's header says how it is journalled.
+    let open_to_all = |path: &Path| {
+        #[cfg(unix)]
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let permissions = std::fs::metadata(path).unwrap().permissions();
+        (permissions, std::fs::read(path).unwrap())
+    };
+    let before = open_to_all(&foreign);
+    assert!(SqliteStore::open_for_run(&foreign, now()).await.is_err());
+    assert_eq!((std::fs::metadata(&foreign).unwrap().permissions(), std::fs::read(&foreign).unwrap()), before);
+    assert!(!folder.path().join("shop.lock").exists());
 
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "no database, however long it may be ".repeat(100)).unwrap();
     let error = SqliteStore::open(&text).await.unwrap_err();
     assert!(matches!(error, StoreError::Broken(_)), "{error}");
+    let before = open_to_all(&text);
+    assert!(SqliteStore::open(&text).await.is_err());
+    assert_eq!(std::fs::metadata(&text).unwrap().permissions(), before.0);
     let error = SqliteStore::open(folder.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::Broken(_)), "{error}");
 }

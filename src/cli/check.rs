@@ -6,7 +6,7 @@ use super::render::{Cell, Grid, Page, Tone};
 use super::wire::{Systems, load};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::connector::Fault;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Code, Diagnostics, Place};
 
 /// Reach and authenticate every connection.
 #[derive(Debug, clap::Args)]
@@ -23,8 +23,15 @@ pub(super) struct CheckArguments {
 struct Checked {
     connection: String,
     connector: &'static str,
-    outcome: Result<String, String>,
+    outcome: Result<String, Wrong>,
     exit: Exit,
+}
+
+/// What is the matter with a connection, and where it stands.
+struct Wrong {
+    code: Code,
+    place: Option<Place>,
+    message: String,
 }
 
 pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> Done {
@@ -37,10 +44,14 @@ pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> D
     let mut all = Vec::new();
     for connection in loaded.project.connections.iter().filter(|connection| connection.is_enabled()) {
         let mut diagnostics = Diagnostics::new();
-        let server = loaded.lead(connection).server;
-        let told = |fault: Fault| match &server {
-            Some(server) => format!("{server}: {fault}"),
-            None => fault.to_string(),
+        let lead = loaded.lead(connection);
+        let told = |fault: Fault| Wrong {
+            code: Code::SYSTEM_FAILED,
+            place: Some(lead.place.clone()),
+            message: match &lead.server {
+                Some(server) => format!("{server}: {fault}"),
+                None => fault.to_string(),
+            },
         };
         let (outcome, exit) = match systems.connect(connection, &mut diagnostics) {
             Ok(Some(connector)) => match connector.check().await {
@@ -50,7 +61,9 @@ pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> D
             Ok(None) => {
                 let found = diagnostics.into_sorted();
                 let messages: Vec<String> = found.iter().map(|diagnostic| diagnostic.message.clone()).collect();
-                (Err(messages.join("; ")), Exit::Wrong)
+                let (code, place) =
+                    found.first().map_or((Code::BAD_VALUE, None), |first| (first.code, first.place.clone()));
+                (Err(Wrong { code, place, message: messages.join("; ") }), Exit::Wrong)
             }
             Err(fault) => (Err(told(fault)), Exit::Unreachable),
         };
@@ -61,12 +74,18 @@ pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> D
     context.screen.answer(
         || {
             let entry = |checked: &Checked| {
+                let wrong = checked.outcome.as_ref().err();
+                let place = wrong.and_then(|wrong| wrong.place.as_ref());
                 json!({
                     "connection": checked.connection,
                     "connector": checked.connector,
                     "ok": checked.outcome.is_ok(),
                     "answered": checked.outcome.as_ref().ok(),
-                    "error": checked.outcome.as_ref().err(),
+                    "error": wrong.map(|wrong| &wrong.message),
+                    "code": wrong.map(|wrong| wrong.code),
+                    "file": place.map(|place| place.file.display().to_string()),
+                    "line": place.map(Place::line),
+                    "column": place.map(Place::column),
                 })
             };
             json!({ "connections": all.iter().map(entry).collect::<Vec<_>>() })
@@ -80,7 +99,10 @@ pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> D
                         ("ok", Tone::Good, "is made from its `create_from` by the first run".to_owned())
                     }
                     Ok(answered) => ("ok", Tone::Good, answered.clone()),
-                    Err(error) => ("failed", Tone::Bad, error.clone()),
+                    Err(Wrong { code, place, message }) => {
+                        let place = place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+                        ("failed", Tone::Bad, format!("{code} {place}{message}"))
+                    }
                 };
                 grid.row(vec![
                     Cell::text(&checked.connection).tone(Tone::Strong),

@@ -1,6 +1,7 @@
 //! `engine conflicts`: what waits for a person's decision.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
@@ -9,7 +10,10 @@ use super::keys::KeyNames;
 use super::plan::show;
 use super::render::{Cell, Grid, Page, Tone, plural};
 use super::run::SideArgument;
+use super::wire::{Systems, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::compile::{FieldProgram, Rejection, compile};
+use crate::diagnostic::Diagnostics;
 use crate::plan::Resolution;
 use crate::record::json::parse;
 use crate::record::{Kind, Side, Value};
@@ -230,6 +234,9 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
         let message = format!("{why}, which `{}` of conflict {} holds", conflict.field, conflict.id);
         return Err(Failure::wrong(message).help("give the value as the target shows it"));
     }
+    if let Resolution::Value(value) = &resolution {
+        refuse_unfit(&arguments.path, &found, value).await?;
+    }
     let ids: Vec<i64> = found.iter().map(|conflict| conflict.id).collect();
     let count = store.resolve(&ids, Some(&resolution)).await?;
     context.screen.answer(
@@ -270,6 +277,50 @@ fn misfit(conflict: &Conflict, value: &Value) -> Option<String> {
         return None;
     }
     first.fit(value.clone()).err().map(|misfit| misfit.message)
+}
+
+/// Refuses a value that its field cannot hold on one of the sides, as their
+/// systems tell. Where they cannot be asked, the run that applies it finds out.
+async fn refuse_unfit(path: &Path, found: &[Conflict], value: &Value) -> Result<(), Failure> {
+    let loaded = load(path);
+    if loaded.diagnostics.has_errors() {
+        return Ok(());
+    }
+    let mut systems = Systems::for_looking(&loaded);
+    let mut unsaid = Diagnostics::new();
+    let mut programs = HashMap::new();
+    for conflict in found {
+        let name = conflict.mapping.as_str();
+        if !programs.contains_key(name) {
+            let Some(mapping) = loaded.project.mapping(name) else { continue };
+            let Ok(described) = systems.describe(mapping, None, &mut unsaid).await else { continue };
+            let described = described.as_ref().map(|(_, description)| Some(description));
+            let Some(compiled) = compile(mapping, described, &mut unsaid) else { continue };
+            programs.insert(name, compiled.program);
+        }
+        let program = programs.get(name);
+        let field = program.and_then(|program| program.fields.iter().find(|field| field.name == conflict.field));
+        let Some((side, rejection)) = field.and_then(|field| unfit(field, value)) else { continue };
+        let message = format!(
+            "`{}` of conflict {} cannot hold that on the {side}: {}",
+            conflict.field, conflict.id, rejection.message
+        );
+        return Err(Failure::wrong(message).help("give a value that fits, as the target shows it"));
+    }
+    Ok(())
+}
+
+/// The side that a value cannot come to, and why.
+fn unfit(field: &FieldProgram, value: &Value) -> Option<(Side, Rejection)> {
+    let fitted = if field.writes(Side::Target) { field.fit(Side::Target, value.clone()) } else { Ok(value.clone()) };
+    let value = match fitted {
+        Ok(value) => value,
+        Err(rejection) => return Some((Side::Target, rejection)),
+    };
+    if !field.writes(Side::Source) {
+        return None;
+    }
+    field.convert(Side::Source, value).err().map(|rejection| (Side::Source, rejection))
 }
 
 /// A value exactly as written: `19.90` stays so.

@@ -6,7 +6,7 @@ use super::render::{Cell, Grid, Page, Tone};
 use super::wire::{Systems, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Connection;
-use crate::connector::{Description, ObjectSummary};
+use crate::connector::{Description, Fault, ObjectSummary};
 use crate::diagnostic::{Diagnostics, nearest};
 use crate::record::Field;
 
@@ -33,6 +33,10 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
         return Err(Failure::not_yet("`--scaffold`", "`engine discover PATH CONNECTION OBJECT` lists the fields"));
     }
     let loaded = load(&arguments.path);
+    if loaded.project.connections.is_empty() && loaded.diagnostics.has_errors() {
+        context.screen.wrong(&loaded.sorted(), &loaded.project);
+        return Ok(Exit::Wrong);
+    }
     let names: Vec<String> = loaded.project.connections.iter().map(Connection::full_name).collect();
     let name = super::home::pick(&arguments.connection, names.iter().map(String::as_str))
         .map_err(|_| Failure::unknown("connection", &arguments.connection, names.iter().map(String::as_str)))?;
@@ -41,12 +45,17 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
     };
     let mut diagnostics = Diagnostics::new();
     let mut systems = Systems::for_looking(&loaded);
-    let Some(connector) = systems.connect(connection, &mut diagnostics)? else {
+    let lead = loaded.lead(connection);
+    let failed = |fault: Fault| {
+        let help = format!("`engine check {}` looks at every connection", arguments.path.display());
+        Failure::of_system(fault, &lead).help(help)
+    };
+    let Some(connector) = systems.connect(connection, &mut diagnostics).map_err(failed)? else {
         context.screen.wrong(&diagnostics.into_sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     };
     let Some(object) = &arguments.object else {
-        let objects = connector.objects().await?;
+        let objects = connector.objects().await.map_err(failed)?;
         let entry = |object: &ObjectSummary| json!({ "object": object.name, "kind": object.kind });
         context.screen.answer(
             || json!({ "connection": name, "objects": objects.iter().map(entry).collect::<Vec<_>>() }),
@@ -54,8 +63,8 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
         );
         return Ok(Exit::Well);
     };
-    let Some(description) = connector.describe(object).await? else {
-        let objects = connector.objects().await?;
+    let Some(description) = connector.describe(object).await.map_err(failed)? else {
+        let objects = connector.objects().await.map_err(failed)?;
         let failure = Failure::wrong(format!("`{name}` has no object `{object}`"));
         return Err(match nearest(object, objects.iter().map(|object| object.name.as_str())) {
             Some(near) => failure.help(format!("did you mean `{near}`?")),
@@ -88,7 +97,8 @@ fn described(connection: &str, description: &Description) -> serde_json::Value {
             "native": field.native,
             "key": description.key.iter().any(|key| *key == field.name),
             "nullable": field.nullable,
-            "generated": field.generated,
+            "generated": field.generated && !field.has_default,
+            "default": field.has_default,
             "read_only": field.read_only,
         })
     };
@@ -117,7 +127,9 @@ fn page(description: &Description) -> Page {
         if !field.nullable {
             words.push("required");
         }
-        if field.generated {
+        if field.has_default {
+            words.push("default");
+        } else if field.generated {
             words.push("given by the system");
         }
         if field.read_only {

@@ -46,10 +46,22 @@ pub(super) fn explain(arguments: &ExplainArguments, context: Context<'_>) -> Don
         (None, None) if path.exists() => {
             let loaded = load(&path);
             let names: Vec<&str> = loaded.project.mappings.iter().map(|mapping| mapping.full_name.as_str()).collect();
-            Err(Failure::wrong("which mapping? none is named")
-                .help(format!("there are {}", crate::diagnostic::quoted(&names))))
+            let help = match names.as_slice() {
+                [] => format!("there is none in `{}`", path.display()),
+                names => format!("there are {}", crate::diagnostic::quoted(names)),
+            };
+            Err(Failure::wrong("which mapping? none is named").help(help))
         }
-        (None, None) => Err(Failure::unknown("code", &arguments.what, Code::all().map(Code::as_str))),
+        (None, None) => {
+            let what = arguments.what.as_str();
+            let is_numbered = |rest: &str| rest.len() > 1 && rest.bytes().all(|byte| byte.is_ascii_digit());
+            let message = match what.strip_prefix(['E', 'e']).filter(|rest| is_numbered(rest)) {
+                Some(_) => format!("there is no code `{what}`"),
+                None => format!("`{what}` is neither a diagnostic's code nor a project"),
+            };
+            let help = "a code stands in brackets behind `error`, as in `E0101`; a project is a folder or a file";
+            Err(Failure::wrong(message).help(help))
+        }
         (Some(name), _) => program(&path, name, context),
     }
 }

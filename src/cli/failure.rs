@@ -2,8 +2,10 @@
 
 use super::Exit;
 use super::render::Screen;
+use super::report::ungranted;
+use super::wire::Lead;
 use crate::connector::{Fault, FaultKind};
-use crate::diagnostic::{Code, nearest};
+use crate::diagnostic::{Code, Place, nearest};
 use crate::run::Trouble;
 use crate::state::StoreError;
 
@@ -14,12 +16,14 @@ pub(super) struct Failure {
     pub code: Option<Code>,
     pub message: String,
     pub help: Option<String>,
+    /// Where in the YAML stands what it is about.
+    pub place: Option<Place>,
 }
 
 impl Failure {
     /// What was asked for is wrong.
     pub(super) fn wrong(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Wrong, code: None, message: message.into(), help: None }
+        Failure { exit: Exit::Wrong, code: None, message: message.into(), help: None, place: None }
     }
 
     /// It belongs to the language and is not built yet.
@@ -42,12 +46,18 @@ impl Failure {
         }
     }
 
+    /// A system failed us, at the connection that leads to it.
+    pub(super) fn of_system(fault: Fault, lead: &Lead) -> Failure {
+        let message = lead.words(&fault);
+        Failure { message, place: Some(lead.place.clone()), ..Failure::from(fault) }
+    }
+
     pub(super) fn help(self, help: impl Into<String>) -> Failure {
         Failure { help: Some(help.into()), ..self }
     }
 
     pub(super) fn show(&self, screen: &Screen) -> Exit {
-        screen.refuse(self.code, &self.message, self.help.as_deref());
+        screen.refuse(self);
         self.exit
     }
 }
@@ -59,14 +69,21 @@ impl From<StoreError> for Failure {
             StoreError::Fenced => Some("another engine runs this mapping now; look with `engine status`".to_owned()),
             _ => None,
         };
-        Failure { exit: Exit::Unreachable, code: Some(Code::STATE_FAILED), message: error.to_string(), help }
+        Failure {
+            exit: Exit::Unreachable,
+            code: Some(Code::STATE_FAILED),
+            message: error.to_string(),
+            help,
+            place: None,
+        }
     }
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Failure {
         let exit = if fault.kind == FaultKind::Internal { Exit::Partial } else { Exit::Unreachable };
-        Failure { exit, code: Some(Code::SYSTEM_FAILED), message: fault.to_string(), help: None }
+        let help = fault.lacks.as_deref().map(ungranted);
+        Failure { exit, code: Some(Code::SYSTEM_FAILED), message: fault.to_string(), help, place: None }
     }
 }
 
@@ -79,7 +96,7 @@ impl From<Trouble> for Failure {
             }
             Trouble::State(error) => error.into(),
             Trouble::Refused { code, message, .. } => {
-                Failure { exit: refused(code), code: Some(code), message, help: None }
+                Failure { exit: refused(code), code: Some(code), message, help: None, place: None }
             }
         }
     }

@@ -79,6 +79,10 @@ pub(super) async fn open(context: Context<'_>, path: &Path) -> Result<Arc<dyn St
 /// or the part behind the namespace where that is the only one.
 pub(super) async fn mapping_named(store: &dyn Store, name: &str) -> Result<String, Failure> {
     let known = store.mappings().await?;
+    if known.is_empty() {
+        let help = "nothing ran here yet: is the path the project's, and the state where `--state` says?";
+        return Err(Failure::wrong(format!("the state knows no mapping `{name}`")).help(help));
+    }
     pick(name, known.iter().map(String::as_str)).map(str::to_owned)
 }
 

@@ -173,7 +173,10 @@ async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {
 }
 
 async fn import(arguments: &FileArguments, context: Context<'_>) -> Done {
-    let Some(file) = &arguments.file else { return Err(Failure::wrong("which file is to be imported? none is named")) };
+    let Some(file) = &arguments.file else {
+        let help = "lines of comma-separated values; `engine links import --help` shows one";
+        return Err(Failure::wrong("which file is to be imported? none is named").help(help));
+    };
     let shown = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|error| Failure::wrong(format!("`{shown}` cannot be read: {error}")))?;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::fingerprint;
-use super::wire::{Loaded, Systems, Unready, spec};
+use super::wire::{Loaded, Systems, Unready};
 use crate::compile::{Program, compile};
 use crate::config::model::{Connection, Mapping};
 use crate::diagnostic::Diagnostics;
@@ -106,6 +106,6 @@ fn meets_another(mapping: &Mapping, loaded: &Loaded) -> bool {
 
 /// The last part of an object's name, as it is written, in small letters.
 fn name(mapping: &Mapping, side: Side) -> String {
-    let object = &spec(mapping, side).object.value;
+    let object = &mapping.side(side).object.value;
     object.rsplit('.').next().unwrap_or(object).trim_matches('"').to_lowercase()
 }

@@ -122,6 +122,7 @@ pub(super) struct ExportArguments {
 
 /// Say what became of a record that was sent, without an answer and without a way to look.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("answer").args(["sent", "not_sent"]).required(true))]
 #[command(after_help = "\
 Examples:
   engine parked settle mappings/ 12 --sent 4711
@@ -132,7 +133,7 @@ pub(super) struct SettleArguments {
     /// The id, as `list --reason in_doubt` shows it.
     id: String,
     /// It was created, and this is its key there.
-    #[arg(long, value_name = "KEY", conflicts_with = "not_sent", required_unless_present = "not_sent")]
+    #[arg(long, value_name = "KEY")]
     sent: Option<String>,
     /// It was not created: send it again.
     #[arg(long)]

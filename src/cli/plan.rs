@@ -132,7 +132,7 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
         let place = wrong.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         page.spans([(Tone::Bad, format!("  {} ", wrong.code)), (Tone::Plain, format!("{place}{}", wrong.message))]);
     }
-    for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
+    for trouble in told.troubles() {
         let (words, at) = told.words(trouble);
         page.toned(Tone::Bad, format!("  {at}: {words}"));
     }

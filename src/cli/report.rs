@@ -6,7 +6,7 @@ use super::Exit;
 use super::failure::exit_of;
 use super::keys::KeyNames;
 use super::render::{Cell, Grid, Page, Tone, plural};
-use super::wire::{Lead, spec};
+use super::wire::Lead;
 use crate::config::model::{FieldEntry, Mapping};
 use crate::connector::Fault;
 use crate::diagnostic::{Code, Diagnostic, Place, Severity};
@@ -62,7 +62,7 @@ impl Places {
         }
         Places {
             mapping: mapping.mapping.place.clone(),
-            sides: Both::from_fn(|side| spec(mapping, side).object.place.clone()),
+            sides: Both::from_fn(|side| mapping.side(side).object.place.clone()),
             limits: mapping.limits.as_ref().map(|limits| limits.place.clone()),
             fields,
         }
@@ -80,11 +80,20 @@ impl Places {
 impl Told {
     /// How the command ends as far as this run is concerned.
     pub(super) fn exit(&self) -> Exit {
-        let wrong = self.wrong.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-        let own =
-            if wrong { Exit::Wrong } else { self.report.troubles.iter().map(exit_of).max().unwrap_or(Exit::Well) };
+        let wrong = if self.is_wrong() { Exit::Wrong } else { Exit::Well };
+        let own = self.troubles().map(exit_of).fold(wrong, Exit::max);
         let by_status = if self.report.status == RunStatus::Success { Exit::Well } else { Exit::Partial };
         own.max(by_status)
+    }
+
+    fn is_wrong(&self) -> bool {
+        self.wrong.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// What stopped the run, but for what `wrong` says better.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        let is_wrong = self.is_wrong();
+        self.report.troubles.iter().filter(move |trouble| !is_wrong || !matches!(trouble, Trouble::Refused { .. }))
     }
 
     /// The entry of `runs`.
@@ -109,18 +118,16 @@ impl Told {
         let mapping = report.mapping.as_str();
         let mut errors: Vec<Json> = report.parked.iter().map(|parked| parked_json(parked, &self.names)).collect();
         let known = Error { mapping, at: None, ..Error::default() };
-        if self.wrong.is_empty() {
-            errors.extend(report.troubles.iter().map(|trouble| {
-                let code = trouble_code(trouble);
-                let (message, at) = self.words(trouble);
-                let side = match trouble {
-                    Trouble::Side(side, _) => Some(*side),
-                    Trouble::Refused { side, .. } => *side,
-                    Trouble::State(_) => None,
-                };
-                Error { side, code: Some(code), message: &message, reason: Some("fault"), at: Some(at), ..known }.json()
-            }));
-        }
+        errors.extend(self.troubles().map(|trouble| {
+            let code = trouble_code(trouble);
+            let (message, at) = self.words(trouble);
+            let side = match trouble {
+                Trouble::Side(side, _) => Some(*side),
+                Trouble::Refused { side, .. } => *side,
+                Trouble::State(_) => None,
+            };
+            Error { side, code: Some(code), message: &message, reason: Some("fault"), at: Some(at), ..known }.json()
+        }));
         errors.extend(self.wrong.iter().map(|wrong| {
             let code = wrong.code.as_str();
             let at = wrong.place.as_ref().or(Some(&self.places.mapping));
@@ -331,6 +338,7 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
         RunStatus::Success => ("all well", Tone::Good),
         RunStatus::Partial => ("partial", Tone::Warn),
         RunStatus::Failure => ("failed", Tone::Bad),
+        RunStatus::Running | RunStatus::Interrupted => ("interrupted", Tone::Warn),
     };
     let mut rest = String::new();
     if report.counts.conflicts > 0 {
@@ -356,7 +364,7 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
             page.toned(Tone::Faint, format!("    help: {help}"));
         }
     }
-    for trouble in report.troubles.iter().filter(|_| told.wrong.is_empty()) {
+    for trouble in told.troubles() {
         let (words, at) = told.words(trouble);
         page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, format!("{at}: {words}"))]);
         if let Some(hint) = hint(trouble, path) {
@@ -452,9 +460,15 @@ fn held(told: &Told, path: &str, page: &mut Page) {
     }
 }
 
+/// What to do where a right is missing.
+pub(super) fn ungranted(lacks: &str) -> String {
+    format!("have the right granted to the connection's user: `GRANT {lacks} TO …`")
+}
+
 fn hint(trouble: &Trouble, path: &str) -> Option<String> {
     match trouble {
-        Trouble::Side(_, Fault { .. }) => Some(format!(
+        Trouble::Side(_, Fault { lacks: Some(lacks), .. }) => Some(ungranted(lacks)),
+        Trouble::Side(_, _) => Some(format!(
             "`engine check {path}` looks at every connection; the next run goes on where this one stopped"
         )),
         Trouble::State(_) => None,

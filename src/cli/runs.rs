@@ -21,7 +21,7 @@ pub(super) struct RunsArguments {
     /// Only those of this mapping.
     #[arg(long, value_name = "NAME")]
     mapping: Option<String>,
-    /// At most so many.
+    /// At most so many; 0 for all.
     #[arg(long, default_value_t = 20)]
     limit: usize,
 }
@@ -32,7 +32,8 @@ pub(super) async fn runs(arguments: &RunsArguments, context: Context<'_>) -> Don
         Some(name) => Some(mapping_named(&*store, name).await?),
         None => None,
     };
-    let runs = store.runs(mapping.as_deref(), arguments.limit).await?;
+    let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
+    let runs = store.runs(mapping.as_deref(), limit).await?;
     let mut without = Vec::new();
     let named = mapping.map_or(store.mappings().await?, |mapping| vec![mapping]);
     for name in named {
@@ -68,17 +69,18 @@ pub(super) async fn runs(arguments: &RunsArguments, context: Context<'_>) -> Don
             for run in &runs {
                 let (there, back) = (&run.counts.to_target, &run.counts.to_source);
                 let (status, tone) = status_word(run.status);
+                let ended = run.status.has_ended();
                 grid.row(vec![
                     Cell::text(&run.mapping).tone(Tone::Strong),
                     Cell::number(run.number),
                     Cell::text(run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
-                    Cell::text(duration(run.duration_ms)),
+                    Cell::text(if ended { duration(run.duration_ms) } else { "-".to_owned() }),
                     Cell::text(status).tone(tone),
                     Cell::number(there.created + back.created),
                     Cell::number(there.updated + back.updated),
                     Cell::number(there.deleted + back.deleted),
                     Cell::number(run.counts.conflicts),
-                    Cell::number(run.counts.owed),
+                    if ended { Cell::number(run.counts.owed) } else { Cell::text("-") },
                     Cell::text(run.errors.join("; ")),
                 ]);
             }
@@ -92,7 +94,7 @@ pub(super) async fn runs(arguments: &RunsArguments, context: Context<'_>) -> Don
 pub(super) fn status_word(status: RunStatus) -> (&'static str, Tone) {
     let tone = match status {
         RunStatus::Success => Tone::Good,
-        RunStatus::Partial => Tone::Warn,
+        RunStatus::Partial | RunStatus::Running | RunStatus::Interrupted => Tone::Warn,
         RunStatus::Failure => Tone::Bad,
     };
     (status.name(), tone)
@@ -105,11 +107,11 @@ pub(super) fn run_json(run: &RunRecord) -> serde_json::Value {
         "number": run.number,
         "status": run.status,
         "started_at": run.started_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        "duration_ms": run.duration_ms,
+        "duration_ms": run.status.has_ended().then_some(run.duration_ms),
         "to_target": run.counts.to_target,
         "to_source": run.counts.to_source,
         "conflicts": run.counts.conflicts,
-        "owed": run.counts.owed,
+        "owed": run.status.has_ended().then_some(run.counts.owed),
         "errors": run.errors,
     })
 }

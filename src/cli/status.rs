@@ -11,6 +11,7 @@ use super::wire::{Loaded, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Schedule;
 use crate::record::{Both, Value};
+use crate::run::count_owed;
 use crate::state::{ConflictFilter, MappingState, ParkedFilter, RunRecord, Store};
 
 /// Show each mapping: its schedule, its last run, what is owed, how far it was read.
@@ -31,6 +32,8 @@ struct Line {
     enabled: Option<bool>,
     schedule: Option<String>,
     links: u64,
+    /// As the report of a run counts it: parked, in conflict, deletes held back.
+    owed: u64,
     parked: u64,
     conflicts: u64,
     held: u64,
@@ -58,13 +61,15 @@ pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) ->
         context.screen.aside(&loaded.sorted(), &loaded.project);
     }
     context.screen.answer(|| json!({ "mappings": lines.iter().map(line_json).collect::<Vec<_>>() }), || page(&lines));
-    Ok(Exit::Well)
+    // While something is being edited the rest is shown; where there is nothing, the path is wrong.
+    Ok(if lines.is_empty() && loaded.diagnostics.has_errors() { Exit::Wrong } else { Exit::Well })
 }
 
 async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, Failure> {
     let mapping = loaded.project.mapping(&name);
     let of = || Some(name.clone());
     let parked = store.parked(&ParkedFilter { mapping: of(), ..ParkedFilter::default() }).await?.len() as u64;
+    let owed = count_owed(store, &name).await?;
     let open = ConflictFilter { mapping: of(), open: true, ..ConflictFilter::default() };
     let conflicts = store.conflicts(&open).await?.len() as u64;
     let state = store.mapping(&name).await?.unwrap_or_default();
@@ -75,6 +80,7 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
         enabled: mapping.map(|mapping| loaded.switched_off(mapping).is_none()),
         schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
         links: store.count_links(&name).await?,
+        owed,
         parked,
         conflicts,
         held: store.count_spooled(&name).await?,
@@ -85,10 +91,10 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
     })
 }
 
-/// The number of a mapping's newest run, where nothing tells how it ended: runs
-/// are counted when they begin, and recorded when they end.
+/// The number of a mapping's newest run, where nothing tells how it ended. Runs
+/// are counted when they begin; engines of before recorded them at their end.
 pub(super) fn unfinished(state: &MappingState, last: Option<&RunRecord>) -> Option<u64> {
-    let ended = last.map_or(0, |run| run.number);
+    let ended = last.filter(|run| run.status.has_ended()).map_or(0, |run| run.number);
     (state.runs > ended).then_some(state.runs)
 }
 
@@ -122,7 +128,7 @@ fn line_json(line: &Line) -> Json {
         "enabled": line.enabled,
         "schedule": line.schedule,
         "links": line.links,
-        "owed": line.parked + line.conflicts,
+        "owed": line.owed,
         "parked": line.parked,
         "conflicts": line.conflicts,
         "held_deletes": line.held,
@@ -155,14 +161,14 @@ fn page(lines: &[Line]) -> Page {
         };
         let ran = line.last.as_ref().map(|run| run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
         let cursor = |cursor: &Option<Value>| cursor.as_ref().map_or_else(|| "-".to_owned(), Value::to_string);
-        let owed = Cell::number(line.parked + line.conflicts);
+        let owed = Cell::number(line.owed);
         grid.row(vec![
             Cell::text(&line.mapping).tone(Tone::Strong),
             Cell::text(schedule),
             Cell::text(ran.unwrap_or_else(|| "-".to_owned())),
             Cell::text(status).tone(tone),
             Cell::number(line.links),
-            if line.parked + line.conflicts > 0 { owed.tone(Tone::Warn) } else { owed },
+            if line.owed > 0 { owed.tone(Tone::Warn) } else { owed },
             Cell::text(cursor(&line.cursors.source)),
             Cell::text(cursor(&line.cursors.target)),
         ]);

@@ -2,13 +2,14 @@
 
 use super::home::open;
 use super::render::{Page, plural};
-use super::wire::{Loaded, Systems, Unready, load, spec, understood};
+use super::report::ungranted;
+use super::wire::{Loaded, Systems, Unready, load, understood};
 use super::{Context, Done, Exit, ProjectPath};
-use crate::compile::{DeletePolicy, Program, Reading, compile};
+use crate::compile::{DeletePolicy, Program, Reading, Survey, survey};
 use crate::config::model::Mapping;
-use crate::connector::{Connector, Description, Fault};
+use crate::connector::{Access, Connector, Description, Fault};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity, quoted};
-use crate::record::{Both, Side};
+use crate::record::Side;
 use std::sync::Arc;
 
 /// Check everything you wrote: offline and without secrets, unless `--online`.
@@ -37,10 +38,19 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
         left_behind(&loaded, context, &mut diagnostics).await;
     }
     let mut unreachable = false;
-    if arguments.online && !diagnostics.has_errors() {
+    if arguments.online {
         let mut systems = Systems::for_looking(&loaded);
         let on = loaded.project.in_order().into_iter().filter(|mapping| loaded.switched_off(mapping).is_none());
-        for mapping in on {
+        let (sound, unsound): (Vec<_>, Vec<_>) = on.partition(|mapping| is_sound(mapping, &loaded));
+        for mapping in unsound {
+            let mut page = Page::new();
+            let name = &mapping.full_name;
+            page.line(format!(
+                "note: the systems were not asked about `{name}`: mend first what is wrong with it here"
+            ));
+            context.screen.note(&page);
+        }
+        for mapping in sound {
             unreachable |= !online(mapping, &loaded, &mut systems, &mut diagnostics).await;
         }
         for name in systems.drafted() {
@@ -79,6 +89,19 @@ async fn left_behind(loaded: &Loaded, context: Context<'_>, diagnostics: &mut Di
     }
 }
 
+/// Nothing is wrong with what is written of a mapping and its connections.
+fn is_sound(mapping: &Mapping, loaded: &Loaded) -> bool {
+    let wrong_in = |whole: &Place| {
+        let errors = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.filter_map(|error| error.place.as_ref()).any(|place| {
+            place.file == whole.file && whole.span.start <= place.span.start && place.span.start <= whole.span.end
+        })
+    };
+    let connection_is_sound =
+        |side| loaded.connection(mapping, side).is_some_and(|connection| !wrong_in(&connection.place));
+    !wrong_in(&mapping.place) && Side::BOTH.into_iter().all(connection_is_sound)
+}
+
 /// Connections alone may be a beginning; nothing runs with them.
 fn no_mapping(path: &std::path::Path) -> Diagnostic {
     let message = format!("there is no mapping in `{}`", path.display());
@@ -89,25 +112,25 @@ fn no_mapping(path: &std::path::Path) -> Diagnostic {
 /// Checks a mapping against what its systems tell; false where one of them
 /// could not be asked.
 async fn online(mapping: &Mapping, loaded: &Loaded, systems: &mut Systems<'_>, diagnostics: &mut Diagnostics) -> bool {
-    match systems.describe(mapping, None, diagnostics).await {
-        Ok(described) => {
-            let descriptions = described.as_ref().map(|(_, description)| Some(description));
-            if let Some(compiled) = compile(mapping, descriptions, diagnostics) {
-                for side in Side::BOTH {
-                    one_side(mapping, &compiled.program, side, &described, diagnostics);
-                    match filter(mapping, &compiled.program, side, &described, diagnostics).await {
-                        Ok(()) | Err(Unready::Wrong) => {}
-                        Err(Unready::Fault(side, fault)) => {
-                            return unreached(mapping, loaded, side, &fault, diagnostics);
-                        }
-                    }
-                }
+    let looked = systems.look(mapping, None, diagnostics).await;
+    // A side that tells nothing is taken as it is written, so that all is said of the other.
+    let descriptions = looked.as_ref().map(|looked| looked.as_ref().ok().map(|(_, description)| description));
+    let survey = survey(mapping, descriptions, diagnostics);
+    let mut reached = true;
+    for side in Side::BOTH {
+        let understood = match &looked[side] {
+            Ok((connector, description)) => {
+                one_side(mapping, &survey, side, description, diagnostics);
+                filter(mapping, &survey.program, side, &**connector, description, diagnostics).await
             }
-            true
+            Err(Unready::Fault(side, fault)) => Err(Unready::Fault(*side, fault.clone())),
+            Err(Unready::Wrong) => Err(Unready::Wrong),
+        };
+        if let Err(Unready::Fault(side, fault)) = understood {
+            reached &= unreached(mapping, loaded, side, &fault, diagnostics);
         }
-        Err(Unready::Wrong) => true,
-        Err(Unready::Fault(side, fault)) => unreached(mapping, loaded, side, &fault, diagnostics),
     }
+    reached
 }
 
 /// Whether the system understands the side's `where`.
@@ -115,15 +138,23 @@ async fn filter(
     mapping: &Mapping,
     program: &Program,
     side: Side,
-    described: &Both<(Arc<dyn Connector>, Description)>,
+    connector: &dyn Connector,
+    description: &Description,
     diagnostics: &mut Diagnostics,
 ) -> Result<(), Unready> {
-    let access = &program.sides[side].access;
-    if access.filter.is_none() {
+    let own = &program.sides[side].access;
+    if own.filter.is_none() {
         return Ok(());
     }
-    let object = described[side].0.open(access.clone()).await.map_err(|fault| Unready::Fault(side, fault))?;
-    understood(object.understand().await, spec(mapping, side), side, diagnostics)
+    // Of what is read only the fields that are there: the others have been told.
+    let mut shape = (*own.shape).clone();
+    shape.fields.retain(|field| description.shape.slot(&field.name).is_some());
+    if shape.fields.is_empty() {
+        shape = description.shape.clone();
+    }
+    let access = Access { shape: Arc::new(shape), key: Vec::new(), cursor: None, start: None, ..own.clone() };
+    let object = connector.open(access).await.map_err(|fault| Unready::Fault(side, fault))?;
+    understood(object.understand().await, mapping.side(side), side, diagnostics)
 }
 
 /// A system that could not be asked, at the connection that leads to it.
@@ -132,20 +163,17 @@ fn unreached(mapping: &Mapping, loaded: &Loaded, side: Side, fault: &Fault, diag
     let place = lead.as_ref().map_or(&mapping.place, |lead| &lead.place);
     let words = lead.as_ref().map_or_else(|| fault.to_string(), |lead| lead.words(fault));
     let error = Diagnostic::error(Code::SYSTEM_FAILED, place, words);
-    diagnostics.push(error.help("`engine check` looks at every connection"));
+    diagnostics.push(match &fault.lacks {
+        Some(lacks) => error.help(ungranted(lacks)),
+        None => error.help("`engine check` looks at every connection"),
+    });
     false
 }
 
 /// What the mapping needs of a side, and what a user should know of it.
-fn one_side(
-    mapping: &Mapping,
-    program: &Program,
-    side: Side,
-    described: &Both<(Arc<dyn Connector>, Description)>,
-    diagnostics: &mut Diagnostics,
-) {
-    let description = &described[side].1;
-    let place = &spec(mapping, side).object.place;
+fn one_side(mapping: &Mapping, survey: &Survey, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+    let program = &survey.program;
+    let place = &mapping.side(side).object.place;
     let object = &description.name;
     let own = &program.sides[side];
     let creates = own.may_create && program.writes(side);
@@ -165,14 +193,14 @@ fn one_side(
             diagnostics.push(Diagnostic::error(Code::NO_RIGHT, place, message).help(help));
         }
     }
-    keys(mapping, program, side, description, diagnostics);
+    keys(mapping, survey, side, description, diagnostics);
     indexes(mapping, program, side, description, diagnostics);
     if own.access.cursor.is_some() && own.read && !description.sees_open_transactions {
         let overlap = crate::config::model::Duration(own.overlap);
         let message = format!(
             "`{object}` does not tell of transactions that are still open: a change that is committed later than the overlap of `{overlap}` after its stamp is not seen"
         );
-        let place = spec(mapping, side).cursor.as_ref().map_or(place, |cursor| &cursor.place);
+        let place = mapping.side(side).cursor.as_ref().map_or(place, |cursor| &cursor.place);
         let note = Diagnostic::note(Code::SYSTEM_NOTE, place, message);
         diagnostics.push(note.help("give the cursor an `overlap` longer than the longest transaction"));
     }
@@ -186,9 +214,11 @@ fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Descr
     let Some(indexed) = &description.indexed else { return };
     let own = &program.sides[side];
     let name = |slot: usize| own.access.shape.fields[slot].name.as_str();
-    let has_index = |slot: usize| indexed.iter().any(|indexed| indexed == name(slot));
+    // Of a field that is not there that has been said.
+    let has_index =
+        |slot: usize| description.shape.slot(name(slot)).is_none() || indexed.iter().any(|known| known == name(slot));
     let object = &description.name;
-    if let (Some(slot), Some(cursor), true) = (own.access.cursor, &spec(mapping, side).cursor, own.read)
+    if let (Some(slot), Some(cursor), true) = (own.access.cursor, &mapping.side(side).cursor, own.read)
         && !has_index(slot)
     {
         let message = format!(
@@ -225,11 +255,20 @@ fn indexes(mapping: &Mapping, program: &Program, side: Side, description: &Descr
 
 /// Keys have to tell records apart, and those of new records have to come from
 /// somewhere.
-fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+fn keys(mapping: &Mapping, survey: &Survey, side: Side, description: &Description, diagnostics: &mut Diagnostics) {
+    let Survey { program, is_whole } = survey;
     let own = &program.sides[side];
-    let written = spec(mapping, side);
+    let written = mapping.side(side);
     let fields: Vec<_> = own.access.key.iter().map(|slot| &own.access.shape.fields[*slot]).collect();
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+    let creates = own.may_create && program.writes(side) && *is_whole;
+    if creates {
+        not_filled(program, side, description, &written.object.place, diagnostics);
+    }
+    // Of a key that is not there, or of an object without one, that has been said.
+    if names.is_empty() || names.iter().any(|name| description.shape.slot(name).is_none()) {
+        return;
+    }
     let place = written.key.first().map_or(&written.object.place, |name| &name.place);
     let unique = description.unique.iter().any(|set| set.iter().all(|name| names.contains(&name.as_str())));
     if !unique && (description.can_create || !description.unique.is_empty()) {
@@ -237,8 +276,7 @@ fn keys(mapping: &Mapping, program: &Program, side: Side, description: &Descript
         let help = "two records of one key cannot be told apart; choose another `key`, or give it a unique index";
         diagnostics.push(Diagnostic::warning(Code::KEY_NOT_UNIQUE, place, message).help(help));
     }
-    if own.may_create && program.writes(side) {
-        not_filled(program, side, description, &written.object.place, diagnostics);
+    if creates {
         for (field, filled) in fields.iter().zip(&own.key_fields) {
             if filled.is_none() && !field.generated {
                 let message = format!("nothing fills the key field `{}` of records created on the {side}", field.name);

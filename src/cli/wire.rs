@@ -67,7 +67,7 @@ impl Loaded {
 
     /// The connection of a mapping's side.
     pub(super) fn connection(&self, mapping: &Mapping, side: Side) -> Option<&Connection> {
-        self.project.connection(&mapping.namespace, &spec(mapping, side).connection)
+        self.project.connection(&mapping.namespace, &mapping.side(side).connection)
     }
 
     /// Where a connection leads.
@@ -152,13 +152,8 @@ impl Lead {
     }
 }
 
-/// One side as it is written.
-pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
-    match side {
-        Side::Source => &mapping.source,
-        Side::Target => &mapping.target,
-    }
-}
+/// An object as its system tells of it, and the way there.
+pub(super) type Described = (Arc<dyn Connector>, Description);
 
 /// Why a mapping cannot run.
 pub(super) enum Unready {
@@ -175,6 +170,9 @@ pub(super) struct Systems<'a> {
     /// Where only looking is allowed: the copies that stand in for databases
     /// that a run would make.
     drafts: Option<Drafts>,
+    /// Where only looking is allowed: systems that did not answer, which are
+    /// not waited for once more.
+    away: BTreeMap<String, Fault>,
     /// The connections whose records the state knows: a database of theirs
     /// that is not there is missing, and not yet to be made.
     remembered: BTreeSet<String>,
@@ -184,7 +182,8 @@ pub(super) struct Systems<'a> {
 
 impl<'a> Systems<'a> {
     pub(super) fn new(loaded: &'a Loaded) -> Systems<'a> {
-        Systems { loaded, open: BTreeMap::new(), drafts: None, remembered: BTreeSet::new(), flows: None }
+        let (open, away) = (BTreeMap::new(), BTreeMap::new());
+        Systems { loaded, open, drafts: None, away, remembered: BTreeSet::new(), flows: None }
     }
 
     /// The same systems, where those that the state has links with are not
@@ -295,49 +294,68 @@ impl<'a> Systems<'a> {
 
     /// What both systems tell of a mapping's objects. With a clock, a system
     /// that fails in passing is asked again.
+    ///
+    /// # Errors
+    /// A system that failed us, before what the user wrote wrongly; of the two
+    /// sides everything that is wrong has been said.
     pub(super) async fn describe(
         &mut self,
         mapping: &Mapping,
         world: Option<&dyn World>,
         diagnostics: &mut Diagnostics,
-    ) -> Result<Both<(Arc<dyn Connector>, Description)>, Unready> {
-        let mut systems = Vec::with_capacity(2);
-        for side in Side::BOTH {
-            let Some(connection) = self.loaded.connection(mapping, side) else { return Err(Unready::Wrong) };
-            let connector = self
-                .connect(connection, diagnostics)
-                .map_err(|fault| Unready::Fault(side, fault))?
-                .ok_or(Unready::Wrong)?;
-            systems.push((side, spec(mapping, side), retry_policy(connection), connector));
+    ) -> Result<Both<Described>, Unready> {
+        let Both { source, target } = self.look(mapping, world, diagnostics).await;
+        match (source, target) {
+            (Ok(source), Ok(target)) => Ok(Both::new(source, target)),
+            (Err(Unready::Wrong) | Ok(_), Err(other)) | (Err(other), _) => Err(other),
         }
-        let ask = async |object: &str, retry: &RetryPolicy, connector: &dyn Connector| match world {
-            Some(world) => retry.call(world, || connector.describe(object)).await,
-            None => connector.describe(object).await,
+    }
+
+    /// The same, each side for itself.
+    pub(super) async fn look(
+        &mut self,
+        mapping: &Mapping,
+        world: Option<&dyn World>,
+        diagnostics: &mut Diagnostics,
+    ) -> Both<Result<Described, Unready>> {
+        let connectors = Both::from_fn(|side| {
+            let connection = self.loaded.connection(mapping, side).ok_or(Unready::Wrong)?;
+            if let (None, Some(fault)) = (world, self.away.get(&connection.full_name())) {
+                return Err(Unready::Fault(side, fault.clone()));
+            }
+            let connector = self.connect(connection, diagnostics).map_err(|fault| Unready::Fault(side, fault))?;
+            Ok((connection, connector.ok_or(Unready::Wrong)?))
+        });
+        let ask = async |side: Side| {
+            let (connection, connector) = connectors[side].as_ref().ok()?;
+            let object = &mapping.side(side).object;
+            Some(match world {
+                Some(world) => retry_policy(connection).call(world, || connector.describe(object)).await,
+                None => connector.describe(object).await,
+            })
         };
-        let described = systems.iter().map(|(_, spec, retry, connector)| ask(&spec.object, retry, &**connector));
-        let described = futures::future::join_all(described).await;
-        let mut both = Vec::with_capacity(2);
-        for ((side, spec, _, connector), described) in systems.into_iter().zip(described) {
-            let described = described.map_err(|fault| Unready::Fault(side, fault))?;
-            let Some(description) = described else {
-                let message = format!("`{}` has no object `{}`", spec.connection.value, spec.object.value);
-                let error = Diagnostic::error(Code::NO_SUCH_OBJECT, &spec.object.place, message);
-                let near = connector.objects().await.ok().and_then(|objects| {
-                    let names = objects.iter().map(|object| object.name.as_str());
-                    crate::diagnostic::nearest(&spec.object, names).map(str::to_owned)
-                });
-                diagnostics.push(match near {
-                    Some(near) => error.help(format!("did you mean `{near}`?")),
-                    None => error.help("`engine discover` lists its objects"),
-                });
-                continue;
+        let (source, target) = futures::join!(ask(Side::Source), ask(Side::Target));
+        let mut looked = Both::from_fn(|_| Err(Unready::Wrong));
+        for (side, connector, described) in
+            [(Side::Source, connectors.source, source), (Side::Target, connectors.target, target)]
+        {
+            looked[side] = match (connector, described) {
+                (Ok((_, connector)), Some(Ok(Some(description)))) => Ok((connector, description)),
+                (Ok((_, connector)), Some(Ok(None))) => {
+                    diagnostics.push(no_object(mapping.side(side), &*connector).await);
+                    Err(Unready::Wrong)
+                }
+                (Ok((connection, _)), Some(Err(fault))) => {
+                    if fault.kind == FaultKind::External {
+                        self.away.insert(connection.full_name(), fault.clone());
+                    }
+                    Err(Unready::Fault(side, fault))
+                }
+                (Ok(_), None) => Err(Unready::Wrong),
+                (Err(unready), _) => Err(unready),
             };
-            both.push((connector, description));
         }
-        match (both.pop(), both.pop()) {
-            (Some(target), Some(source)) => Ok(Both::new(source, target)),
-            _ => Err(Unready::Wrong),
-        }
+        looked
     }
 
     /// Everything a mapping runs on.
@@ -356,17 +374,21 @@ impl<'a> Systems<'a> {
         let retry =
             Both::from_fn(|side| self.loaded.connection(mapping, side).map_or_else(RetryPolicy::default, retry_policy));
         let mut objects: Vec<Arc<dyn Object>> = Vec::with_capacity(2);
+        let mut misunderstood = false;
         for side in Side::BOTH {
             let open = || systems[side].0.open(program.sides[side].access.clone());
             let opened = retry[side].call(world, open).await;
             let object = opened.map_err(|fault| Unready::Fault(side, fault))?;
             if program.sides[side].access.filter.is_some() {
                 let asked = retry[side].call(world, || object.understand()).await;
-                understood(asked, spec(mapping, side), side, diagnostics)?;
+                match understood(asked, mapping.side(side), side, diagnostics) {
+                    Err(Unready::Wrong) => misunderstood = true,
+                    done => done?,
+                }
             }
             objects.push(object);
         }
-        let (Some(target), Some(source)) = (objects.pop(), objects.pop()) else {
+        let (Some(target), Some(source), false) = (objects.pop(), objects.pop(), misunderstood) else {
             return Err(Unready::Wrong);
         };
         let fingerprints = Both::from_fn(|side| {
@@ -390,6 +412,17 @@ impl<'a> Systems<'a> {
     }
 }
 
+/// An object that its system does not have.
+async fn no_object(written: &SideSpec, connector: &dyn Connector) -> Diagnostic {
+    let message = format!("`{}` has no object `{}`", written.connection.value, written.object.value);
+    let error = Diagnostic::error(Code::NO_SUCH_OBJECT, &written.object.place, message);
+    let objects = connector.objects().await.unwrap_or_default();
+    match crate::diagnostic::nearest(&written.object, objects.iter().map(|object| object.name.as_str())) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error.help("`engine discover` lists its objects"),
+    }
+}
+
 /// A `where` that the system does not understand is the user's. That the object
 /// is there and may be read is known by then.
 pub(super) fn understood(
@@ -400,7 +433,7 @@ pub(super) fn understood(
 ) -> Result<(), Unready> {
     match (asked, &written.filter) {
         (Ok(()), _) => Ok(()),
-        (Err(fault), Some(filter)) if fault.kind == FaultKind::User => {
+        (Err(fault), Some(filter)) if fault.kind == FaultKind::User && fault.lacks.is_none() => {
             let message = format!("`{}` does not understand this `where`: {}", written.connection.value, fault.message);
             let help = "`where` is handed over as it is written: a condition in the system's own language";
             diagnostics.push(Diagnostic::error(Code::BAD_FILTER, &filter.place, message).help(help));
@@ -440,18 +473,22 @@ pub(super) async fn prepare_one(
     let found = diagnostics.into_sorted();
     setup.map_err(|unready| match unready {
         Unready::Fault(side, fault) => {
-            let words = loaded.connection(mapping, side).map(|own| loaded.lead(own).words(&fault));
-            let failure = Failure::from(Trouble::Side(side, fault));
-            match words {
-                Some(words) => Failure { message: format!("{side}: {words}"), ..failure },
-                None => failure,
+            context.screen.aside(&found, &loaded.project);
+            match loaded.connection(mapping, side).map(|own| loaded.lead(own)) {
+                Some(lead) => {
+                    let failure = Failure::of_system(fault, &lead);
+                    Failure { message: format!("{side}: {}", failure.message), ..failure }
+                }
+                None => Trouble::Side(side, fault).into(),
             }
         }
         Unready::Wrong => {
             context.screen.aside(&found, &loaded.project);
             let first = found.iter().find(|diagnostic| diagnostic.severity == Severity::Error);
             let failure = match first {
-                Some(first) => Failure { code: Some(first.code), ..Failure::wrong(first.message.clone()) },
+                Some(Diagnostic { code, message, place, .. }) => {
+                    Failure { code: Some(*code), place: place.clone(), ..Failure::wrong(message.clone()) }
+                }
                 None => Failure::wrong(format!("`{}` cannot be compiled", mapping.full_name)),
             };
             failure.help("`engine validate` shows everything that is wrong")

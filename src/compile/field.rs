@@ -62,7 +62,7 @@ pub(super) fn compile(
     let reads_itself = template.is_none() && value.is_none();
     let read = |side: Side| -> Option<Reading> {
         if side == onward {
-            return slot[side].map_or(Some(Reading::Nothing), |slot| slot.map(Reading::Slot));
+            return Some(slot[side].map_or(Reading::Nothing, Reading::Slot));
         }
         if let Some(template) = &template {
             return template.clone().map(Reading::Template);
@@ -71,18 +71,18 @@ pub(super) fn compile(
             return value.clone().map(Reading::Constant);
         }
         match slot[side] {
-            Some(slot) if looks => Some(Reading::Computed { slot: Some(slot?), rules: rules.clone()? }),
-            Some(slot) => slot.map(Reading::Slot),
+            Some(slot) if looks => Some(Reading::Computed { slot: Some(slot), rules: rules.clone()? }),
+            Some(slot) => Some(Reading::Slot(slot)),
             None => rules.clone().map(|rules| Reading::Computed { slot: None, rules }),
         }
     };
     let read = Both::new(read(Side::Source)?, read(Side::Target)?);
     let mut toward = Both::default();
-    let onward_slot = slot[onward]??;
+    let onward_slot = slot[onward]?;
     let ahead = if looks || !reads_itself || slot[from].is_none() { Chain::default() } else { rules.clone()? };
     toward[onward] = Some(way(&slots[onward], onward_slot, ahead));
     if two_way {
-        toward[from] = Some(way(&slots[from], slot[from]??, back?));
+        toward[from] = Some(way(&slots[from], slot[from]?, back?));
     }
     let own = spec.rules.last().map_or(&spec.place, |rule| &rule.place);
     let places = Both::from_fn(|side| if side == onward { own } else { &spec.place });
@@ -113,16 +113,14 @@ pub(super) fn copy(
     name: &At<String>,
     slots: &mut Both<Slots>,
     diagnostics: &mut Diagnostics,
-) -> Option<FieldProgram> {
-    let source = slots.source.field(name, diagnostics);
-    let target = slots.target.field(name, diagnostics);
-    let slot = Both::new(source?, target?);
+) -> FieldProgram {
+    let slot = Both::new(slots.source.field(name, diagnostics), slots.target.field(name, diagnostics));
     let direction = mapping.direction();
     let writes = Both::new(direction.writes_source(), direction.writes_target());
     let read = slot.map(Reading::Slot);
     let mut toward = Both::from_fn(|side| writes[side].then(|| way(&slots[side], slot[side], Chain::default())));
     meets(&read, &mut toward, slots, Both::new(&name.place, &name.place), diagnostics);
-    Some(FieldProgram {
+    FieldProgram {
         name: name.value.clone(),
         place: name.place.clone(),
         read,
@@ -133,7 +131,7 @@ pub(super) fn copy(
         drift: Drift::default(),
         required: false,
         create_only: false,
-    })
+    }
 }
 
 fn way(slots: &Slots, slot: usize, rules: Chain) -> Way {

@@ -32,28 +32,47 @@ pub fn compile(
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
     let mut found = Diagnostics::new();
-    let compiled = assemble(mapping, described, &mut found);
+    let (compiled, is_whole) = assemble(mapping, described, &mut found);
     let failed = found.has_errors();
     diagnostics.extend(found.into_sorted());
-    compiled.filter(|_| !failed)
+    (is_whole && !failed).then_some(compiled)
 }
 
+/// What a mapping comes to where something in it is wrong: never to be run,
+/// only to be looked at for what else is wrong.
+#[derive(Debug)]
+pub struct Survey {
+    pub program: Program,
+    /// Every field is in it.
+    pub is_whole: bool,
+}
+
+/// Compiles a mapping as [`compile`] does, and hands over what it comes to
+/// whatever is wrong with it.
+pub fn survey(mapping: &Mapping, described: Both<Option<&Description>>, diagnostics: &mut Diagnostics) -> Survey {
+    let mut found = Diagnostics::new();
+    let (Compiled { program, .. }, is_whole) = assemble(mapping, described, &mut found);
+    diagnostics.extend(found.into_sorted());
+    Survey { program, is_whole }
+}
+
+/// The mapping, and whether it has every field.
 fn assemble(
     mapping: &Mapping,
     described: Both<Option<&Description>>,
     diagnostics: &mut Diagnostics,
-) -> Option<Compiled> {
+) -> (Compiled, bool) {
     let mut slots = Both::new(Slots::new(Side::Source, described.source), Slots::new(Side::Target, described.target));
     let mut fields: Vec<Option<FieldProgram>> = Vec::new();
     for entry in &mapping.fields {
         match entry {
             FieldEntry::Field(spec) => fields.push(field::compile(mapping, spec, &mut slots, diagnostics)),
             FieldEntry::Copy(spec) => {
-                fields.extend(spec.copy.iter().map(|name| field::copy(mapping, name, &mut slots, diagnostics)));
+                fields.extend(spec.copy.iter().map(|name| Some(field::copy(mapping, name, &mut slots, diagnostics))));
             }
         }
     }
-    let complete = fields.iter().all(Option::is_some);
+    let is_whole = fields.iter().all(Option::is_some);
     let fields: Vec<FieldProgram> = fields.into_iter().flatten().collect();
     let writes = Both::from_fn(|side| fields.iter().any(|field| field.writes(side)));
     let fills = |side: Side| {
@@ -70,12 +89,12 @@ fn assemble(
     let source = side::compile(mapping, source, fills_source, writes.source, watched.source, diagnostics);
     let target = side::compile(mapping, target, fills_target, writes.target, watched.target, diagnostics);
     let matching = matching(mapping, &fields);
-    let sides = Both::new(source?, target?);
-    if !complete {
-        return None;
-    }
+    let sides = Both::new(source, target);
     newest_needs_stamps(mapping, &fields, &sides, diagnostics);
-    policy::check(mapping, &fields, &sides, diagnostics);
+    // Policies stand beside the entries of `fields`, one for each.
+    if is_whole {
+        policy::check(mapping, &fields, &sides, diagnostics);
+    }
     let first = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref()).map(|policy| policy.value);
     let bases = bases(&fields);
     let limits = mapping.limits.as_ref().map_or_else(Limits::default, |limits| Limits {
@@ -107,16 +126,13 @@ fn assemble(
         limits,
         grain_nanos,
     };
-    Some(Compiled { program, layout, filters })
+    (Compiled { program, layout, filters }, is_whole)
 }
 
 /// What else says which records that are read from a side come to nothing, a
 /// line for each setting that is written.
 fn passed_over(mapping: &Mapping, side: Side) -> String {
-    let spec = match side {
-        Side::Source => &mapping.source,
-        Side::Target => &mapping.target,
-    };
+    let spec = mapping.side(side);
     let when = mapping.when.as_ref().and_then(|when| match side {
         Side::Source => when.source.as_ref().or(when.both.as_ref()),
         Side::Target => when.target.as_ref(),
@@ -163,7 +179,7 @@ fn newest_needs_stamps(
         (None, None) => return,
     };
     for side in Side::BOTH {
-        let own = side::spec(mapping, side);
+        let own = mapping.side(side);
         if let (Some(name), Some(slot)) = (&own.modified, sides[side].modified) {
             let kind = &sides[side].access.shape.fields[slot].kind;
             if !kind.is_time() {

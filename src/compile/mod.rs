@@ -15,7 +15,7 @@ mod side;
 mod trouble;
 
 pub use crate::config::model::{Drift, Limit, Policy};
-pub use mapping::{Compiled, compile};
+pub use mapping::{Compiled, Survey, compile, survey};
 pub use program::{
     BaseKind, DeletePolicy, DeletedWhen, Document, FieldProgram, Limits, Program, Reading, SideProgram, Way,
 };

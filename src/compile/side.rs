@@ -1,5 +1,6 @@
 //! One side of a mapping: its slots, its key, how its changes are known.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,46 +24,48 @@ pub(super) struct Slots<'a> {
     pub side: Side,
     described: Option<&'a Description>,
     shape: Shape,
+    /// Slots of fields that the object does not have: it was said where each
+    /// was mentioned, and what depends on them is checked all the same.
+    unknown: BTreeSet<usize>,
     /// How often a rule or expression asked for a field.
     pub asked: usize,
 }
 
 impl<'a> Slots<'a> {
     pub(super) fn new(side: Side, described: Option<&'a Description>) -> Slots<'a> {
-        Slots { side, described, shape: Shape::default(), asked: 0 }
+        Slots { side, described, shape: Shape::default(), unknown: BTreeSet::new(), asked: 0 }
     }
 
-    /// The slot of a field that the user wrote down.
-    pub(super) fn field(&mut self, name: &At<String>, diagnostics: &mut Diagnostics) -> Option<usize> {
-        match self.find(name) {
-            Ok(slot) => Some(slot),
-            Err(_) if is_path(name) => {
-                diagnostics.push(
-                    Diagnostic::error(
-                        Code::NOT_YET,
-                        &name.place,
-                        format!("`{}` is a path into a value, which comes in a later version", name.value),
-                    )
-                    .help("name a field of the object"),
-                );
-                None
+    /// The slot of a field that the user wrote down. One that is not there is
+    /// reported, and has a slot that may hold anything.
+    pub(super) fn field(&mut self, name: &At<String>, diagnostics: &mut Diagnostics) -> usize {
+        let near = match self.find(name) {
+            Ok(slot) => return slot,
+            Err(near) => near,
+        };
+        diagnostics.push(if is_path(name) {
+            let message = format!("`{}` is a path into a value, which comes in a later version", name.value);
+            Diagnostic::error(Code::NOT_YET, &name.place, message).help("name a field of the object")
+        } else {
+            let object = self.described.map_or("", |described| described.name.as_str());
+            let message = format!("`{object}` has no field `{}`", name.value);
+            let error = Diagnostic::error(Code::NO_SUCH_FIELD, &name.place, message);
+            match near {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error.help("`engine discover` lists its fields"),
             }
-            Err(near) => {
-                let object = self.described.map_or("", |described| described.name.as_str());
-                let message = format!("`{object}` has no field `{}`", name.value);
-                let error = Diagnostic::error(Code::NO_SUCH_FIELD, &name.place, message);
-                diagnostics.push(match near {
-                    Some(near) => error.help(format!("did you mean `{near}`?")),
-                    None => error.help("`engine discover` lists its fields"),
-                });
-                None
-            }
-        }
+        });
+        let slot = self.shape.slot(name).unwrap_or_else(|| {
+            self.shape.fields.push(Field::new(name.as_str(), Kind::Any));
+            self.shape.len() - 1
+        });
+        self.unknown.insert(slot);
+        slot
     }
 
     /// By its exact name, else the only field that has it in other case.
     fn find(&mut self, name: &str) -> Result<usize, Option<String>> {
-        if let Some(slot) = self.shape.slot(name) {
+        if let Some(slot) = self.shape.slot(name).filter(|slot| !self.unknown.contains(slot)) {
             return Ok(slot);
         }
         let field = match self.described {
@@ -140,8 +143,8 @@ pub(super) fn typed_literal(node: &Node, kind: &Kind, diagnostics: &mut Diagnost
     }
 }
 
-/// Compiles a side once all fields have their slots. `None` where something is
-/// wrong, which is then said.
+/// Compiles a side once all fields have their slots. What is wrong is said, and
+/// left out.
 pub(super) fn compile(
     mapping: &Mapping,
     mut slots: Slots,
@@ -149,14 +152,13 @@ pub(super) fn compile(
     writes: bool,
     watched: bool,
     diagnostics: &mut Diagnostics,
-) -> Option<SideProgram> {
+) -> SideProgram {
     let side = slots.side;
-    let spec = spec(mapping, side);
-    let before = diagnostics.len();
+    let spec = mapping.side(side);
     let key = key(spec, &mut slots, diagnostics);
-    let cursor = spec.cursor.as_ref().and_then(|cursor| slots.field(&cursor.field, diagnostics));
+    let cursor = spec.cursor.as_ref().map(|cursor| slots.field(&cursor.field, diagnostics));
     let modified = match &spec.modified {
-        Some(name) => slots.field(name, diagnostics),
+        Some(name) => Some(slots.field(name, diagnostics)),
         None => cursor.filter(|slot| slots.kind(*slot).is_time()),
     };
     let zone = slots.described.map_or(Tz::UTC, |described| described.timezone);
@@ -222,11 +224,8 @@ pub(super) fn compile(
             Side::Source => mapping.direction().writes_source(),
             Side::Target => mapping.direction().writes_target(),
         };
-    if diagnostics.len() > before && diagnostics.has_errors() {
-        return None;
-    }
     let key_fields = key.iter().map(|slot| key_fields(*slot)).collect();
-    Some(SideProgram {
+    SideProgram {
         connection: spec.connection.value.clone(),
         access: Access {
             object: spec.object.value.clone(),
@@ -247,7 +246,7 @@ pub(super) fn compile(
         may_update: writes && allows(Operation::Update),
         deletes,
         key_fields,
-    })
+    }
 }
 
 /// Whether a value of the kind, less an overlap, is one again.
@@ -267,16 +266,9 @@ fn fit_start(text: &str, kind: &Kind, zone: Tz) -> Result<Value, Misfit> {
     }
 }
 
-pub(super) fn spec(mapping: &Mapping, side: Side) -> &SideSpec {
-    match side {
-        Side::Source => &mapping.source,
-        Side::Target => &mapping.target,
-    }
-}
-
 fn key(spec: &SideSpec, slots: &mut Slots, diagnostics: &mut Diagnostics) -> Vec<usize> {
     if !spec.key.is_empty() {
-        return spec.key.iter().filter_map(|name| slots.field(name, diagnostics)).collect();
+        return spec.key.iter().map(|name| slots.field(name, diagnostics)).collect();
     }
     let Some(described) = slots.described else { return Vec::new() };
     if described.key.is_empty() {
@@ -290,7 +282,7 @@ fn key(spec: &SideSpec, slots: &mut Slots, diagnostics: &mut Diagnostics) -> Vec
 fn deleted(spec: &SideSpec, slots: &mut Slots, diagnostics: &mut Diagnostics) -> DeletedWhen {
     let compiled = spec.deleted.as_ref().and_then(|deleted| match deleted {
         Deleted::Mark { field, equals } => {
-            let slot = slots.field(field, diagnostics)?;
+            let slot = slots.field(field, diagnostics);
             let kind = slots.kind(slot).clone();
             Some(DeletedWhen::Mark { slot, equals: typed_literal(equals, &kind, diagnostics)? })
         }
@@ -313,7 +305,7 @@ fn deletes(mapping: &Mapping, side: Side, slots: &mut Slots, diagnostics: &mut D
             values
                 .iter()
                 .filter_map(|(name, node)| {
-                    let slot = slots.field(name, diagnostics)?;
+                    let slot = slots.field(name, diagnostics);
                     let kind = slots.kind(slot).clone();
                     Some((slot, typed_literal(node, &kind, diagnostics)?))
                 })

@@ -42,6 +42,9 @@ pub struct Fault {
     pub native: String,
     /// The system's own words, without secrets.
     pub message: String,
+    /// What the system wants us to be granted for this, in its own language
+    /// (`SELECT ON "goods"`), where it refused for want of a right.
+    pub lacks: Option<String>,
 }
 
 impl Fault {
@@ -53,6 +56,7 @@ impl Fault {
             doing: doing.into(),
             native: native.into(),
             message: message.into(),
+            lacks: None,
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Field {
     /// Given by the system when a record is created without it (a sequence, an
     /// identity, a default).
     pub generated: bool,
+    /// `generated`, by nothing but a default value of its own.
+    pub has_default: bool,
     /// Cannot be written (a computed column, a column of a view).
     pub read_only: bool,
     /// The system may take texts for equal that are not the same, of another
@@ -78,6 +80,7 @@ impl Field {
             kind,
             nullable: true,
             generated: false,
+            has_default: false,
             read_only: false,
             loose: false,
             native: CompactString::default(),

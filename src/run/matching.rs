@@ -150,8 +150,9 @@ impl Session<'_> {
             let adrift = self.adrift(side, linked.values()).await?;
             let owners = self.owners(other, &all).await?;
             let loose = fields.iter().any(|field| self.is_loose(other, *field));
-            let about_to = |names: String| {
-                format!("another {side} record with the same {names} is about to become its counterpart")
+            let about_to = |names: String, rival: Option<&usize>| {
+                let rival = rival.map(|record| format!(" (key {})", new[*record].key)).unwrap_or_default();
+                format!("another {side} record with the same {names}{rival} is about to become its counterpart")
             };
             let names =
                 || fields.iter().map(|field| program.fields[*field].name.as_str()).collect::<Vec<_>>().join(", ");
@@ -164,15 +165,21 @@ impl Session<'_> {
                         let nearly_the_same = (alternative, folded(&probe.values));
                         match taken.entry((alternative, probe.digest)) {
                             _ if !program.sides[other].may_create => None,
+                            std::collections::hash_map::Entry::Occupied(rival) => {
+                                Some(Match::Ambiguous(about_to(names(), Some(rival.get()))))
+                            }
                             _ if self.foreseen[other].contains(&(alternative, probe.digest))
                                 || loose && self.foreseen[other].contains(&nearly_the_same) =>
                             {
-                                Some(Match::Ambiguous(about_to(names())))
+                                Some(Match::Ambiguous(about_to(names(), None)))
                             }
-                            std::collections::hash_map::Entry::Occupied(_) => Some(Match::Ambiguous(about_to(names()))),
                             _ if loose && !nearly.insert(nearly_the_same) => {
                                 // A dry run creates nothing that could be asked for.
-                                Some(if self.options.dry { Match::Ambiguous(about_to(names())) } else { Match::Later })
+                                Some(if self.options.dry {
+                                    Match::Ambiguous(about_to(names(), None))
+                                } else {
+                                    Match::Later
+                                })
                             }
                             std::collections::hash_map::Entry::Vacant(free) => {
                                 free.insert(probe.record);
@@ -181,12 +188,15 @@ impl Session<'_> {
                         }
                     }
                     [key]
-                        if linked.get(key).is_some_and(|link| twins > 1 || !adrift.contains(&link.id))
+                        if linked.get(key).is_some_and(|link| twins.len() > 1 || !adrift.contains(&link.id))
                             || claimed.contains_key(key)
                             || self.claimed[other].contains(key) =>
                     {
+                        let linked = linked.get(key).map(|link| &link.keys[side]);
+                        let rival = linked.or_else(|| claimed.get(key).map(|record| &new[*record].key));
+                        let rival = rival.map(|rival| format!(" (key {rival})")).unwrap_or_default();
                         Some(Match::Ambiguous(format!(
-                            "the {other} record with the same {} (key {key}) is linked to another {side} record",
+                            "the {other} record with the same {} (key {key}) is linked to another {side} record{rival}",
                             names()
                         )))
                     }
@@ -195,9 +205,11 @@ impl Session<'_> {
                         names(),
                         owners[key]
                     ))),
-                    [key] if twins > 1 => Some(Match::Ambiguous(format!(
-                        "{twins} {side} records have the same {} as the {other} record with key {key}",
-                        names()
+                    [key] if twins.len() > 1 => Some(Match::Ambiguous(format!(
+                        "{} {side} records have the same {} as the {other} record with key {key}: {}",
+                        twins.len(),
+                        names(),
+                        first_keys(&twins)
                     ))),
                     [key] => {
                         claimed.insert(key.clone(), probe.record);
@@ -207,7 +219,7 @@ impl Session<'_> {
                         "{} {other} records have the same {}: {}",
                         several.len(),
                         names(),
-                        several.iter().take(5).map(Key::plain).collect::<Vec<_>>().join("; ")
+                        first_keys(several)
                     ))),
                 };
                 if verdict.is_some() {
@@ -313,8 +325,8 @@ impl Session<'_> {
             }
     }
 
-    /// For each probe with a hit: how many records of its own side, none of
-    /// them linked, would claim that hit. One hit is not enough to pair two
+    /// For each probe with a hit: the records of its own side, none of
+    /// them linked, that would claim that hit. One hit is not enough to pair two
     /// records where the hit has several to choose from.
     async fn twins(
         &mut self,
@@ -323,7 +335,7 @@ impl Session<'_> {
         fields: &[usize],
         probes: &[Probe],
         hits: &[Vec<Key>],
-    ) -> Result<Vec<usize>, Trouble> {
+    ) -> Result<Vec<Vec<Key>>, Trouble> {
         let with_hit: Vec<usize> = (0..probes.len()).filter(|probe| !hits[*probe].is_empty()).collect();
         let asked: Vec<(&[Value], u128)> =
             with_hit.iter().map(|probe| (probes[*probe].own.as_slice(), probes[*probe].digest)).collect();
@@ -332,10 +344,10 @@ impl Session<'_> {
         let links = self.setup.store.links(&self.program.name, side, &all).await?;
         let linked: BTreeSet<&Key> =
             all.iter().zip(&links).filter(|(_, link)| link.is_some()).map(|(key, _)| key).collect();
-        let mut twins = vec![0; probes.len()];
+        let mut twins = vec![Vec::new(); probes.len()];
         for (probe, keys) in with_hit.into_iter().zip(&own) {
             let unlinked: BTreeSet<&Key> = keys.iter().filter(|key| !linked.contains(key)).collect();
-            twins[probe] = unlinked.len();
+            twins[probe] = unlinked.into_iter().cloned().collect();
         }
         Ok(twins)
     }
@@ -355,6 +367,12 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// The first of several keys, for a message.
+fn first_keys(keys: &[Key]) -> String {
+    let more = if keys.len() > 5 { "; …" } else { "" };
+    keys.iter().take(5).map(Key::plain).collect::<Vec<_>>().join("; ") + more
 }
 
 /// A digest of values without the case, blanks and signs that a loose equality

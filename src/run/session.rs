@@ -356,6 +356,7 @@ impl<'a> Session<'a> {
         self.unflushed.clear();
         let mut commit = std::mem::take(&mut self.pending);
         let Some(fence) = self.fence.clone() else { return Ok(()) };
+        commit.run.get_or_insert_with(|| self.as_it_stands(RunStatus::Running));
         loop {
             match self.setup.store.commit(&fence, &commit).await {
                 Err(StoreError::LinkedTwice { side, key }) => self.give_up(side, &key, &mut commit).await?,
@@ -401,9 +402,26 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The run as it stands now.
+    fn as_it_stands(&self, status: RunStatus) -> RunRecord {
+        RunRecord {
+            run: self.run.clone(),
+            mapping: self.program.name.to_string(),
+            number: self.state.runs,
+            status,
+            started_at: self.started,
+            duration_ms: self.duration_ms(),
+            counts: self.counts,
+            errors: self.troubles.iter().map(|trouble| self.on_record(trouble)).collect(),
+        }
+    }
+
+    fn duration_ms(&self) -> u64 {
+        u64::try_from((self.setup.world.now() - self.started).num_milliseconds()).unwrap_or(0)
+    }
+
     async fn finish(mut self) -> RunReport {
-        let now = self.setup.world.now();
-        let duration_ms = u64::try_from((now - self.started).num_milliseconds()).unwrap_or(0);
+        let duration_ms = self.duration_ms();
         match super::owed::count_owed(&*self.setup.store, &self.program.name).await {
             Ok(owed) => self.counts.owed = owed,
             Err(error) => self.troubles.push(error.into()),
@@ -418,16 +436,7 @@ impl<'a> Session<'a> {
         } else {
             RunStatus::Success
         };
-        self.pending.run = Some(RunRecord {
-            run: self.run.clone(),
-            mapping: self.program.name.to_string(),
-            number: self.state.runs,
-            status,
-            started_at: self.started,
-            duration_ms,
-            counts: self.counts,
-            errors: self.troubles.iter().map(|trouble| self.on_record(trouble)).collect(),
-        });
+        self.pending.run = Some(RunRecord { duration_ms, ..self.as_it_stands(status) });
         if self.troubles.is_empty() {
             self.pending.mapping = Some(self.state.clone());
         }

@@ -122,17 +122,24 @@ pub async fn fail_run(
     trouble: Trouble,
     words: String,
 ) -> RunReport {
-    noted(store, RunReport::unstarted(mapping, world, started, trouble), vec![words]).await
+    noted(store, RunReport::unstarted(mapping, world, started, trouble), None, vec![words]).await
 }
 
-/// Notes a run that broke off, and could not say so itself.
-pub async fn fail_begun_run(store: &dyn Store, report: RunReport) -> RunReport {
+/// Notes a run that broke off, and could not say so itself: in the place of
+/// what is on record of it, where it came so far.
+pub async fn fail_begun_run(store: &dyn Store, mut report: RunReport) -> RunReport {
     let words = report.troubles.iter().map(ToString::to_string).collect();
-    noted(store, report, words).await
+    let newest = store.runs(Some(&report.mapping), 1).await;
+    let begun = newest.ok().and_then(|runs| runs.into_iter().find(|run| run.status == RunStatus::Running));
+    if let Some(begun) = &begun {
+        report.run.clone_from(&begun.run);
+        report.counts = begun.counts;
+    }
+    noted(store, report, begun.map(|begun| begun.number), words).await
 }
 
-async fn noted(store: &dyn Store, mut report: RunReport, words: Vec<String>) -> RunReport {
-    if let Err(error) = note(store, &mut report, words).await {
+async fn noted(store: &dyn Store, mut report: RunReport, number: Option<u64>, words: Vec<String>) -> RunReport {
+    if let Err(error) = note(store, &mut report, number, words).await {
         report.troubles.push(error);
     }
     report
@@ -159,16 +166,22 @@ impl RunReport {
     }
 }
 
-async fn note(store: &dyn Store, report: &mut RunReport, errors: Vec<String>) -> Result<(), Trouble> {
+/// `number` is the run's, where it was counted already.
+async fn note(
+    store: &dyn Store,
+    report: &mut RunReport,
+    number: Option<u64>,
+    errors: Vec<String>,
+) -> Result<(), Trouble> {
     let name = report.mapping.as_str();
     let fence = store.acquire(name).await?;
     let mut state: MappingState = store.mapping(name).await?.unwrap_or_default();
-    state.runs += 1;
+    state.runs += u64::from(number.is_none());
     report.counts.owed = count_owed(store, name).await?;
     let run = RunRecord {
         run: report.run.clone(),
         mapping: name.to_owned(),
-        number: state.runs,
+        number: number.unwrap_or(state.runs),
         status: report.status,
         started_at: report.started_at,
         duration_ms: report.duration_ms,

@@ -214,7 +214,8 @@ pub struct Spooled {
     pub since: DateTime<Utc>,
 }
 
-/// A run of a mapping as the state keeps it.
+/// A run of a mapping as the state keeps it. While it lasts, and where it never
+/// ends, with what was committed of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunRecord {
     /// Unique and sortable by time.
@@ -236,16 +237,28 @@ pub enum RunStatus {
     Success,
     Partial,
     Failure,
+    /// It has begun, and nothing tells of its end.
+    Running,
+    /// It has begun and never ended: its mapping was acquired anew since.
+    Interrupted,
 }
 
 impl RunStatus {
-    pub(super) const ALL: [RunStatus; 3] = [RunStatus::Success, RunStatus::Partial, RunStatus::Failure];
+    pub(super) const ALL: [RunStatus; 5] =
+        [RunStatus::Success, RunStatus::Partial, RunStatus::Failure, RunStatus::Running, RunStatus::Interrupted];
+
+    /// Its end is on record.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, RunStatus::Running | RunStatus::Interrupted)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             RunStatus::Success => "success",
             RunStatus::Partial => "partial",
             RunStatus::Failure => "failure",
+            RunStatus::Running => "running",
+            RunStatus::Interrupted => "interrupted",
         }
     }
 }

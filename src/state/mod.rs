@@ -44,7 +44,8 @@ pub struct Fence {
 
 /// Everything that is stored. Each call is one transaction.
 pub trait Store: Send + Sync {
-    /// Takes a mapping's work. An earlier fence of it is void from then on.
+    /// Takes a mapping's work. An earlier fence of it is void from then on, and
+    /// a run of it that has not ended is [`RunStatus::Interrupted`].
     fn acquire<'a>(&'a self, mapping: &'a str) -> Answer<'a, Fence>;
 
     /// What is stored of a mapping as a whole; `None` before its first commit.

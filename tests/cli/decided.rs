@@ -199,3 +199,27 @@ async fn a_severed_link_has_no_open_conflict() {
     project.run(1);
     assert_eq!(conflicts(&project).len(), 1);
 }
+
+/// Issue 2: a value that the field cannot hold was taken, and asked for again by the next run.
+#[tokio::test]
+async fn a_value_that_does_not_fit_is_refused_at_once() {
+    let project = Project::items();
+    project.run(0);
+    project.edit("office", "UPDATE items SET price = 21, made = '20240201' WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET price = 18, made_on = '2024-02-02' WHERE sku = 'A'").await;
+    project.run(1);
+    let of = |name: &str| {
+        let open = conflicts(&project);
+        open.iter().find(|conflict| conflict["field"] == name).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let price = of("price");
+    for value in ["12.345", "123456789.01"] {
+        let refused = project.engine(&format!("conflicts resolve . {price} --value {value}")).ends(2).err;
+        assert!(refused.contains(&format!("`price` of conflict {price} cannot hold that on the target")), "{refused}");
+        assert!(refused.contains(value) && refused.contains("10"), "{refused}");
+    }
+    project.engine(&format!("conflicts resolve . {price} --value 12.30")).ends(0);
+    project.engine(&format!("conflicts resolve . {} --value '\"2024-02-03\"'", of("made_on"))).ends(0);
+    project.run(0);
+    assert_eq!(project.column("shop", PRICE).await, ["12.3"]);
+}

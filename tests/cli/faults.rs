@@ -195,6 +195,42 @@ async fn a_run_without_an_end_is_told_of() {
     assert_eq!(status["mappings"][0]["unfinished_run"], serde_json::Value::Null);
 }
 
+/// Issue 2: a run that was killed was missing from the list once another had ended.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_run_that_is_killed_stays_on_the_list() {
+    let project = Project::items();
+    project.run(0);
+    project.edit("office", "UPDATE items SET name = 'Light' WHERE code = 'A'").await;
+    let shop = format!("sqlite://{}", project.path("data/shop.db").display());
+    let mut lock = <sqlx::SqliteConnection as sqlx::Connection>::connect(&shop).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
+    let mut command = project.command("run . --once");
+    let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let runs = || project.engine("runs . --format json").ends(0).json()["runs"].clone();
+    // It cannot end before it may write.
+    while runs()[0]["status"] != "running" {
+        assert!(child.try_wait().unwrap().is_none(), "{}", runs());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    sqlx::Connection::close(lock).await.unwrap();
+    for command in ["status .", "runs ."] {
+        let out = project.engine(command).ends(0).out;
+        assert!(out.contains("items: run 2 began and did not end"), "{command}: {out}");
+    }
+    project.run(0);
+    let runs = runs();
+    let told = |index: usize| (runs[index]["number"].as_u64(), runs[index]["status"].as_str());
+    let expected = [(Some(3), Some("success")), (Some(2), Some("interrupted")), (Some(1), Some("success"))];
+    assert_eq!([told(0), told(1), told(2)], expected, "{runs}");
+    assert_eq!((&runs[1]["owed"], &runs[1]["duration_ms"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let all = project.engine("runs . --limit 0 --format json").ends(0).json();
+    assert_eq!(all["runs"], runs, "0 is all of them");
+    let out = project.engine("runs .").ends(0).out;
+    assert!(out.contains("interrupted") && !out.contains("did not end"), "{out}");
+}
+
 /// Issue 2: `failed` counted nothing, whatever failed.
 #[tokio::test]
 async fn records_that_a_system_fails_to_take_in_are_counted() {

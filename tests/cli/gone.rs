@@ -233,3 +233,39 @@ fields:
         assert!(project.engine("trace . items A").ends(0).out.contains("resumed"));
     }
 }
+
+/// Issue 2: what is ambiguous did not say with which record.
+#[tokio::test]
+async fn what_is_ambiguous_names_its_rival() {
+    let items = PLAIN.replace("match: [sku]", "match: [title]").replace("DELETES", NEITHER);
+    let project = Project::new(&[
+        ("connections.yaml", CONNECTIONS),
+        ("items.yaml", &items),
+        (
+            "shop.sql",
+            "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT, title TEXT); INSERT INTO goods VALUES (7, NULL, 'Sofa');",
+        ),
+        (
+            "office.sql",
+            "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT);
+             INSERT INTO items VALUES ('A', 'Lamp'), ('B', 'Lamp'), ('C', 'Sofa'), ('D', 'Sofa'), ('E', 'Desk');",
+        ),
+    ]);
+    let messages = || {
+        let parked = project.engine("parked list . --format json").ends(0).json();
+        let parked = parked["parked"].as_array().unwrap().clone();
+        parked.iter().map(|parked| parked["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    project.run(1);
+    let told = messages();
+    let has = |told: &[String], words: &str| told.iter().any(|told| told.contains(words));
+    assert!(
+        has(&told, "another source record with the same title (key A) is about to become its counterpart"),
+        "{told:?}"
+    );
+    assert!(has(&told, "2 source records have the same title as the target record with key 7: C; D"), "{told:?}");
+    project.edit("office", "INSERT INTO items VALUES ('F', 'Desk')").await;
+    project.run(1);
+    let told = messages();
+    assert!(has(&told, ") is linked to another source record (key E)"), "{told:?}");
+}

@@ -177,3 +177,14 @@ async fn a_delete_that_is_held_back_ends_with_its_reason() {
     assert!(!text.contains("held back"), "{text}");
     assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["A", "B", "C"]);
 }
+
+/// Issue 2: the status left deletes that are held back out of what is owed.
+#[tokio::test]
+async fn deletes_held_back_are_owed_wherever_it_is_told() {
+    let project = limited("limits: { delete: 1 }");
+    project.edit("office", "DELETE FROM items WHERE code <> 'C'").await;
+    let owed = project.run(1)["runs"][0]["owed"].clone();
+    assert_eq!(owed, 2);
+    let status = project.engine("status . --format json").ends(0).json()["mappings"][0].clone();
+    assert_eq!((&status["owed"], &status["held_deletes"], &status["parked"]), (&owed, &json!(2), &json!(0)));
+}

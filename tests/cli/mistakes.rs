@@ -106,7 +106,9 @@ async fn what_is_typed_wrongly_ends_with_2_and_says_what_to_do() {
         ("trace . items Z", "has never seen a source record"),
         ("trace . itmes A", "did you mean `items`?"),
         ("explain E9999", "there is no code `E9999`"),
+        ("explain customers", "neither a diagnostic's code nor a project"),
         ("explain .", "which mapping?"),
+        ("parked settle . 1", "--sent <KEY>|--not-sent"),
         ("links import . items", "none is named"),
         ("links import . items nowhere.csv", "cannot be read"),
         ("reset . itmes", "did you mean `items`?"),
@@ -172,9 +174,15 @@ fn secrets_are_not_shown_with_the_line_they_stand_in() {
 fn a_project_without_anything_in_it_is_told() {
     let project = Project::new(&[]);
     std::fs::create_dir(project.path("empty")).unwrap();
-    for command in ["validate empty", "run empty --once", "plan empty", "check empty"] {
+    for command in
+        ["validate empty", "run empty --once", "plan empty", "check empty", "discover empty erp", "status empty"]
+    {
         let ended = project.engine(command).ends(2);
         assert!((ended.out + &ended.err).contains("there is no YAML file in `empty`"), "{command}");
+    }
+    for command in ["trace empty items A", "links list empty items", "reset empty items"] {
+        let told = project.engine(command).ends(2).err;
+        assert!(told.contains("the state knows no mapping `items`") && told.contains("nothing ran here yet"), "{told}");
     }
     project.write("connections.yaml", CONNECTIONS);
     assert!(project.engine("validate .").ends(0).out.contains("warning[E0112]: there is no mapping in `.`"));

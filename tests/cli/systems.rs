@@ -139,6 +139,10 @@ fields: [{{ source: code, target: sku }}, {{ source: name, target: title }}]
         let error = project.run(2)["runs"][0]["errors"][0].clone();
         assert_eq!((&error["code"], &error["line"]), (&json!("E0610"), &json!(line)));
     }
+    // Where both are wrong, both are told.
+    project.write("items.yaml", &mapping("1 = = 1", "id == 1"));
+    let errors = project.run(2)["runs"][0]["errors"].clone();
+    assert_eq!((&errors[0]["line"], &errors[1]["line"]), (&json!(2), &json!(3)), "{errors}");
     project.write("items.yaml", &mapping("code <> 'B'", "id > 0"));
     project.engine("validate . --online").ends(0);
     project.run(0);

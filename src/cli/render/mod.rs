@@ -19,8 +19,9 @@ use serde_json::{Value as Json, json};
 
 use crate::config::Project;
 use crate::config::environment::process_variable;
-use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Place, Severity};
 
+use super::failure::Failure;
 use mask::without_passwords;
 pub(super) use page::{Cell, Grid, Page, Tone, plural};
 
@@ -108,16 +109,24 @@ impl Screen {
     }
 
     /// The command cannot do what was asked.
-    pub(super) fn refuse(&self, code: Option<Code>, message: &str, help: Option<&str>) {
-        let (message, help) = (&without_passwords(message), help.map(without_passwords));
+    pub(super) fn refuse(&self, failure: &Failure) {
+        let Failure { code, place, .. } = failure;
+        let (message, help) = (without_passwords(&failure.message), failure.help.as_deref().map(without_passwords));
         if self.format == Format::Json {
-            let error = json!({ "error": { "code": code, "message": message, "help": help } });
-            self.out.write(&format!("{error}\n"));
+            let error = json!({
+                "code": code, "message": message, "help": help,
+                "file": place.as_ref().map(|place| place.file.display().to_string()),
+                "line": place.as_ref().map(Place::line), "column": place.as_ref().map(Place::column),
+            });
+            self.out.write(&format!("{}\n", json!({ "error": error })));
             return;
         }
         let mut page = Page::new();
         let head = code.map_or_else(|| "error".to_owned(), |code| format!("error[{code}]"));
         page.spans([(Tone::Bad, head), (Tone::Strong, format!(": {message}"))]);
+        if let Some(place) = place {
+            page.spans([(Tone::Faint, "  --> ".to_owned()), (Tone::Plain, place.to_string())]);
+        }
         if let Some(help) = help {
             page.spans([(Tone::Good, "  help".to_owned()), (Tone::Plain, format!(": {help}"))]);
         }

@@ -10,9 +10,9 @@ use super::node::{Node, Test};
 use super::position::Source;
 use super::template::Part;
 use super::{Input, Resolve};
-use crate::compile::rule::{RuleSpec, Step};
+use crate::compile::rule::{RuleSpec, Step, find};
 use crate::config::tree::{At, Content, Node as Tree, Scalar, Style};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest, quoted};
 use crate::record::{Value, parse_number};
 
 pub(super) fn expression(source: Source<'_>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Node> {
@@ -291,7 +291,12 @@ impl Compiler<'_, '_> {
             );
         };
         if !test.args.is_empty() {
-            return self.error(Code::EXPRESSION_SYNTAX, span, format!("`is {}` takes no argument", test.name), None);
+            return self.error(
+                Code::EXPRESSION_SYNTAX,
+                span,
+                format!("`is {}` takes no argument", test.name),
+                Some(&format!("write `is {}`", test.name)),
+            );
         }
         Some(Node::Is(Box::new(node?), *kind))
     }
@@ -315,11 +320,12 @@ impl Compiler<'_, '_> {
                     spec.options.push((At::new((*name).to_owned(), literal.place.clone()), literal));
                 }
                 ast::CallArg::Pos(expr) => {
+                    let help = self.named(filter.name, expr.span());
                     return self.error(
                         Code::EXPRESSION_SYNTAX,
                         expr.span(),
                         format!("`{}` takes one argument and named options", filter.name),
-                        None,
+                        Some(&help),
                     );
                 }
                 ast::CallArg::PosSplat(expr) | ast::CallArg::KwargSplat(expr) => {
@@ -329,6 +335,20 @@ impl Compiler<'_, '_> {
         }
         let step = Step::compile(&spec, self.resolve, self.diagnostics);
         Some(Node::Filter(Box::new(node?), Box::new(step?)))
+    }
+
+    /// How an argument after the first one is written.
+    fn named(&self, rule: &str, argument: Span) -> String {
+        let parameters = find(rule).map(|definition| definition.parameters).unwrap_or_default();
+        let options: Vec<&str> =
+            parameters.iter().map(|parameter| parameter.name).filter(|name| !name.is_empty()).collect();
+        match options.as_slice() {
+            [] => format!("`{rule}` has no options: leave it out"),
+            [only] => format!("write `{rule}(…, {only}={})`", self.text(argument)),
+            several => {
+                format!("write `{rule}(…, OPTION={})`, where OPTION is one of {}", self.text(argument), quoted(several))
+            }
+        }
     }
 
     /// The parser's span of a filter may begin with what is filtered; the name

@@ -207,6 +207,15 @@ fn problems_point_into_the_text() {
     }
     let help = compile("prise").expect_err("unknown")[0].help.clone();
     assert_eq!(help.as_deref(), Some("did you mean `price`?"));
+    // Issue 2: what has to be named was said without the form to write.
+    for (text, form) in [
+        ("name | pad_left(3, '0')", "write `pad_left(…, with='0')`"),
+        ("name | trim('x', 'y')", "`trim` has no options: leave it out"),
+        ("name is defined(1)", "write `is defined`"),
+    ] {
+        let help = compile(text).expect_err(text)[0].help.clone();
+        assert_eq!(help.as_deref(), Some(form), "{text}");
+    }
 }
 
 #[test]

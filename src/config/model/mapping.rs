@@ -8,6 +8,7 @@ use super::side::SideSpec;
 use crate::config::decode::{Table, boolean, choice, given_name, list, mismatch, name, text};
 use crate::config::tree::{At, Content, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use crate::record::Side;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
@@ -123,6 +124,14 @@ impl Mapping {
         model.direction_known = model.direction.is_some() || !table.may_be_meant("direction");
         table.finish();
         Some(model)
+    }
+
+    /// One side as it is written.
+    pub fn side(&self, side: Side) -> &SideSpec {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
     }
 
     /// The direction that is meant.

@@ -308,6 +308,14 @@ async fn runs_and_events_are_kept(store: &dyn Store) {
     assert_eq!(store.runs(None, 10).await, Ok(newest.clone()), "newest first, each as it stands now");
     assert_eq!(store.runs(None, 2).await, Ok(newest[..2].to_vec()));
     assert_eq!(store.runs(Some(MAPPING), 10).await, Ok(vec![run("01C", MAPPING), finished]));
+    let under_way = RunRecord { status: RunStatus::Running, ..run("01D", MAPPING) };
+    let commit = Commit { run: Some(under_way.clone()), ..Commit::default() };
+    store.commit(&fence, &commit).await.expect("a run is stored that has begun");
+    store.acquire("other").await.expect("another mapping is acquired");
+    assert_eq!(store.runs(None, 1).await, Ok(vec![under_way.clone()]), "the run of one mapping is none of another's");
+    acquire(store).await;
+    let left = RunRecord { status: RunStatus::Interrupted, ..under_way };
+    assert_eq!(store.runs(None, 2).await, Ok(vec![left, run("01C", MAPPING)]), "whoever comes next finds it left");
     let of_a = vec![event("a", "created", 0), event("a", "deleted", 2)];
     assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(of_a), "oldest first");
     assert_eq!(store.events(MAPPING, Side::Target, &number(2)).await, Ok(vec![one_sided]));

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Answer, Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, Made, MappingState, Parked,
-    ParkedFilter, RunRecord, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
+    ParkedFilter, RunRecord, RunStatus, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
 };
 use kept::{Given, Kept, Open, open_conflict};
 
@@ -95,7 +95,13 @@ impl Store for MemoryStore {
         self.call(move |all| {
             let entry = all.mappings.entry(mapping.to_owned()).or_default();
             entry.fence += 1;
-            Ok(Fence { mapping: mapping.to_owned(), number: entry.fence })
+            let number = entry.fence;
+            for run in all.runs.values_mut() {
+                if run.mapping == mapping && run.status == RunStatus::Running {
+                    run.status = RunStatus::Interrupted;
+                }
+            }
+            Ok(Fence { mapping: mapping.to_owned(), number })
         })
     }
 

@@ -202,6 +202,12 @@ pub(super) const TEMPORARY: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// True for a database with tables that are none of a state's.
+pub(super) async fn belongs_to_another(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) > 0 AND (SELECT user_version FROM pragma_user_version) = 0 FROM sqlite_schema";
+    Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
+}
+
 /// Lays out an empty file, and refuses what another program or a newer engine
 /// wrote. Stands in a transaction of the caller's.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -209,9 +215,7 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sto
     match found {
         LAYOUT => {}
         0 => {
-            let tables: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
-            if tables > 0 {
+            if belongs_to_another(connection).await? {
                 return Err(StoreError::Broken("the file is a database of another program".into()));
             }
             sqlx::raw_sql(TABLES).execute(&mut *connection).await?;

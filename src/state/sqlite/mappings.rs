@@ -5,7 +5,7 @@ use sqlx::{Row, SqliteConnection};
 use super::codec::{decode_exactly, encode_all, parse_time, side, signed, time_text, unsigned};
 use super::error::damaged;
 use super::layout::LINKS_EACH;
-use super::{Ahead, Commit, Cursor, Fence, MappingState, StoreError};
+use super::{Ahead, Commit, Cursor, Fence, MappingState, RunStatus, StoreError};
 use crate::plan::LinkId;
 use crate::record::{Both, Side, Value};
 
@@ -59,13 +59,20 @@ impl MappingRow {
 
 /// Takes a mapping's work: the next fence.
 pub(super) async fn acquire(connection: &mut SqliteConnection, mapping: &str) -> Result<Fence, StoreError> {
-    let number: i64 = sqlx::query_scalar(
+    let (mapping_number, number): (i64, i64) = sqlx::query_as(
         "INSERT INTO mappings (name, fence) VALUES (?, 1) \
-         ON CONFLICT (name) DO UPDATE SET fence = fence + 1 RETURNING fence",
+         ON CONFLICT (name) DO UPDATE SET fence = fence + 1 RETURNING mapping, fence",
     )
     .bind(mapping)
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
+    // Only the newest run of a mapping can be without an end.
+    sqlx::query("UPDATE runs SET status = ? WHERE status = ? AND run = (SELECT max(run) FROM runs WHERE mapping = ?)")
+        .bind(RunStatus::Interrupted.name())
+        .bind(RunStatus::Running.name())
+        .bind(mapping_number)
+        .execute(connection)
+        .await?;
     Ok(Fence { mapping: mapping.to_owned(), number: unsigned(number)? })
 }
 

@@ -21,6 +21,7 @@ mod tests;
 mod written;
 
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ impl SqliteStore {
     /// Opens the state in this file beside whoever else uses it, as commands
     /// do. A new file and its folder are readable by their owner only.
     pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        refuse_foreign(path).await?;
         make_file(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
         SqliteStore::connect(path, None).await
     }
@@ -72,6 +74,7 @@ impl SqliteStore {
     /// the lock beside the file says (`state.db` has `state.lock`). `now` is
     /// what others are told when they are refused.
     pub async fn open_for_run(path: &Path, now: DateTime<Utc>) -> Result<SqliteStore, StoreError> {
+        refuse_foreign(path).await?;
         make_file(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
         let lock = RunLock::take(&path.with_extension("lock"), now)?;
         SqliteStore::connect(path, Some(lock)).await
@@ -413,6 +416,30 @@ fn make_file(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a file of somebody else's before anything of it is changed: its
+/// permissions, the way its changes are journalled.
+async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+    let broken = |words: String| StoreError::Broken(format!("`{}`: {words}", path.display()));
+    let mut head = Vec::new();
+    match File::open(path).and_then(|file| file.take(20).read_to_end(&mut head)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(broken(error.to_string())),
+        Ok(0) => return Ok(()),
+        Ok(_) => {}
+    }
+    if !head.starts_with(b"SQLite format 3\0") {
+        return Err(broken("the file is no database".into()));
+    }
+    // A state is journalled ahead (the file format's version for writing is 2), unless a tool has copied it.
+    if head.get(18) == Some(&2) {
+        return Ok(());
+    }
+    let mut probe = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
+    let found = layout::belongs_to_another(&mut probe).await?;
+    probe.close().await?;
+    if found { Err(broken("the file is a database of another program".into())) } else { Ok(()) }
 }
 
 /// Opens a file of the state, and makes it where it is missing.

@@ -263,6 +263,9 @@ fn column(row: &PgRow, types: &[Entry]) -> Result<(i16, Column), sqlx::Error> {
     // A view gives what the table beneath it gives.
     let given = computed || !identity.is_empty() || expression.is_some() || row.try_get::<bool, _>(14)?;
     field.generated = ungranted.is_none() && given;
+    // A sequence counts on, whether the column is called serial or has its default.
+    let counts = expression.as_ref().is_some_and(|expression| expression.starts_with("nextval("));
+    field.has_default = !computed && identity.is_empty() && expression.is_some() && !counts;
     field.read_only = computed || row.try_get::<bool, _>(10)?;
     field.loose = native.is_citext() || row.try_get::<bool, _>(11)?;
     field.native = row.try_get::<String, _>(8)?.into();

@@ -15,6 +15,8 @@ const RECOVERY_WAIT: Duration = Duration::from_secs(1);
 const CANCELED: &str = "57014";
 /// A lock that another held for longer than we wait.
 const LOCKED: &str = "55P03";
+/// We lack a right.
+const DENIED: &str = "42501";
 const LIMIT: &str = "; `timeout` of the connection says how long it may take";
 
 /// Nothing came in time.
@@ -61,6 +63,13 @@ pub(super) fn fault(doing: &str, error: &sqlx::Error) -> Fault {
     }
 }
 
+/// Maps an error of what takes these rights (`SELECT`) on a table.
+pub(super) fn fault_on(doing: &str, rights: &str, table: &str, error: &sqlx::Error) -> Fault {
+    let fault = fault(doing, error);
+    let lacks = (fault.native == DENIED).then(|| format!("{rights} ON {table}"));
+    Fault { lacks, ..fault }
+}
+
 /// The refusal in an error that concerns single records: values, constraints,
 /// what a trigger raised, a view's or a policy's check.
 pub(super) fn refusal(error: &sqlx::Error, has_policies: bool) -> Option<Refusal> {
@@ -68,7 +77,7 @@ pub(super) fn refusal(error: &sqlx::Error, has_policies: bool) -> Option<Refusal
     let native = database.code().unwrap_or_default().into_owned();
     let of_the_record = match native.get(..2)? {
         "22" | "23" | "44" | "P0" | "54" => true,
-        "42" => has_policies && native == "42501",
+        "42" => has_policies && native == DENIED,
         _ => false,
     };
     of_the_record.then(|| Refusal { native, message: words(error), slot: None })

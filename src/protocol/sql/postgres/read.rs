@@ -62,6 +62,11 @@ impl Opened {
         format!("{verb} `{}`", self.access.object)
     }
 
+    /// What an error of reading the table is.
+    pub(super) fn unread(&self, doing: &str, error: &sqlx::Error) -> Fault {
+        fault::fault_on(doing, "SELECT", &self.selection.table, error)
+    }
+
     /// A value as a column of this slot is compared with it.
     pub(super) fn compared(&self, slot: usize, value: &Value) -> Option<String> {
         let native = &self.columns[slot].native;
@@ -118,7 +123,7 @@ impl Opened {
     fn listing(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
         let doing = self.doing("reading");
         Box::pin(try_stream! {
-            let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+            let failed = |error: sqlx::Error| self.unread(&doing, &error);
             let mut lease = self.connections.acquire(&doing).await?;
             let mut from = match (&listing, self.access.cursor) {
                 (Listing::Changes { from: Some(from), known, .. }, Some(cursor)) => {
@@ -307,7 +312,7 @@ impl Object for Arc<Opened> {
             let doing = self.doing("reading");
             let mut lease = self.connections.acquire(&doing).await?;
             let asked = sqlx::query(safe(self.selection.explained())).persistent(false).fetch_all(&mut *lease).await;
-            asked.map_err(|error| fault::fault(&doing, &error))?;
+            asked.map_err(|error| self.unread(&doing, &error))?;
             lease.give_back();
             Ok(())
         })
@@ -355,7 +360,7 @@ impl Object for Arc<Opened> {
                 .map(|(index, probe)| (index, probe.as_slice()))
                 .collect();
             let mut lease = self.connections.acquire(&doing).await?;
-            self.find(&mut lease, by, &whole, scope, &mut found).await.map_err(|error| fault::fault(&doing, &error))?;
+            self.find(&mut lease, by, &whole, scope, &mut found).await.map_err(|error| self.unread(&doing, &error))?;
             lease.give_back();
             Ok(found)
         })

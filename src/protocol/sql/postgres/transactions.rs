@@ -8,8 +8,8 @@ use sqlx::postgres::{PgArguments, PgConnection};
 use super::super::read::is_position;
 use super::super::statement::safe;
 use super::connection::Lease;
+use super::encode;
 use super::read::Opened;
-use super::{encode, fault};
 use crate::connector::{Fault, Horizon, Settled};
 use crate::record::{Kind, Mark, Value};
 
@@ -82,7 +82,7 @@ impl Opened {
         let doing = self.doing("asking for the horizon of");
         let mut lease = self.connections.acquire(&doing).await?;
         let horizon = self.connections.answer(self.ask_horizon(&mut lease)).await;
-        let horizon = horizon.map_err(|error| fault::fault(&doing, &error))?;
+        let horizon = horizon.map_err(|error| self.unread(&doing, &error))?;
         lease.give_back();
         Ok(horizon)
     }

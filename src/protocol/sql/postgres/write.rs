@@ -90,7 +90,9 @@ impl Writing for Batch<'_> {
     {
         Box::pin(async move {
             let doing = self.object.doing("writing to");
-            let failed = |error: sqlx::Error| fault::fault(&doing, &error);
+            let rights = rights(changes);
+            let table = self.object.selection.table.clone();
+            let failed = |error: sqlx::Error| fault::fault_on(&doing, &rights, &table, &error);
             // Until it commits the server can be sent everything: a client that is gone never does.
             let (outcomes, recorded) = futures::join!(self.make_all(changes), recorded);
             let outcomes = outcomes.map_err(failed)?;
@@ -109,6 +111,14 @@ impl Writing for Batch<'_> {
             Ok(outcomes.into_iter().map(|outcome| outcome.expect("each change has been dealt with")).collect())
         })
     }
+}
+
+/// What one has to be granted for these changes, which are looked at before.
+fn rights(changes: &[Change]) -> String {
+    let needed = [(Action::Create, "INSERT"), (Action::Update, "UPDATE"), (Action::Delete, "DELETE")];
+    let of = |action| changes.iter().any(|change: &Change| change.action == action);
+    let words = needed.into_iter().filter(|(action, _)| of(*action)).map(|(_, word)| word);
+    std::iter::once("SELECT").chain(words).collect::<Vec<_>>().join(", ")
 }
 
 /// What an attempt under a savepoint came to.

@@ -98,6 +98,7 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
         let mut field = Field::new(row.try_get(0)?, kind(&declared));
         field.nullable = row.try_get::<i64, _>(2)? == 0;
         field.generated = default.is_some() || hidden > 1;
+        field.has_default = default.is_some() && hidden <= 1;
         field.read_only = hidden > 1;
         field.native = declared.into();
         if key > 0 {
@@ -145,6 +146,7 @@ async fn table(connection: &mut SqliteConnection, name: String, is_view: bool, z
     };
     if let Some(slot) = row_number {
         columns[slot].field.generated = true;
+        columns[slot].field.has_default = false;
         columns[slot].field.nullable = false;
     }
     let triggers = sqlx::query("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE")
