@@ -320,7 +320,7 @@ fn unfit(field: &FieldProgram, value: &Value) -> Option<(Side, Rejection)> {
     if !field.writes(Side::Source) {
         return None;
     }
-    field.convert(Side::Source, value).err().map(|rejection| (Side::Source, rejection))
+    field.convert(Side::Source, &value).err().map(|rejection| (Side::Source, rejection))
 }
 
 /// A value exactly as written: `19.90` stays so.
