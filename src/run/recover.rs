@@ -113,6 +113,7 @@ impl Session<'_> {
     async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
         let mut not_made = Vec::new();
+        let mut rekeyed = Vec::new();
         for (position, link) in intents.creates.iter().enumerate() {
             self.counts.toward(side).created += 1;
             if link.keys[side].is_empty() {
@@ -129,22 +130,23 @@ impl Session<'_> {
                 let sent = link.map(|link| agreed(&self.sent_for(intents.layout, intent, link), true));
                 self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, sent);
             } else if let Some(link) = link {
-                self.take_in(side, intents.layout, intent, link);
+                rekeyed.extend(self.take_in(side, intents.layout, intent, link));
             }
         }
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
-        Ok(())
+        self.rekeyed(side, rekeyed).await
     }
 
-    /// A change is known to be in effect: its bases and no others move.
-    fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) {
+    /// A change is known to be in effect: its bases and no others move. Answers
+    /// with the link and the key it had, where the change gave it another.
+    fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) -> Option<(Key, Link)> {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
         if intent.takes_back_a_create() {
             self.forget(&link, &[side]);
-            return;
+            return None;
         }
         // Only `deletes: { set: … }` updates none of the fields.
         let sets = intent.action == Action::Update && intent.fields.is_empty();
@@ -162,12 +164,15 @@ impl Session<'_> {
                 } else {
                     self.forget(&link, &Side::BOTH);
                 }
-                return;
+                return None;
             }
         }
         link = self.sent_for(layout, intent, link);
+        let before = link.keys[side].clone();
         if intent.action == Action::Create {
             link.keys[side] = intent.keys[side].clone();
+        } else {
+            link.keys[side] = self.key_intended(side, layout, intent, &before);
         }
         link.revision = link.revision.max(intent.revision);
         let position = |field: &IntentField| Some((self.layouts.position(layout, field.field)?, field.value.clone()));
@@ -176,7 +181,17 @@ impl Session<'_> {
             link.status = LinkStatus::Severed { gone: side.other() };
         }
         self.recovered(side, &link.keys, written.iter().map(|(field, value)| (*field, value)));
+        if intent.action == Action::Update && link.keys[side] != before {
+            return Some((before, link));
+        }
         self.pending.links.push(link);
+        None
+    }
+
+    /// The key of a record once what was intended for it is in effect.
+    fn key_intended(&self, side: Side, layout: i64, intent: &Intent, key: &Key) -> Key {
+        let now = |field: &IntentField| self.layouts.position(layout, field.field);
+        self.key_after(side, key, intent.fields.iter().filter_map(|field| Some((now(field)?, &field.value))))
     }
 
     /// A record under the key of an unanswered create is the one we made. Where
@@ -347,6 +362,7 @@ impl Session<'_> {
             rows.entry(&known[*probe]).or_default().push(row);
         }
         let mut not_made = Vec::new();
+        let mut rekeyed = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
@@ -384,7 +400,7 @@ impl Session<'_> {
         let links = self.links_of(side, &intents.changes).await?;
         // A record that is to be made anew has a key of its own; else the link tells the key, for it may have been
         // given another one since an earlier look.
-        let keys: Vec<Key> = intents
+        let mut keys: Vec<Key> = intents
             .changes
             .iter()
             .zip(&links)
@@ -393,9 +409,20 @@ impl Session<'_> {
                 _ => intent.keys[side].clone(),
             })
             .collect();
-        let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
+        // Nor may it stand under that key any more where it was to get another by what was sent.
+        let sent_to = |(intent, key)| self.key_intended(side, intents.layout, intent, key);
+        let moved: Vec<Key> = intents.changes.iter().zip(&keys).map(sent_to).collect();
+        let taken = self.setup.store.links(&self.program.name, side, &moved).await?;
+        let known: BTreeSet<&Key> = keys.iter().chain(&moved).filter(|key| !key.is_empty()).collect();
+        let known: Vec<Key> = known.into_iter().cloned().collect();
         // What was written may have left `where` since.
         let there = self.look_at_all(side, &known, true).await?;
+        for ((key, moved), taken) in keys.iter_mut().zip(moved).zip(taken) {
+            let is_live = |key: &Key| matches!(there.get(key), Some(Ok(Seen::Live(_))));
+            if taken.is_none() && is_live(&moved) && matches!(there.get(key), None | Some(Ok(Seen::Gone))) {
+                *key = moved;
+            }
+        }
         self.keep_sent(&intents, &keys, &links, &there).await?;
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
             if key.is_empty() {
@@ -421,16 +448,16 @@ impl Session<'_> {
                         .collect();
                     if !held.is_empty() {
                         let part = Intent { fields: held, ..intent.clone() };
-                        self.take_in(side, intents.layout, &part, link.clone());
+                        rekeyed.extend(self.take_in(side, intents.layout, &part, link.clone()));
                     }
                     false
                 }
                 (Action::Create | Action::Update, Some(_)) => false,
             };
             if in_effect {
-                self.take_in(side, intents.layout, intent, link);
+                rekeyed.extend(self.take_in(side, intents.layout, intent, link));
             }
         }
-        Ok(())
+        self.rekeyed(side, rekeyed).await
     }
 }
