@@ -184,6 +184,7 @@ impl Session<'_> {
             self.pending.spool.retain(|spooled| spooled.link != link.id);
             self.pending.unspool.push(link.id);
             self.clear_owed(side, &before);
+            self.left[side].insert(before.clone());
             if self.options.dry {
                 self.claimed[side].extend([before.clone(), link.keys[side].clone()]);
             }
