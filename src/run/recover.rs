@@ -311,6 +311,26 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Records were to be created under keys of the mapping's own, and there
+    /// stands something else by now: whoever made it, by its key it is the
+    /// counterpart, also where it has another one when they are next looked at.
+    async fn link_by_key(&mut self, side: Side, pairs: &[Both<Key>]) -> Result<(), Trouble> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Key> = pairs.iter().map(|keys| keys[side].clone()).collect();
+        let there = self.look_at_all(side, &keys, true).await?;
+        let taken = self.setup.store.links(&self.program.name, side, &keys).await?;
+        for (keys, taken) in pairs.iter().zip(taken) {
+            let (None, Some(Ok(Seen::Live(record)))) = (taken, there.get(&keys[side])) else { continue };
+            if let Some(link) = self.agreed_link(&keys.clone().map(Some), Both::new(record, record)) {
+                self.tell(keys.clone().map(Some), Fact::Adopted);
+                self.pending.links.push(link);
+            }
+        }
+        Ok(())
+    }
+
     /// A link goes on with another record, which may show what was sent to the
     /// one before: that is nobody's edit.
     pub(super) fn recognise(&mut self, side: Side, link: &mut Link, seen: &Seen) {
@@ -363,6 +383,8 @@ impl Session<'_> {
         }
         let mut not_made = Vec::new();
         let mut rekeyed = Vec::new();
+        // Under their keys stands something else than was sent.
+        let mut otherwise = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
@@ -390,12 +412,15 @@ impl Session<'_> {
                     self.park_in_doubt(side, &link.keys[side.other()], &message, Some(agreed(link, false)));
                 } else if rows.contains_key(key) && !told_apart {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, Some(agreed(link, false)));
+                } else if rows.contains_key(key) && self.program.sides[side].key_is_mapped() {
+                    otherwise.push(link.keys.clone());
                 }
             }
         }
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
+        self.link_by_key(side, &otherwise).await?;
         let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
         // A record that is to be made anew has a key of its own; else the link tells the key, for it may have been
