@@ -6,7 +6,7 @@ use super::conflicts::Ended;
 use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Rejection;
+use crate::compile::{Policy, Rejection};
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
@@ -275,6 +275,25 @@ impl Session<'_> {
         link
     }
 
+    /// What people added up to a third value may hold what was sent, or not: it
+    /// must not be added again, so that a person decides.
+    fn without_sums(&self, side: Side, layout: i64, fields: &[IntentField], record: &Record, mut link: Link) -> Link {
+        let is_third = |field: &&IntentField| {
+            let Some(now) = self.layouts.position(layout, field.field) else { return false };
+            let program = &self.program.fields[now];
+            program.policy == Policy::SumDeltas
+                && field.expect.as_ref().is_some_and(|before| !program.same(side, &record.fields[now], before))
+        };
+        let sums: Vec<usize> = fields.iter().filter(is_third).map(|field| field.field).collect();
+        if !sums.is_empty() {
+            self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
+            for field in sums {
+                link.bases.clear(field);
+            }
+        }
+        link
+    }
+
     /// A record shows what was to be written to a field.
     fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
         let now = self.layouts.position(layout, field.field);
@@ -465,17 +484,20 @@ impl Session<'_> {
                 (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {
                     // Field by field: what stands as intended is ours; what still stands as it was was not
                     // written; a third value is somebody's edit, and planned as one.
-                    let held: Vec<_> = intent
+                    let (held, others): (Vec<_>, Vec<_>) = intent
                         .fields
                         .iter()
-                        .filter(|field| self.stands(side, intents.layout, field, record))
                         .cloned()
-                        .collect();
+                        .partition(|field| self.stands(side, intents.layout, field, record));
+                    let before = link.clone();
+                    let link = self.without_sums(side, intents.layout, &others, record, link);
                     if !held.is_empty() {
                         let part = Intent { fields: held, ..intent.clone() };
-                        rekeyed.extend(self.take_in(side, intents.layout, &part, link.clone()));
+                        rekeyed.extend(self.take_in(side, intents.layout, &part, link));
+                    } else if link != before {
+                        self.pending.links.push(link);
                     }
-                    false
+                    continue;
                 }
                 (Action::Create | Action::Update, Some(_)) => false,
             };
