@@ -123,10 +123,12 @@ impl Session<'_> {
                         link.status = LinkStatus::Severed { gone: side.other() };
                     }
                     not_made.extend(position);
+                    let away = send.away.unwrap_or((link.status, link.outside));
+                    let kept = Link { status: away.0, outside: away.1, ..link.clone() };
                     if send.write.action == Action::Update && before != link.keys[side] && otherwise.is_none() {
-                        rekeyed.push((before, link.clone()));
+                        rekeyed.push((before, kept));
                     } else {
-                        self.pending.links.push(link.clone());
+                        self.pending.links.push(kept);
                     }
                     let counts = self.counts.toward(side);
                     match send.action() {
