@@ -124,6 +124,7 @@ impl Session<'_> {
                     set: Vec::new(),
                     expect: Vec::new(),
                     owing: false,
+                    away: None,
                     ends: Vec::new(),
                 }));
             }

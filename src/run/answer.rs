@@ -53,6 +53,8 @@ impl Session<'_> {
     ) -> Result<(), Trouble> {
         let mut not_made = Vec::new();
         let mut undo = Vec::new();
+        // Whose key is among what was written to them.
+        let mut rekeyed = Vec::new();
         let mut creates = intents.creates.into_iter().enumerate();
         for ((mut send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
             let item = &work[send.work];
@@ -86,6 +88,7 @@ impl Session<'_> {
                         None => (None, send.link.clone().expect("a record that is not new has a link")),
                     };
                     let as_recorded = position.is_some() && stored.is_none() && key == change.key;
+                    let before = link.keys[side].clone();
                     if !as_recorded && let Some(key) = Key::new(&key) {
                         link.keys[side] = key;
                     }
@@ -120,7 +123,13 @@ impl Session<'_> {
                         link.status = LinkStatus::Severed { gone: side.other() };
                     }
                     not_made.extend(position);
-                    self.pending.links.push(link.clone());
+                    let away = send.away.unwrap_or((link.status, link.outside));
+                    let kept = Link { status: away.0, outside: away.1, ..link.clone() };
+                    if send.write.action == Action::Update && before != link.keys[side] && otherwise.is_none() {
+                        rekeyed.push((before, kept));
+                    } else {
+                        self.pending.links.push(kept);
+                    }
                     let counts = self.counts.toward(side);
                     match send.action() {
                         Action::Create => counts.created += 1,
@@ -172,6 +181,7 @@ impl Session<'_> {
         }
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
+        self.rekeyed(side, rekeyed).await?;
         if undo.is_empty() {
             return Ok(());
         }

@@ -172,6 +172,11 @@ impl Session<'_> {
                 None => match candidate.seen {
                     // Read for the drift of records that are linked.
                     Seen::Live(_) if self.watches(side, &candidate) => self.counts.toward(toward).skipped += 1,
+                    // Read before its record got another key: who has this one now?
+                    Seen::Live(_) if candidate.counted && self.left[side].contains(&candidate.key) => {
+                        self.counts.toward(toward).unchanged += 1;
+                        self.again[side].entry(candidate.key).or_insert(0);
+                    }
                     Seen::Live(_) => new.push(candidate),
                     _ => {
                         if candidate.counted {

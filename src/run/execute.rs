@@ -223,6 +223,11 @@ impl Session<'_> {
                 let held = self.layouts.held(item.behind.as_deref()).filter(|_| !(both_live && done));
                 let left = Side::BOTH.iter().any(|side| item.seen[*side] == Seen::Outside);
                 let outside = |link: &Link| left || link.outside && !both_live;
+                // That one of them was away is all that tells of what it missed, until that is written.
+                let was = item.link.as_ref().map(|link| (link.status, link.outside));
+                let is_written = decision.writes.source.is_some() || decision.writes.target.is_some();
+                let both_written = decision.writes.source.is_some() && decision.writes.target.is_some();
+                let away = was.filter(|(status, outside)| is_written && (*status != LinkStatus::Linked || *outside));
                 let turns = item.link.as_ref().is_some_and(|link| link.outside != outside(link));
                 if adopts || revived || !decision.settled.is_empty() || turns || item.behind.is_some() {
                     let held = held.map(|stored| Link { outside: outside(stored), ..stored.clone() });
@@ -244,8 +249,11 @@ impl Session<'_> {
                         self.tell(keys.clone(), Fact::Resumed);
                     }
                     match held {
-                        None => moved.push(link.clone()),
-                        Some(stored) if turns => moved.push(stored),
+                        None => {
+                            let (status, outside) = away.unwrap_or((link.status, link.outside));
+                            moved.push(Link { status, outside, ..link.clone() });
+                        }
+                        Some(stored) if turns && away.is_none() => moved.push(stored),
                         Some(_) => {}
                     }
                 }
@@ -293,6 +301,7 @@ impl Session<'_> {
                         set: Vec::new(),
                         expect: Vec::new(),
                         owing: false,
+                        away: away.filter(|_| both_written && side == Side::Target),
                         ends: Vec::new(),
                     });
                 }
@@ -379,6 +388,7 @@ impl Session<'_> {
             set: sets.unwrap_or_default(),
             expect,
             owing: false,
+            away: None,
             ends: Vec::new(),
         }
     }

@@ -174,7 +174,7 @@ impl Session<'_> {
                     let harmless = is_harmless(&fault);
                     let applied = if harmless { Ok(false) } else { self.settle(side, token, &fault).await };
                     if self.failing(side, records, applied)? {
-                        let done = |change: &Change| Outcome::Done { key: change.key.clone(), stored: None };
+                        let done = |change: &Change| Outcome::Done { key: self.key_sent(side, change), stored: None };
                         let outcomes = flight.changes.iter().map(done).collect();
                         return self.answered(flight, work, id, outcomes, acknowledged).await;
                     }
@@ -190,6 +190,16 @@ impl Session<'_> {
             let sent = fly(self.setup, flight).await;
             flown = self.failing(side, records, sent)?;
         }
+    }
+
+    /// The key of a record once a change of it is in effect.
+    fn key_sent(&self, side: Side, change: &Change) -> Vec<Value> {
+        let slots = &self.program.sides[side].access.key;
+        let sent = |(slot, value): (&usize, &Value)| {
+            let set = change.set.iter().find(|(set, _)| set == slot);
+            set.map_or(value, |(_, value)| value).clone()
+        };
+        slots.iter().zip(&change.key).map(sent).collect()
     }
 
     /// The records of a batch that a side did not take in, where it failed us

@@ -6,7 +6,7 @@ use super::conflicts::Ended;
 use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Rejection;
+use crate::compile::{Policy, Rejection};
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
@@ -113,6 +113,7 @@ impl Session<'_> {
     async fn as_intended(&mut self, id: IntentsId, intents: Intents) -> Result<(), Trouble> {
         let side = intents.side;
         let mut not_made = Vec::new();
+        let mut rekeyed = Vec::new();
         for (position, link) in intents.creates.iter().enumerate() {
             self.counts.toward(side).created += 1;
             if link.keys[side].is_empty() {
@@ -129,22 +130,23 @@ impl Session<'_> {
                 let sent = link.map(|link| agreed(&self.sent_for(intents.layout, intent, link), true));
                 self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, sent);
             } else if let Some(link) = link {
-                self.take_in(side, intents.layout, intent, link);
+                rekeyed.extend(self.take_in(side, intents.layout, intent, link));
             }
         }
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
-        Ok(())
+        self.rekeyed(side, rekeyed).await
     }
 
-    /// A change is known to be in effect: its bases and no others move.
-    fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) {
+    /// A change is known to be in effect: its bases and no others move. Answers
+    /// with the link and the key it had, where the change gave it another.
+    fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) -> Option<(Key, Link)> {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
         if intent.takes_back_a_create() {
             self.forget(&link, &[side]);
-            return;
+            return None;
         }
         // Only `deletes: { set: … }` updates none of the fields.
         let sets = intent.action == Action::Update && intent.fields.is_empty();
@@ -162,12 +164,15 @@ impl Session<'_> {
                 } else {
                     self.forget(&link, &Side::BOTH);
                 }
-                return;
+                return None;
             }
         }
         link = self.sent_for(layout, intent, link);
+        let before = link.keys[side].clone();
         if intent.action == Action::Create {
             link.keys[side] = intent.keys[side].clone();
+        } else {
+            link.keys[side] = self.key_intended(side, layout, intent, &before);
         }
         link.revision = link.revision.max(intent.revision);
         let position = |field: &IntentField| Some((self.layouts.position(layout, field.field)?, field.value.clone()));
@@ -176,7 +181,17 @@ impl Session<'_> {
             link.status = LinkStatus::Severed { gone: side.other() };
         }
         self.recovered(side, &link.keys, written.iter().map(|(field, value)| (*field, value)));
+        if intent.action == Action::Update && link.keys[side] != before {
+            return Some((before, link));
+        }
         self.pending.links.push(link);
+        None
+    }
+
+    /// The key of a record once what was intended for it is in effect.
+    fn key_intended(&self, side: Side, layout: i64, intent: &Intent, key: &Key) -> Key {
+        let now = |field: &IntentField| self.layouts.position(layout, field.field);
+        self.key_after(side, key, intent.fields.iter().filter_map(|field| Some((now(field)?, &field.value))))
     }
 
     /// A record under the key of an unanswered create is the one we made. Where
@@ -260,6 +275,25 @@ impl Session<'_> {
         link
     }
 
+    /// What people added up to a third value may hold what was sent, or not: it
+    /// must not be added again, so that a person decides.
+    fn without_sums(&self, side: Side, layout: i64, fields: &[IntentField], record: &Record, mut link: Link) -> Link {
+        let is_third = |field: &&IntentField| {
+            let Some(now) = self.layouts.position(layout, field.field) else { return false };
+            let program = &self.program.fields[now];
+            program.policy == Policy::SumDeltas
+                && field.expect.as_ref().is_some_and(|before| !program.same(side, &record.fields[now], before))
+        };
+        let sums: Vec<usize> = fields.iter().filter(is_third).map(|field| field.field).collect();
+        if !sums.is_empty() {
+            self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
+            for field in sums {
+                link.bases.clear(field);
+            }
+        }
+        link
+    }
+
     /// A record shows what was to be written to a field.
     fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
         let now = self.layouts.position(layout, field.field);
@@ -292,6 +326,26 @@ impl Session<'_> {
         if let (false, Some(fence)) = (kept.is_empty(), &self.fence) {
             let kept = Intents { creates: Vec::new(), changes: kept, ..intents.clone() };
             self.sent_under.push(self.setup.store.intend(fence, &kept).await?);
+        }
+        Ok(())
+    }
+
+    /// Records were to be created under keys of the mapping's own, and there
+    /// stands something else by now: whoever made it, by its key it is the
+    /// counterpart, also where it has another one when they are next looked at.
+    async fn link_by_key(&mut self, side: Side, pairs: &[Both<Key>]) -> Result<(), Trouble> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Key> = pairs.iter().map(|keys| keys[side].clone()).collect();
+        let there = self.look_at_all(side, &keys, true).await?;
+        let taken = self.setup.store.links(&self.program.name, side, &keys).await?;
+        for (keys, taken) in pairs.iter().zip(taken) {
+            let (None, Some(Ok(Seen::Live(record)))) = (taken, there.get(&keys[side])) else { continue };
+            if let Some(link) = self.agreed_link(&keys.clone().map(Some), Both::new(record, record)) {
+                self.tell(keys.clone().map(Some), Fact::Adopted);
+                self.pending.links.push(link);
+            }
         }
         Ok(())
     }
@@ -347,6 +401,9 @@ impl Session<'_> {
             rows.entry(&known[*probe]).or_default().push(row);
         }
         let mut not_made = Vec::new();
+        let mut rekeyed = Vec::new();
+        // Under their keys stands something else than was sent.
+        let mut otherwise = Vec::new();
         for (position, (link, key)) in intents.creates.iter().zip(&keys).enumerate() {
             if key.is_empty() {
                 not_made.push(position);
@@ -374,17 +431,20 @@ impl Session<'_> {
                     self.park_in_doubt(side, &link.keys[side.other()], &message, Some(agreed(link, false)));
                 } else if rows.contains_key(key) && !told_apart {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, Some(agreed(link, false)));
+                } else if rows.contains_key(key) && self.program.sides[side].key_is_mapped() {
+                    otherwise.push(link.keys.clone());
                 }
             }
         }
         self.recovered_creates(&intents, &not_made);
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
+        self.link_by_key(side, &otherwise).await?;
         let set = self.set_as_intended(side, &intents.changes).await?;
         let links = self.links_of(side, &intents.changes).await?;
         // A record that is to be made anew has a key of its own; else the link tells the key, for it may have been
         // given another one since an earlier look.
-        let keys: Vec<Key> = intents
+        let mut keys: Vec<Key> = intents
             .changes
             .iter()
             .zip(&links)
@@ -393,9 +453,20 @@ impl Session<'_> {
                 _ => intent.keys[side].clone(),
             })
             .collect();
-        let known: Vec<Key> = keys.iter().filter(|key| !key.is_empty()).cloned().collect();
+        // Nor may it stand under that key any more where it was to get another by what was sent.
+        let sent_to = |(intent, key)| self.key_intended(side, intents.layout, intent, key);
+        let moved: Vec<Key> = intents.changes.iter().zip(&keys).map(sent_to).collect();
+        let taken = self.setup.store.links(&self.program.name, side, &moved).await?;
+        let known: BTreeSet<&Key> = keys.iter().chain(&moved).filter(|key| !key.is_empty()).collect();
+        let known: Vec<Key> = known.into_iter().cloned().collect();
         // What was written may have left `where` since.
         let there = self.look_at_all(side, &known, true).await?;
+        for ((key, moved), taken) in keys.iter_mut().zip(moved).zip(taken) {
+            let is_live = |key: &Key| matches!(there.get(key), Some(Ok(Seen::Live(_))));
+            if taken.is_none() && is_live(&moved) && matches!(there.get(key), None | Some(Ok(Seen::Gone))) {
+                *key = moved;
+            }
+        }
         self.keep_sent(&intents, &keys, &links, &there).await?;
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
             if key.is_empty() {
@@ -413,24 +484,27 @@ impl Session<'_> {
                 (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {
                     // Field by field: what stands as intended is ours; what still stands as it was was not
                     // written; a third value is somebody's edit, and planned as one.
-                    let held: Vec<_> = intent
+                    let (held, others): (Vec<_>, Vec<_>) = intent
                         .fields
                         .iter()
-                        .filter(|field| self.stands(side, intents.layout, field, record))
                         .cloned()
-                        .collect();
+                        .partition(|field| self.stands(side, intents.layout, field, record));
+                    let before = link.clone();
+                    let link = self.without_sums(side, intents.layout, &others, record, link);
                     if !held.is_empty() {
                         let part = Intent { fields: held, ..intent.clone() };
-                        self.take_in(side, intents.layout, &part, link.clone());
+                        rekeyed.extend(self.take_in(side, intents.layout, &part, link));
+                    } else if link != before {
+                        self.pending.links.push(link);
                     }
-                    false
+                    continue;
                 }
                 (Action::Create | Action::Update, Some(_)) => false,
             };
             if in_effect {
-                self.take_in(side, intents.layout, intent, link);
+                rekeyed.extend(self.take_in(side, intents.layout, intent, link));
             }
         }
-        Ok(())
+        self.rekeyed(side, rekeyed).await
     }
 }

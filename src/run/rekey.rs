@@ -14,7 +14,7 @@ use super::session::Session;
 use crate::compile::{Reading, Way};
 use crate::diagnostic::Code;
 use crate::plan::{Link, LinkId, Seen};
-use crate::record::{Both, Key, Kind, Side};
+use crate::record::{Both, Key, Kind, Side, Value};
 use crate::state::{Commit, ConflictFilter, Reason, StoreError};
 
 impl Session<'_> {
@@ -142,6 +142,21 @@ impl Session<'_> {
         field.writes(side) || field.toward[side.other()].as_ref().is_some_and(as_it_is)
     }
 
+    /// The key that a record of `side` has once these fields are written to it.
+    pub(super) fn key_after<'v>(&self, side: Side, key: &Key, fields: impl Iterator<Item = (usize, &'v Value)>) -> Key {
+        let filled = &self.program.sides[side].key_fields;
+        let in_key = |(field, value)| Some((filled.iter().position(|filled| *filled == Some(field))?, value));
+        let mut written = fields.filter_map(in_key).peekable();
+        if key.is_empty() || written.peek().is_none() {
+            return key.clone();
+        }
+        let mut values = self.key_values(side, key);
+        for (position, value) in written {
+            values[position] = value.clone();
+        }
+        Key::new(&values).unwrap_or_else(|| key.clone())
+    }
+
     /// Links have taken other keys of `side` than those they had: what hangs on
     /// them follows, and what was to become of the old record does not happen.
     pub(super) async fn rekeyed(&mut self, side: Side, moved: Vec<(Key, Link)>) -> Result<(), Trouble> {
@@ -155,14 +170,21 @@ impl Session<'_> {
             let filter = ConflictFilter { mapping, open: true, links, ..ConflictFilter::default() };
             for mut conflict in self.setup.store.conflicts(&filter).await? {
                 let link = moved.iter().find(|(_, link)| link.id == conflict.link);
-                conflict.keys = link.expect("only conflicts of these links were asked for").1.keys.clone();
-                self.pending.conflicts.push(conflict);
+                let keys = link.expect("only conflicts of these links were asked for").1.keys.clone();
+                match self.pending.conflicts.iter_mut().find(|pending| pending.id == conflict.id) {
+                    Some(pending) => pending.keys = keys,
+                    None => {
+                        conflict.keys = keys;
+                        self.pending.conflicts.push(conflict);
+                    }
+                }
             }
         }
         for (before, link) in moved {
             self.pending.spool.retain(|spooled| spooled.link != link.id);
             self.pending.unspool.push(link.id);
             self.clear_owed(side, &before);
+            self.left[side].insert(before.clone());
             if self.options.dry {
                 self.claimed[side].extend([before.clone(), link.keys[side].clone()]);
             }

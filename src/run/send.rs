@@ -12,7 +12,7 @@ use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Change};
-use crate::plan::{FieldWrite, Link, RecordWrite};
+use crate::plan::{FieldWrite, Link, LinkStatus, RecordWrite};
 use crate::record::{Both, Side, Value};
 use crate::state::{Commit, Intent, IntentField, Intents};
 
@@ -31,6 +31,9 @@ pub(super) struct Send {
     /// Something of its pair did not go through, and stays owed whatever comes
     /// of this.
     pub owing: bool,
+    /// What the link tells until the other side is written as well: that one of
+    /// its records was gone, or outside.
+    pub away: Option<(LinkStatus, bool)>,
     /// Conflicts that are at their end once this is written: what people
     /// decided about them is done by it.
     pub ends: Vec<Ended>,

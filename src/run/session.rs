@@ -95,6 +95,9 @@ pub(super) struct Session<'a> {
     /// What goes into the next commit.
     pub pending: Commit,
     pub links_at_start: u64,
+    /// Keys that records of each side had until this run found them under others,
+    /// or gave them others.
+    pub left: Both<HashSet<Key>>,
     /// Keys a dry run would have linked, so that it does not plan them twice.
     pub claimed: Both<BTreeSet<Key>>,
     /// What the records match on that a dry run would have created on each side.
@@ -156,6 +159,7 @@ impl<'a> Session<'a> {
             again: Both::default(),
             pending: Commit::default(),
             links_at_start: 0,
+            left: Both::default(),
             claimed: Both::default(),
             foreseen: Both::default(),
             indexes: Both::default(),

@@ -10,18 +10,19 @@ use engine::run::{Event, Observer, Options, RunReport, Setup, run_mapping, settl
 use engine::state::{ConflictFilter, MemoryStore, ParkedFilter, Reason, RunCounts, RunStatus, Store};
 use engine::work::run_once;
 
+use super::forms::{Form, number};
 use super::play;
-use super::scenario::{EDITED, NOTE, Scenario};
-use super::stage::{Shared, number};
+use super::scenario::{EDITED, MatchedBy, NOTE, Scenario};
+use super::stage::Shared;
 
-struct Case {
-    scenario: Scenario,
-    shared: Shared,
-    memory: MemoryStore,
+pub(super) struct Case {
+    pub(super) scenario: Scenario,
+    pub(super) shared: Shared,
+    pub(super) memory: MemoryStore,
 }
 
 /// One way, nothing drawn, nothing going wrong.
-fn quiet() -> Scenario {
+pub(super) fn quiet() -> Scenario {
     Scenario {
         two_way: false,
         policies: [Policy::Manual; 2],
@@ -42,8 +43,11 @@ fn quiet() -> Scenario {
         crashes: 0,
         batch: 2,
         allots: Both::new(true, true),
-        matched: true,
+        matched: MatchedBy::Code,
+        keyed: Both::default(),
         undeletes: false,
+        forms: [Form::Plain; 2],
+        misfits: false,
         filters: Both::default(),
         ..Scenario::draw(0)
     }
@@ -51,7 +55,7 @@ fn quiet() -> Scenario {
 
 impl Case {
     /// So many records in the source.
-    fn new(scenario: Scenario, records: u64) -> Case {
+    pub(super) fn new(scenario: Scenario, records: u64) -> Case {
         let case = Case { shared: Shared::new(&scenario), scenario, memory: MemoryStore::new() };
         let mut stage = case.shared.lock();
         (0..records).for_each(|_| stage.create(Side::Source));
@@ -59,16 +63,16 @@ impl Case {
         case
     }
 
-    fn setup(&self) -> Setup {
+    pub(super) fn setup(&self) -> Setup {
         Arc::into_inner(play::setup(&self.scenario, None, &self.shared, &self.memory)).unwrap()
     }
 
-    async fn run(&self) -> RunReport {
+    pub(super) async fn run(&self) -> RunReport {
         run_mapping(&Arc::new(self.setup()), &Options::default()).await
     }
 
     /// Runs until the engine dies.
-    async fn dies(&self, setup: Setup) {
+    pub(super) async fn dies(&self, setup: Setup) {
         let (setup, options) = (Arc::new(setup), Options::default());
         tokio::select! {
             biased;
@@ -78,18 +82,19 @@ impl Case {
     }
 
     /// Somebody edits the first record of a side.
-    fn edit(&self, side: Side, slot: usize, value: i64) {
+    pub(super) fn edit(&self, side: Side, slot: usize, value: i64) {
         let mut stage = self.shared.lock();
-        let id = *stage.systems[side].rows.keys().next().unwrap();
-        stage.copy(side, &Key::new(&[Value::Integer(id)]).unwrap(), slot, &Value::Integer(value));
+        let key = &stage.systems[side].rows.values().next().unwrap()[stage.scenario.key(side)];
+        let key = Key::new([key]).unwrap();
+        stage.copy(side, &key, slot, &Value::Integer(value));
     }
 
     /// What the first record of a side shows.
-    fn shown(&self, side: Side, slot: usize) -> i64 {
+    pub(super) fn shown(&self, side: Side, slot: usize) -> i64 {
         number(&self.rows(side)[0][slot])
     }
 
-    fn rows(&self, side: Side) -> Vec<Vec<Value>> {
+    pub(super) fn rows(&self, side: Side) -> Vec<Vec<Value>> {
         self.shared.lock().systems[side].rows.values().cloned().collect()
     }
 }
@@ -98,7 +103,7 @@ impl Case {
 /// and of taking a write back, ended the run.
 #[tokio::test(start_paused = true)]
 async fn a_passing_fault_ends_no_run() {
-    let case = Case::new(Scenario { matched: false, ..quiet() }, 3);
+    let case = Case::new(Scenario { matched: MatchedBy::Nothing, ..quiet() }, 3);
     case.shared.lock().fails_at = vec![(Side::Target, "reading", 0)];
     let report = case.run().await;
     assert_eq!((report.status, report.counts.to_target.created), (RunStatus::Success, 3), "{:?}", report.troubles);
@@ -220,7 +225,7 @@ async fn what_a_delete_sets_is_known_after_a_crash() {
 async fn nothing_is_written_for_a_record_in_doubt() {
     for (two_way, tokens) in [(false, false), (false, true), (true, false)] {
         let (allots, tokens) = (Both::new(true, false), Both::new(tokens, tokens));
-        let case = Case::new(Scenario { two_way, matched: false, allots, tokens, ..quiet() }, 0);
+        let case = Case::new(Scenario { two_way, matched: MatchedBy::Nothing, allots, tokens, ..quiet() }, 0);
         assert_eq!(case.run().await.status, RunStatus::Success, "a first sync of nothing");
         case.shared.lock().create(Side::Source);
         case.shared.lock().dies_at = Some((Side::Target, "written", 0));

@@ -9,9 +9,11 @@ use engine::state::{
     Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store,
 };
 
+use super::forms::number;
+use super::merges;
 use super::play::Told;
-use super::scenario::{DELETED, EDITED, NOTE, Scenario};
-use super::stage::{Stage, code_of, number};
+use super::scenario::{DELETED, MERGED, NOTE, Scenario};
+use super::stage::{Stage, name_of};
 use super::system::Version;
 
 /// Everything there is to look at, once nothing moves any more.
@@ -66,6 +68,7 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
     end.notes_stay();
     end.no_edit_is_lost();
     end.conflicts_are_concurrent();
+    end.broken.extend(merges::broken(stage, &end.conflicts));
     end.deletes_are_traced();
     if owed.is_empty() {
         end.counterparts_agree();
@@ -102,7 +105,7 @@ impl End<'_> {
     fn live(&self, side: Side) -> BTreeMap<String, Vec<&Vec<Value>>> {
         let mut live: BTreeMap<String, Vec<&Vec<Value>>> = BTreeMap::new();
         for row in self.stage.systems[side].rows.values().filter(|row| row[DELETED] != Value::Boolean(true)) {
-            live.entry(code_of(row)).or_default().push(row);
+            live.entry(name_of(row)).or_default().push(row);
         }
         live
     }
@@ -120,7 +123,7 @@ impl End<'_> {
     /// or people then gave one of the two another key, by which what was sent is
     /// told.
     fn is_lost_sight_of(&self, code: &str) -> bool {
-        let moved = |side: Side| self.stage.systems[side].moved_code(code);
+        let moved = |side: Side| self.stage.systems[side].moved_name(code);
         self.stage.unfound.contains(code) || self.stage.untold.contains(code) && Side::BOTH.into_iter().any(moved)
     }
 
@@ -167,9 +170,9 @@ impl End<'_> {
                     broken.push(format!("{code} of the {from} has no counterpart"));
                     continue;
                 };
-                for slot in EDITED {
+                for &slot in self.scenario.followed() {
                     let open = self.open(code, slot);
-                    let agree = same(&rows[0][slot], &counterpart[0][slot])
+                    let agree = number(&rows[0][slot]) == number(&counterpart[0][slot])
                         || !self.scenario.two_way && self.has_drifted(code, slot, number(&rows[0][slot]))
                         || !self.scenario.two_way && self.is_left_to_the_target(code);
                     if from == Side::Source && agree && open.is_some() {
@@ -208,7 +211,7 @@ impl End<'_> {
     /// A conflict of a field is of the record whose history has its values.
     fn is_of(&self, conflict: &Conflict, code: &str) -> bool {
         let slot: usize = conflict.field.trim_start_matches('f').parse().unwrap_or(0);
-        EDITED.contains(&slot)
+        self.scenario.followed().contains(&slot)
             && version(self.history(Side::Source, code, slot), number(&conflict.values.source)).is_some()
     }
 
@@ -264,6 +267,14 @@ impl End<'_> {
                         ));
                     }
                     if let Some(conflict) = told
+                        && number(&conflict.values[side.other()]) == after.value
+                        && conflict.status == ConflictStatus::Decided
+                        && (conflict.policy == Policy::Max && before.value > after.value
+                            || conflict.policy == Policy::Min && before.value < after.value)
+                    {
+                        broken.push(format!("{code}.{slot}: {} gave way to {}", before.value, after.value));
+                    }
+                    if let Some(conflict) = told
                         && !superseded
                         && conflict.policy == Policy::Newest
                         && conflict.status == ConflictStatus::Decided
@@ -292,7 +303,10 @@ impl End<'_> {
         let mut broken = Vec::new();
         for conflict in self.conflicts.iter().filter(|one| one.field != "*" && one.status != ConflictStatus::Closed) {
             let slot: usize = conflict.field.trim_start_matches('f').parse().expect("a field is named for its slot");
-            if !EDITED.contains(&slot) {
+            if slot == MERGED && self.scenario.merges() {
+                continue;
+            }
+            if !self.scenario.followed().contains(&slot) {
                 broken.push(format!("a conflict of a code: {:?}", conflict.values));
                 continue;
             }
@@ -349,7 +363,7 @@ impl End<'_> {
                 });
                 // An edit may still reach a record between the look at it and its mark.
                 let marked = self.scenario.marks[side.other()];
-                for slot in EDITED {
+                for &slot in self.scenario.followed() {
                     let last = self.history(side, code, slot).iter().rev().find(|version| version.at < *at);
                     let Some(last) = last.filter(|last| last.by_people) else { continue };
                     let seen = self
@@ -379,8 +393,8 @@ impl End<'_> {
     /// On which sides the records of a link stand.
     fn there(&self, link: &Link) -> Both<bool> {
         Both::from_fn(|side| {
-            let id = link.keys[side].plain().parse().unwrap_or(0);
-            self.stage.systems[side].rows.get(&id).is_some_and(|row| row[DELETED] != Value::Boolean(true))
+            let row = self.stage.at(side, &link.keys[side]).map(|id| &self.stage.systems[side].rows[&id]);
+            row.is_some_and(|row| row[DELETED] != Value::Boolean(true))
         })
     }
 
@@ -408,7 +422,7 @@ impl End<'_> {
         // An empty listing never counts.
         let listed = self.scenario.sweep && !self.stage.systems[gone].rows.is_empty();
         // A mark under a key that the engine never saw tells it nothing.
-        let has_moved = link.keys[gone].plain().parse().is_ok_and(|id| self.stage.systems[gone].has_moved(id));
+        let has_moved = self.stage.systems[gone].has_moved(&link.keys[gone]);
         let noticed = if self.scenario.marks[gone] { !has_moved } else { listed };
         if noticed && carried && !held && !open {
             self.broken.push(format!("the {gone} of {:?} is gone, and nothing came of it", link.keys));
@@ -421,7 +435,7 @@ impl End<'_> {
         let open: Vec<&Conflict> = self.conflicts.iter().filter(|one| one.status == ConflictStatus::Open).collect();
         // A delete may be held back by the limit, and whatever else is to become of the record.
         let stands = |one: &Conflict, side: Side| {
-            let row = one.keys[side].plain().parse().ok().and_then(|id: i64| self.stage.systems[side].rows.get(&id));
+            let row = self.stage.at(side, &one.keys[side]).map(|id| &self.stage.systems[side].rows[&id]);
             row.is_some_and(|row| row[DELETED] != Value::Boolean(true))
         };
         let report = told.reports.last();

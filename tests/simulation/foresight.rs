@@ -17,8 +17,16 @@ use super::stage::Shared;
 const SEEDS: u64 = 2_000;
 
 /// Keeps what was updated and deleted, each in the words of a plan.
-#[derive(Default)]
-struct Writes(Mutex<Vec<String>>);
+struct Writes {
+    shared: Shared,
+    told: Mutex<Vec<String>>,
+}
+
+impl Writes {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Observer for Writes {
     fn progress(&self, _: &str, _: &RunCounts) {}
@@ -27,15 +35,17 @@ impl Observer for Writes {
         if let Fact::Written { side, action, fields } = &event.fact
             && *action != Action::Create
         {
-            let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            written.push(words(*side, *action, &event.keys, fields));
+            let words = words(&self.shared, *side, *action, &event.keys, fields);
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).push(words);
         }
     }
 }
 
-fn words(side: Side, action: Action, keys: &Both<Option<Key>>, fields: &[FieldChange]) -> String {
+/// A record is called by its name: a run may have written its other key by then.
+fn words(shared: &Shared, side: Side, action: Action, keys: &Both<Option<Key>>, fields: &[FieldChange]) -> String {
     let fields: Vec<String> = fields.iter().map(|field| format!("{}={}", field.field, field.after.to_json())).collect();
-    let from = keys[side.other()].as_ref().map(Key::plain);
+    let stage = shared.lock();
+    let from = keys[side.other()].as_ref().and_then(|key| stage.systems[side.other()].known.get(key).cloned());
     format!("{action:?} on the {side} for {} {}", from.unwrap_or_default(), fields.join(" "))
 }
 
@@ -73,14 +83,13 @@ fn differs(number: u64) -> Option<String> {
             people(&shared, edits);
             shared.sleep(Duration::from_secs(20)).await;
             shared.lock().land();
-            let observer = Arc::new(Writes::default());
+            let observer = Arc::new(Writes { shared: shared.clone(), told: Mutex::default() });
             let setup = setup(&scenario, None, &shared, &memory);
             let setup = Setup { observer: observer.clone(), ..Arc::into_inner(setup).expect("nobody else has it") };
             let setup = Arc::new(setup);
             shared.lock().tell("a plan is made");
             let plan = run_mapping(&setup, &Options { dry: true, ..Options::default() }).await;
-            let before = std::mem::take(&mut *observer.0.lock().unwrap_or_else(PoisonError::into_inner));
-            assert_eq!(before, Vec::<String>::new(), "a plan writes nothing");
+            assert_eq!(observer.take(), Vec::<String>::new(), "a plan writes nothing");
             shared.lock().tell("a run begins");
             let report = run_mapping(&setup, &Options::default()).await;
             // A create is counted; only that of a record that is made anew is told as well.
@@ -91,8 +100,8 @@ fn differs(number: u64) -> Option<String> {
             };
             let planned = plan.planned.iter().filter(|planned| is_told(planned.side, planned.action));
             let mut planned: Vec<String> =
-                planned.map(|planned| words(planned.side, planned.action, &planned.keys, &planned.fields)).collect();
-            let mut written = std::mem::take(&mut *observer.0.lock().unwrap_or_else(PoisonError::into_inner));
+                planned.map(|one| words(&shared, one.side, one.action, &one.keys, &one.fields)).collect();
+            let mut written = observer.take();
             planned.sort();
             written.sort();
             if (told(&plan), &planned) != (told(&report), &written) {

@@ -3,9 +3,10 @@
 //! `stage` holds everything outside the engine: both systems with the history
 //! of every value, the people who edit them, faults and crashes, all drawn
 //! from the seed. `object` and `store` are the seams through which the engine
-//! meets it. `scenario` is what a seed makes of a mapping, `play` one seed
-//! from the first edit to rest, `check` what must hold then, and `mutants`
-//! breaks one promise at a time, which `check` has to notice. `cases` are single
+//! meets it. `scenario` is what a seed makes of a mapping, `forms` how its fields
+//! are shown and `merges` what is added up in them. `play` is one seed from the
+//! first edit to rest, `check` what must hold then, and `mutants` breaks one
+//! promise at a time, which `check` has to notice. `cases` and `keys` are single
 //! histories, played by hand.
 //!
 //! `ENGINE_SIM_SEEDS=1000000` plays more seeds, `ENGINE_SIM_FROM=10000` others,
@@ -14,6 +15,9 @@
 mod cases;
 mod check;
 mod foresight;
+mod forms;
+mod keys;
+mod merges;
 mod mutants;
 mod object;
 mod people;

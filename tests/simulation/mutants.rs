@@ -73,8 +73,9 @@ impl Tamper for SimStore {
                     let answers = self.stage.lock().answers.clone();
                     for link in &mut commit.links {
                         for side in Side::BOTH {
-                            let answer = answers[side].iter().find(|(id, _)| key(**id) == link.keys[side]);
-                            if let Some((_, row)) = answer {
+                            let slot = self.stage.lock().scenario.key(side);
+                            let answer = answers[side].values().find(|row| key(row, slot) == link.keys[side]);
+                            if let Some(row) = answer {
                                 self.take_shown(side, link, Some(row));
                             }
                         }
@@ -89,16 +90,16 @@ impl Tamper for SimStore {
     }
 }
 
-fn key(id: i64) -> Key {
-    Key::new(&[Value::Integer(id)]).expect("a number is a key")
+fn key(row: &[Value], slot: usize) -> Key {
+    Key::new([&row[slot]]).expect("a row has a key")
 }
 
 impl SimStore {
     /// Takes what a side shows as the base of every field.
     fn take_shown(&self, side: Side, link: &mut Link, row: Option<&[Value]>) {
         let stage = self.stage.lock();
-        let shown = stage.systems[side].rows.iter().find(|(id, _)| key(**id) == link.keys[side]);
-        let Some(row) = row.or(shown.map(|(_, row)| row.as_slice())) else { return };
+        let shown = stage.at(side, &link.keys[side]).map(|id| stage.systems[side].rows[&id].as_slice());
+        let Some(row) = row.or(shown) else { return };
         if let Bases::Values(bases) = &mut link.bases {
             let slots = [CODE].into_iter().chain(EDITED);
             for (base, slot) in bases.iter_mut().zip(slots) {

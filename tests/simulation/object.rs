@@ -13,9 +13,10 @@ use engine::run::World;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+use super::forms::number;
 use super::mutants::Mutant;
 use super::scenario::{ID, MODIFIED};
-use super::stage::{Shared, Stage, all_done, number};
+use super::stage::{Shared, Stage, all_done};
 use super::system::Fate;
 
 pub(super) struct SimObject {
@@ -47,6 +48,7 @@ impl SimObject {
     async fn call(&self, doing: &str) -> Result<(), Fault> {
         self.stage.pause(doing).await;
         let mut stage = self.stage.lock();
+        stage.acts_here(self.side, doing);
         if stage.fails_here(self.side, doing) || stage.fails() {
             stage.tell(&format!("{}: {doing} fails", self.side));
             return Err(Fault::external(doing, "", "the line is down"));
@@ -94,6 +96,7 @@ impl SimObject {
                 Place::After(last.0, last.1)
             }
             (_, place) => {
+                let key = stage.scenario.key(self.side);
                 // One snapshot, page by page.
                 let mut rest = match place {
                     Place::Rows(rest) => rest,
@@ -109,7 +112,7 @@ impl SimObject {
                             let blank = row.iter().enumerate();
                             batch.push(
                                 Mark::Live,
-                                blank.map(|(slot, value)| if slot == ID { value.clone() } else { Value::Missing }),
+                                blank.map(|(slot, value)| if slot == key { value.clone() } else { Value::Missing }),
                             );
                         }
                         _ => batch.push(Mark::Live, row),
@@ -126,7 +129,9 @@ impl SimObject {
             return Vec::new();
         }
         let hit = |row: &&Vec<Value>| by.iter().zip(probe).all(|(slot, value)| same(&row[*slot], value));
-        let absent = |row: &&Vec<Value>| by == [ID] && stage.absent[self.side].contains(&number(&row[ID]));
+        let absent = |row: &&Vec<Value>| {
+            by == [stage.scenario.key(self.side)] && stage.absent[self.side].contains(&number(&row[ID]))
+        };
         stage.systems[self.side].rows.values().filter(hit).filter(|row| !absent(row)).cloned().collect()
     }
 }
@@ -299,8 +304,8 @@ impl Writing for SimWriting<'_> {
                 stage.settle_fate(*side, &self.token, &outcomes);
                 stage.unacknowledged.push((*side, changes.clone(), all_done(&outcomes)));
                 for outcome in &outcomes {
-                    if let Outcome::Done { key, stored: Some(row) } = outcome {
-                        stage.answers[*side].insert(number(&key[ID]), row.clone());
+                    if let Outcome::Done { stored: Some(row), .. } = outcome {
+                        stage.answers[*side].insert(number(&row[ID]), row.clone());
                     }
                 }
                 if trouble == 3 {
@@ -313,8 +318,8 @@ impl Writing for SimWriting<'_> {
             {
                 let (stage, mut created) = (shared.lock(), self.object.created.lock().unwrap());
                 for (change, outcome) in changes.iter().zip(&outcomes) {
-                    if let (Action::Create, Outcome::Done { key, .. }) = (change.action, outcome) {
-                        let id = number(&key[ID]);
+                    if let (Action::Create, Outcome::Done { stored: Some(row), .. }) = (change.action, outcome) {
+                        let id = number(&row[ID]);
                         created.extend(stage.systems[*side].rows.get(&id).map(|row| (id, row.clone())));
                     }
                 }
@@ -323,7 +328,6 @@ impl Writing for SimWriting<'_> {
                 shared.lock().doubt(*side, &changes, all_done(&outcomes));
                 shared.die("written").await;
             }
-            debug_assert!(changes.iter().all(|change| change.key.iter().all(|key| number(key) > 0)));
             Ok(outcomes)
         })
     }

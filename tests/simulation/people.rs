@@ -4,8 +4,9 @@
 use chrono::TimeDelta;
 use engine::record::{Key, Side, Value};
 
-use super::scenario::{CODE, DELETED, EDITED, ID, NOTE, Scenario};
-use super::stage::{Stage, code_of, number};
+use super::forms::number;
+use super::scenario::{CODE, DELETED, EDITED, ID, MERGED, MatchedBy, NOTE, Scenario};
+use super::stage::{Stage, name_of};
 use super::system::{System, Transaction};
 
 impl Stage {
@@ -27,14 +28,10 @@ impl Stage {
             _ if rows.is_empty() => self.create(side),
             28..32 => {
                 let id = *self.seed.pick(&rows);
-                let code = code_of(&self.systems[side].rows[&id]);
-                // Where nothing is matched, its counterpart is outside, or both records get another key, nobody can
-                // tell that they are those of before.
-                let Scenario { matched, filters, .. } = &self.scenario;
-                let told = *matched && !filters.source && !filters.target;
-                let deleted = Side::BOTH.into_iter().any(|side| self.systems[side].deleted.contains_key(&code));
-                let kept = !self.scenario.undeletes || !deleted;
-                if told && kept && !self.systems[side.other()].moved.values().any(|moved| *moved == code) {
+                if self.scenario.is_keyed() {
+                    return self.rename(side, id);
+                }
+                if self.may_move(side, &name_of(&self.systems[side].rows[&id])) {
                     self.rekey(side, id);
                 }
             }
@@ -65,7 +62,13 @@ impl Stage {
     fn edit(&mut self, side: Side, rows: &[i64], note: bool) {
         let id = *self.seed.pick(rows);
         let slot = if note { NOTE } else { *self.seed.pick(&EDITED) };
-        let value = if note && self.may_leave(side, id) { Value::Boolean(self.seed.percent(60)) } else { self.value() };
+        let value = if note && self.may_leave(side, id) {
+            Value::Boolean(self.seed.percent(60))
+        } else if slot == MERGED && self.scenario.merges() {
+            self.add(side, id)
+        } else {
+            self.value_of(side, slot)
+        };
         self.statement(side, id, vec![(slot, value)]);
     }
 
@@ -76,7 +79,10 @@ impl Stage {
             return;
         }
         let marked = |row: &[Value]| row[DELETED] == Value::Boolean(true);
-        let back: Vec<i64> = self.systems[side].rows.iter().filter(|(_, row)| marked(row)).map(|(id, _)| *id).collect();
+        let rows = &self.systems[side].rows;
+        let is_free = |row: &[Value]| self.taken(side, &row[CODE].to_string(), &name_of(row), None).is_none();
+        let may_be_back = |(_, row): &(&i64, &Vec<Value>)| marked(row) && (!self.scenario.keyed[side] || is_free(row));
+        let back: Vec<i64> = rows.iter().filter(may_be_back).map(|(id, _)| *id).collect();
         if !back.is_empty() && self.seed.percent(60) {
             let id = *self.seed.pick(&back);
             let stamp = self.stamp(side);
@@ -85,7 +91,7 @@ impl Stage {
         let mut rows = self.free_rows(side);
         rows.retain(|id| {
             let row = &self.systems[side].rows[id];
-            let code = code_of(row);
+            let code = name_of(row);
             let moved = |side: Side| self.systems[side].moved.values().any(|moved| *moved == code);
             let versions =
                 |side: Side| self.systems[side].history.get(&(code.clone(), EDITED[0])).into_iter().flatten();
@@ -105,7 +111,7 @@ impl Stage {
     /// A row that the engine has carried over may leave the `where`: until then
     /// it would be entered anew on its own side.
     fn may_leave(&self, side: Side, id: i64) -> bool {
-        let code = code_of(&self.systems[side].rows[&id]);
+        let code = name_of(&self.systems[side].rows[&id]);
         let deleted = Side::BOTH.into_iter().any(|side| self.systems[side].deleted.contains_key(&code));
         let versions = |side: Side| self.systems[side].history.get(&(code.clone(), EDITED[0])).into_iter().flatten();
         self.scenario.filters[side]
@@ -124,8 +130,17 @@ impl Stage {
             return self.set(side, row, &set, stamp, true);
         }
         let until = self.now() + TimeDelta::milliseconds(i64::try_from(self.seed.below(5_000)).expect("small"));
-        let code = code_of(&self.systems[side].rows[&row]);
+        let code = name_of(&self.systems[side].rows[&row]);
         self.systems[side].open.push(Transaction { row, code, stamp, until, set });
+    }
+
+    /// A value that people enter, which need not fit.
+    fn value_of(&mut self, side: Side, slot: usize) -> Value {
+        let value = self.value();
+        if !self.scenario.misfits || !self.seed.percent(10) {
+            return value;
+        }
+        self.scenario.form(slot).misfit(side, number(&value)).unwrap_or(value)
     }
 
     pub(super) fn create(&mut self, side: Side) {
@@ -138,10 +153,11 @@ impl Stage {
     /// from standing twice, nobody does so while the engine is at work.
     fn create_twin(&mut self, side: Side) {
         let other = side.other();
-        if !self.scenario.two_way || !self.scenario.unique && !self.idle {
+        let unique = self.scenario.is_unique(side);
+        if !self.scenario.two_way || !unique && !self.idle {
             return;
         }
-        if !self.scenario.unique && !self.systems[side].landing.is_empty() {
+        if !unique && !self.systems[side].landing.is_empty() {
             return;
         }
         let known = |system: &System, code: &str| {
@@ -150,8 +166,9 @@ impl Stage {
         let alone: Vec<String> = self.systems[other]
             .rows
             .values()
-            .map(|row| code_of(row))
+            .map(|row| name_of(row))
             .filter(|code| !known(&self.systems[side], code) && !self.systems[other].deleted.contains_key(code))
+            .filter(|code| !self.names.values().any(|name| name == code))
             .collect();
         if !alone.is_empty() {
             let code = self.seed.pick(&alone).clone();
@@ -161,14 +178,11 @@ impl Stage {
 
     fn insert(&mut self, side: Side, code: &str) {
         let id = self.systems[side].id();
-        let mut row = vec![Value::Null; 7];
-        row[ID] = Value::Integer(id);
-        row[CODE] = Value::text(code);
-        row[DELETED] = Value::Boolean(false);
-        self.systems[side].rows.insert(id, row);
-        let mut set = Vec::new();
+        self.systems[side].rows.insert(id, Scenario::blank_row(id, code));
+        let mut set = vec![(CODE, Value::text(code))];
         for slot in EDITED {
-            let value = self.value();
+            let value =
+                if slot == MERGED && self.scenario.merges() { self.begin(code) } else { self.value_of(side, slot) };
             set.push((slot, value));
         }
         let stamp = self.stamp(side);
@@ -179,12 +193,56 @@ impl Stage {
     pub(super) fn rekey(&mut self, side: Side, before: i64) {
         let id = self.systems[side].id();
         let row = self.systems[side].rows.remove(&before).expect("only a row that is there gets another key");
-        let code = code_of(&row);
+        let code = name_of(&row);
         self.tell(&format!("{side}: people give {code} another key (row {before} is {id} now)"));
-        self.systems[side].moved.insert(before, code);
+        self.systems[side].moved.insert(Key::new(&[Value::Integer(before)]).expect("a number is a key"), code);
         self.systems[side].rows.insert(id, row);
         let stamp = self.stamp(side);
         self.set(side, id, &[(ID, Value::Integer(id))], stamp, true);
+    }
+
+    /// Somebody gives a record another code. Where the code is the key and
+    /// nothing else tells, one record goes and another comes.
+    fn rename(&mut self, side: Side, id: i64) {
+        let name = name_of(&self.systems[side].rows[&id]);
+        self.codes += 1;
+        let code = format!("c{}", self.codes);
+        if !self.scenario.renames(side) {
+            // That it is gone without a mark nobody would know.
+            if !self.scenario.marks[side] {
+                self.tell(&format!("{side}: people give {name} another key ({code})"));
+                self.remove(side, id, true);
+                self.insert(side, &code);
+            }
+            return;
+        }
+        let entered = |side: Side| {
+            let versions = self.systems[side].history.get(&(name.clone(), EDITED[0]));
+            versions.and_then(|versions| versions.first()).is_some_and(|version| version.by_people)
+        };
+        // By its code alone nobody would find what was entered on both sides.
+        let twin = Side::BOTH.into_iter().all(entered);
+        if twin && self.scenario.matched != MatchedBy::Name || self.scenario.keyed[side] && !self.may_move(side, &name)
+        {
+            return;
+        }
+        if self.scenario.keyed[side] {
+            let before = &self.systems[side].rows[&id][CODE];
+            let before = Key::new([before]).expect("a record has a code");
+            self.systems[side].moved.insert(before, name.clone());
+        }
+        self.names.insert(code.clone(), name);
+        self.statement(side, id, vec![(CODE, Value::text(code))]);
+    }
+
+    /// A record may get another key: where nothing is matched, its counterpart
+    /// is outside, or both records get another key, nobody can tell that they
+    /// are those of before.
+    fn may_move(&self, side: Side, name: &str) -> bool {
+        let Scenario { matched, filters, undeletes, .. } = &self.scenario;
+        let told = *matched != MatchedBy::Nothing && !filters.source && !filters.target;
+        let deleted = Side::BOTH.into_iter().any(|side| self.systems[side].deleted.contains_key(name));
+        told && !(*undeletes && deleted) && !self.systems[side.other()].moved_name(name)
     }
 
     pub(super) fn delete(&mut self, side: Side, id: i64) {
@@ -192,7 +250,7 @@ impl Stage {
             let stamp = self.stamp(side);
             self.set(side, id, &[(DELETED, Value::Boolean(true))], stamp, true);
         } else {
-            let code = code_of(&self.systems[side].rows[&id]);
+            let code = name_of(&self.systems[side].rows[&id]);
             self.tell(&format!("{side}: people delete {code}"));
             self.remove(side, id, true);
         }
@@ -200,15 +258,19 @@ impl Stage {
 
     /// Somebody enters the other side's value.
     pub(super) fn copy(&mut self, side: Side, key: &Key, slot: usize, value: &Value) {
-        let id = key.plain().parse().expect("keys are numbers");
+        if slot == MERGED && self.scenario.merges() {
+            return;
+        }
+        let Some(id) = self.at(side, key) else { return };
         self.wait_for(side, |open| open.row == id);
+        let value = if slot == CODE { value.clone() } else { Value::Integer(number(value)) };
         if self.systems[side].rows.contains_key(&id) {
             let stamp = self.stamp(side);
-            self.set(side, id, &[(slot, Value::Integer(number(value)))], stamp, true);
+            self.set(side, id, &[(slot, value)], stamp, true);
         }
     }
 
-    /// Nothing begins any more, and everything is inside again.
+    /// Nothing begins any more, everything is inside again, and fits.
     pub(super) fn calm(&mut self) {
         for side in Side::BOTH {
             let under_way = self.systems[side].open.iter_mut().flat_map(|open| &mut open.set);
@@ -220,6 +282,19 @@ impl Stage {
             for id in outside.collect::<Vec<_>>() {
                 let stamp = self.stamp(side);
                 self.set(side, id, &[(NOTE, Value::Boolean(false))], stamp, true);
+            }
+        }
+        for (side, slot) in Side::BOTH.into_iter().flat_map(|side| EDITED.map(|slot| (side, slot))) {
+            let misfits = |value: &Value| matches!(value, Value::Text(text) if text.starts_with('?'));
+            let under_way = self.systems[side].open.iter_mut().flat_map(|open| &mut open.set);
+            for (_, value) in under_way.filter(|(of, value)| *of == slot && misfits(value)) {
+                *value = Value::Integer(number(value));
+            }
+            let stands = |row: &[Value]| row[DELETED] != Value::Boolean(true);
+            let rows = self.systems[side].rows.iter().filter(|(_, row)| stands(row) && misfits(&row[slot]));
+            for id in rows.map(|(id, _)| *id).collect::<Vec<_>>() {
+                let (stamp, value) = (self.stamp(side), self.value());
+                self.set(side, id, &[(slot, value)], stamp, true);
             }
         }
         self.editing = false;

@@ -6,6 +6,7 @@ use engine::compile::{BaseKind, DeletePolicy, DeletedWhen, Limit, Policy, Progra
 use engine::record::{Both, Field, Kind, Shape, Side, Value};
 use std::sync::Arc;
 
+use super::forms::Form;
 use crate::programs::{FieldSpec, ProgramSpec};
 use crate::seed::Seed;
 
@@ -18,6 +19,21 @@ pub(super) const DELETED: usize = 5;
 /// Not mapped; editing it touches `modified` alone, and true means that the row
 /// is outside of a `where`.
 pub(super) const NOTE: usize = 6;
+/// The code that a record was first entered under, whatever its code is now: by
+/// this those who look on know it. Mapped where records are told by it.
+pub(super) const NAME: usize = 7;
+
+/// Where the scenario merges, people add to this field: to a number, or to a set.
+pub(super) const MERGED: usize = 3;
+
+/// What a record is found by on the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MatchedBy {
+    Nothing,
+    Code,
+    /// The name, which stays when the code changes.
+    Name,
+}
 
 /// Everything a seed decides before the first edit.
 #[derive(Debug, Clone)]
@@ -53,11 +69,17 @@ pub(super) struct Scenario {
     /// The side gives the keys of new records away before they are written;
     /// else only its answer tells them.
     pub(super) allots: Both<bool>,
-    /// Records are found by their code.
-    pub(super) matched: bool,
+    pub(super) matched: MatchedBy,
+    /// Records of the side have their code for a key, which is mapped; else
+    /// numbers that the side gives. People change codes where either side has.
+    pub(super) keyed: Both<bool>,
     /// Under `deletes: ignore`, people mark records as deleted and take the mark
     /// back.
     pub(super) undeletes: bool,
+    /// How the edited fields are shown.
+    pub(super) forms: [Form; 2],
+    /// People enter what does not fit, and mend it in the end.
+    pub(super) misfits: bool,
 }
 
 impl Scenario {
@@ -68,7 +90,7 @@ impl Scenario {
         let two_way = seed.percent(80);
         let deletes = seed.percent(50);
         let marks = Both::from_fn(|_| seed.percent(40));
-        Scenario {
+        let scenario = Scenario {
             seed: number,
             two_way,
             policies: [*seed.pick(&policies), *seed.pick(&policies)],
@@ -92,10 +114,92 @@ impl Scenario {
             batch: *seed.pick(&[1, 2, 100]),
             allots: Both::from_fn(|_| seed.percent(75)),
             // On both sides people enter the same thing: something has to tell.
-            matched: seed.percent(60) || two_way,
+            matched: if seed.percent(60) || two_way { MatchedBy::Code } else { MatchedBy::Nothing },
+            keyed: Both::default(),
             // That a record comes back is noticed where its side is read.
             filters: Both::from_fn(|side| seed.percent(25) && (two_way || side == Side::Source)),
             undeletes: seed.percent(50) && !deletes,
+            forms: [Form::Plain; 2],
+            misfits: false,
+        };
+        scenario.with_keys(seed).with_forms(seed).with_merges(seed)
+    }
+
+    /// A quarter of the seeds have keys of people's own.
+    fn with_keys(self, seed: &mut Seed) -> Scenario {
+        if !seed.percent(25) {
+            return self;
+        }
+        let keyed = Both::new(seed.percent(40), true);
+        // New records of a side are found by their keys on the other where those are mapped.
+        let needless = keyed.source || !self.two_way;
+        let matched = match seed.below(10) {
+            0..4 => MatchedBy::Name,
+            4..7 if needless => MatchedBy::Nothing,
+            _ => MatchedBy::Code,
+        };
+        Scenario { matched, keyed, ..self }
+    }
+
+    /// A quarter of the seeds have rules.
+    fn with_forms(self, seed: &mut Seed) -> Scenario {
+        if !seed.percent(25) {
+            return self;
+        }
+        let forms = [Form::Plain, Form::Prefixed, Form::Scaled, Form::Dated];
+        let forms = [*seed.pick(&forms), *seed.pick(&forms)];
+        Scenario { forms, misfits: seed.percent(50), ..self }
+    }
+
+    /// A quarter of the seeds have a policy that looks at what the values say.
+    fn with_merges(self, seed: &mut Seed) -> Scenario {
+        if !self.two_way || !seed.percent(25) {
+            return self;
+        }
+        let policies = [Policy::SumDeltas, Policy::SumDeltas, Policy::Union, Policy::Max, Policy::Min];
+        let policies = [self.policies[0], *seed.pick(&policies)];
+        let scaled = matches!(policies[1], Policy::SumDeltas) && self.forms[1] == Form::Scaled;
+        let forms = [self.forms[0], if scaled { Form::Scaled } else { Form::Plain }];
+        Scenario { policies, forms, ..self }
+    }
+
+    /// How a slot is shown.
+    pub(super) fn form(&self, slot: usize) -> Form {
+        let position = EDITED.iter().position(|edited| *edited == slot);
+        position.map_or(Form::Plain, |position| self.forms[position])
+    }
+
+    /// What people enter into the merged field on both sides is joined.
+    pub(super) fn merges(&self) -> bool {
+        matches!(self.policies[1], Policy::SumDeltas | Policy::Union)
+    }
+
+    /// The slot of a side's key.
+    pub(super) fn key(&self, side: Side) -> usize {
+        if self.keyed[side] { CODE } else { ID }
+    }
+
+    /// No two live records of the side have the same code.
+    pub(super) fn is_unique(&self, side: Side) -> bool {
+        self.unique || self.keyed[side]
+    }
+
+    pub(super) fn is_keyed(&self) -> bool {
+        self.keyed.source || self.keyed.target
+    }
+
+    /// People change codes, and a record with another code is the same record.
+    pub(super) fn renames(&self, side: Side) -> bool {
+        self.is_keyed() && (!self.keyed[side] || self.matched == MatchedBy::Name)
+    }
+
+    /// The fields whose values are followed.
+    pub(super) fn followed(&self) -> &'static [usize] {
+        match (Side::BOTH.into_iter().any(|side| self.renames(side)), self.merges()) {
+            (true, true) => &[CODE, EDITED[0]],
+            (true, false) => &[CODE, EDITED[0], EDITED[1]],
+            (false, true) => &[EDITED[0]],
+            (false, false) => &EDITED,
         }
     }
 
@@ -111,8 +215,18 @@ impl Scenario {
                 Field::new("modified", Kind::Instant { digits: 6 }),
                 Field::new("deleted", Kind::Boolean),
                 Field::new("note", Kind::Any),
+                Field::new("name", Kind::Text { max: None, padded: false }),
             ],
         }
+    }
+
+    /// A row of which nothing is known yet.
+    pub(super) fn blank_row(id: i64, name: &str) -> Vec<Value> {
+        let mut row = vec![Value::Null; 8];
+        row[ID] = Value::Integer(id);
+        row[DELETED] = Value::Boolean(false);
+        row[NAME] = Value::text(name);
+        row
     }
 
     pub(super) fn program(&self) -> Program {
@@ -120,6 +234,9 @@ impl Scenario {
         let mut fields = vec![FieldSpec { writes, ..FieldSpec::copy(CODE) }];
         for (slot, policy) in EDITED.into_iter().zip(self.policies) {
             fields.push(FieldSpec { writes, policy, ..FieldSpec::copy(slot) });
+        }
+        if self.matched == MatchedBy::Name {
+            fields.push(FieldSpec { writes, ..FieldSpec::copy(NAME) });
         }
         let mut spec = ProgramSpec::new(fields);
         spec.first = self.first;
@@ -132,12 +249,21 @@ impl Scenario {
             spec.bases = BaseKind::Digests { written: Side::Target };
         }
         let mut program = spec.build();
-        program.matching = if self.matched { vec![vec![0]] } else { Vec::new() };
+        for (field, form) in program.fields[1..].iter_mut().zip(self.forms) {
+            form.give(field);
+        }
+        program.matching = match self.matched {
+            MatchedBy::Nothing => Vec::new(),
+            MatchedBy::Code => vec![vec![0]],
+            MatchedBy::Name => vec![vec![3]],
+        };
         program.grain_nanos = 1_000_000_000;
         program.limits.delete = self.delete_limit.map(Limit::Count);
         for side in Side::BOTH {
             let one = &mut program.sides[side];
             one.access.shape = Arc::new(Scenario::shape());
+            one.access.key = vec![self.key(side)];
+            one.key_fields = vec![(self.keyed[side] && (self.two_way || side == Side::Target)).then_some(0)];
             one.access.cursor = self.cursor[side].then_some(MODIFIED);
             one.access.batch = self.batch;
             // Clocks are read to the grain, and a statement lasts five seconds at most.

@@ -12,7 +12,8 @@ use engine::run::World;
 use engine::state::Conflict;
 use futures::future::BoxFuture;
 
-use super::scenario::{CODE, Scenario};
+use super::merges::Merged;
+use super::scenario::{NAME, Scenario};
 use super::system::System;
 use crate::seed::Seed;
 
@@ -22,6 +23,9 @@ pub(super) struct Shared {
     stage: Arc<Mutex<Stage>>,
     pub(super) crash: Arc<tokio::sync::Notify>,
 }
+
+/// What somebody does.
+pub(super) type Act = fn(&mut Stage);
 
 pub(super) struct Stage {
     pub(super) scenario: Scenario,
@@ -44,11 +48,16 @@ pub(super) struct Stage {
     pub(super) points: u64,
     pub(super) values: i64,
     pub(super) codes: u64,
+    /// Of each code that people gave to a record later, the record's name.
+    pub(super) names: BTreeMap<String, String>,
+    /// What people have entered into the merged fields.
+    pub(super) merged: Merged,
     pub(super) ids: u64,
     pub(super) started: tokio::time::Instant,
     /// Codes of which a write was in doubt, with nothing to ask.
     pub(super) doubted: BTreeSet<String>,
-    /// Of these nobody knew the key, nor whether they were created: what is found
+    /// Of these nobody knew the key, or people may have given it as well, nor
+    /// whether they were created: what is found
     /// in their place agrees anew, and what was edited meanwhile is not known
     /// from what was sent.
     pub(super) unfound: BTreeSet<String>,
@@ -64,6 +73,9 @@ pub(super) struct Stage {
     pub(super) fails_at: Vec<(Side, &'static str, u64)>,
     /// The engine dies when it comes there, after so many other times.
     pub(super) dies_at: Option<(Side, &'static str, u64)>,
+    /// What somebody does just before a call: a side, what it is doing, after so
+    /// many others.
+    pub(super) acts_at: Vec<(Side, &'static str, u64, Act)>,
     /// The target stores whole tens of what the engine sends.
     pub(super) alters: bool,
     /// Whole rows as the last writes were answered; for a mutant.
@@ -90,6 +102,8 @@ impl Shared {
             points: 0,
             values: 0,
             codes: 0,
+            names: BTreeMap::new(),
+            merged: Merged::default(),
             ids: 0,
             started,
             doubted: BTreeSet::new(),
@@ -100,6 +114,7 @@ impl Shared {
             logged: Vec::new(),
             fails_at: Vec::new(),
             dies_at: None,
+            acts_at: Vec::new(),
             alters: false,
             answers: Both::default(),
             absent: Both::default(),
@@ -168,23 +183,13 @@ impl World for Shared {
     }
 }
 
-/// The number an edited field shows.
-pub(super) fn number(value: &Value) -> i64 {
-    match value {
-        Value::Integer(number) => *number,
-        Value::Decimal(number) => {
-            i64::try_from(number.trunc().mantissa() / 10i128.pow(number.trunc().scale())).unwrap()
-        }
-        other => panic!("an edited field holds numbers, not {other:?}"),
-    }
-}
-
 pub(super) fn all_done(outcomes: &[Outcome]) -> bool {
     outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. }))
 }
 
-pub(super) fn code_of(row: &[Value]) -> String {
-    row[CODE].to_string()
+/// The name of a record: its code, as long as nobody gave it another.
+pub(super) fn name_of(row: &[Value]) -> String {
+    row[NAME].to_string()
 }
 
 impl Stage {
@@ -210,7 +215,7 @@ impl Stage {
 
     /// A row has been touched since so much was visible.
     pub(super) fn is_touched(&self, side: Side, row: &[Value], since: u64) -> bool {
-        let touches = self.systems[side].touched.get(&code_of(row));
+        let touches = self.systems[side].touched.get(&name_of(row));
         touches.and_then(|touches| touches.last()).is_none_or(|touch| touch.at > since)
     }
 
@@ -259,6 +264,17 @@ impl Stage {
             left => {
                 *left -= 1;
                 false
+            }
+        }
+    }
+
+    /// Somebody was to do something here.
+    pub(super) fn acts_here(&mut self, side: Side, doing: &str) {
+        for at in (0..self.acts_at.len()).rev() {
+            match &mut self.acts_at[at] {
+                (of, what, 0, _) if (*of, *what) == (side, doing) => (self.acts_at.remove(at).3)(self),
+                (of, what, left, _) if (*of, *what) == (side, doing) => *left -= 1,
+                _ => {}
             }
         }
     }

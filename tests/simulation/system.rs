@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use engine::connector::{Action, Change, Outcome, Refusal};
 use engine::record::{Key, Side, Value, same};
 
-use super::scenario::{CODE, DELETED, EDITED, ID, MODIFIED, NOTE};
-use super::stage::{Stage, all_done, code_of, number};
+use super::forms::{Form, number};
+use super::scenario::{CODE, DELETED, EDITED, MODIFIED, NOTE, Scenario};
+use super::stage::{Stage, all_done, name_of};
 
 /// A value of one field as it became visible on one side.
 #[derive(Debug, Clone)]
@@ -36,17 +37,17 @@ pub(super) struct System {
     /// What became of a batch, for those who ask: all done, or not.
     pub(super) fates: BTreeMap<String, Fate>,
     pub(super) tokens: u64,
-    /// The code of each row that ever was.
-    pub(super) codes: BTreeMap<i64, String>,
-    /// Of each code and slot, every value it ever showed.
+    /// The name of the record under each key that ever was.
+    pub(super) known: BTreeMap<Key, String>,
+    /// Of each record and slot, every value it ever showed.
     pub(super) history: BTreeMap<(String, usize), Vec<Version>>,
-    /// Everything that ever happened to a code's record.
+    /// Everything that ever happened to a record.
     pub(super) touched: BTreeMap<String, Vec<Touch>>,
-    /// Codes of records that people gave another key, by the old one.
-    pub(super) moved: BTreeMap<i64, String>,
-    /// What people noted on a code's record, which no mapping knows of.
+    /// Records that people gave another key, by the old one.
+    pub(super) moved: BTreeMap<Key, String>,
+    /// What people noted on a record, which no mapping knows of.
     pub(super) notes: BTreeMap<String, Value>,
-    /// When a code's record went away, and whether people did it.
+    /// When a record went away, and whether people did it.
     pub(super) deleted: BTreeMap<String, Vec<(u64, bool)>>,
     pub(super) created: u64,
     pub(super) updated: u64,
@@ -134,15 +135,14 @@ impl Stage {
     pub(super) fn doubt(&mut self, side: Side, changes: &[Change], all_or_nothing: bool) {
         self.uncounted = true;
         for change in changes {
-            let code =
-                change.set.iter().find(|(slot, _)| *slot == CODE).map(|(_, code)| code.to_string()).or_else(|| {
-                    let id = number(change.key.first()?);
-                    let system = &self.systems[side];
-                    system.rows.get(&id).map(|row| code_of(row)).or_else(|| system.moved.get(&id).cloned())
-                });
+            let code = match change.action {
+                Action::Create => Some(self.name(&self.created_code(side, change))),
+                _ => Key::new(&change.key).and_then(|key| self.systems[side].known.get(&key).cloned()),
+            };
             let told = self.scenario.tokens[side] && all_or_nothing;
             // Whatever is found by its code may be somebody else's: it agrees anew, as on adoption.
-            if change.key.is_empty() && !told {
+            let mapped = change.action == Action::Create && self.scenario.keyed[side];
+            if (change.key.is_empty() || mapped) && !told {
                 self.unfound.extend(code.clone());
             }
             if change.key.is_empty() {
@@ -168,37 +168,77 @@ impl Stage {
     }
 
     pub(super) fn apply_one(&mut self, side: Side, change: &Change, stamp: DateTime<Utc>) -> Outcome {
-        let id = change.key.first().map_or_else(|| self.systems[side].id(), number);
+        let keyed = self.scenario.keyed[side];
+        let id;
         if change.action == Action::Create {
-            let code = change.set.iter().find(|(slot, _)| *slot == CODE).expect("a record has a code").1.to_string();
-            self.wait_for(side, |open| open.code == code);
-            if self.scenario.unique && self.row_of(side, &code).is_some() {
-                let refusal = Refusal { native: "unique".into(), message: "code is taken".into(), slot: Some(CODE) };
-                return Outcome::Refused(refusal);
+            let given = change.key.first().filter(|_| !keyed);
+            id = given.map_or_else(|| self.systems[side].id(), number);
+            let code = self.created_code(side, change);
+            let name = self.name(&code);
+            self.wait_for(side, |open| open.code == name);
+            if let Some(taken) = self.taken(side, &code, &name, None) {
+                return taken;
             }
-            let mut row = vec![Value::Null; 7];
-            row[ID] = Value::Integer(id);
-            row[DELETED] = Value::Boolean(false);
-            self.systems[side].rows.insert(id, row);
-            self.set(side, id, &change.set, stamp, false);
+            self.systems[side].rows.insert(id, Scenario::blank_row(id, &name));
+            let mut set = change.set.clone();
+            if keyed {
+                set.push((CODE, Value::text(&code)));
+            }
+            self.set(side, id, &set, stamp, false);
             self.systems[side].created += 1;
         } else {
-            self.wait_for(side, |open| open.row == id);
-            let Some(row) = self.systems[side].rows.get(&id) else { return Outcome::Gone };
+            let key = Key::new(&change.key).expect("what is changed has a key");
+            while let Some(row) = self.at(side, &key)
+                && self.systems[side].open.iter().any(|open| open.row == row)
+            {
+                self.wait_for(side, |open| open.row == row);
+            }
+            let Some(row) = self.at(side, &key) else { return Outcome::Gone };
+            id = row;
+            let row = &self.systems[side].rows[&id];
             if !change.expect.iter().all(|(slot, value)| same(&row[*slot], value)) {
                 return Outcome::Moved;
             }
             if change.action == Action::Delete {
-                let code = code_of(row);
+                let code = name_of(row);
                 self.tell(&format!("{side}: the engine deletes {code}"));
                 self.systems[side].removed += 1;
                 self.remove(side, id, false);
                 return Outcome::Done { key: change.key.clone(), stored: None };
             }
+            let code = change.set.iter().find(|(slot, _)| *slot == CODE).map(|(_, code)| code.to_string());
+            let name = name_of(row);
+            if let Some(taken) = code.and_then(|code| self.taken(side, &code, &name, Some(id))) {
+                return taken;
+            }
             self.set(side, id, &change.set, stamp, false);
             self.systems[side].updated += 1;
         }
-        Outcome::Done { key: vec![Value::Integer(id)], stored: Some(self.systems[side].rows[&id].clone()) }
+        let row = &self.systems[side].rows[&id];
+        Outcome::Done { key: vec![row[self.scenario.key(side)].clone()], stored: Some(row.clone()) }
+    }
+
+    /// The code of a record that is to be created.
+    fn created_code(&self, side: Side, change: &Change) -> String {
+        let set = change.set.iter().find(|(slot, _)| *slot == CODE).map(|(_, code)| code);
+        let code = if self.scenario.keyed[side] { change.key.first() } else { set };
+        code.expect("a record has a code").to_string()
+    }
+
+    /// What is said where another live record has this code or name, and may not.
+    pub(super) fn taken(&self, side: Side, code: &str, name: &str, own: Option<i64>) -> Option<Outcome> {
+        let others = || {
+            let others = self.systems[side].rows.iter().filter(move |(id, _)| Some(**id) != own);
+            others.map(|(_, row)| row).filter(|row| row[DELETED] != Value::Boolean(true))
+        };
+        let code_taken = others().any(|row| row[CODE] == Value::text(code));
+        if !self.scenario.is_unique(side) || !code_taken && !others().any(|row| name_of(row) == name) {
+            return None;
+        }
+        if code_taken && own.is_none() && self.scenario.keyed[side] {
+            return Some(Outcome::Exists);
+        }
+        Some(Outcome::Refused(Refusal { native: "unique".into(), message: "it is taken".into(), slot: Some(CODE) }))
     }
 
     /// A row that a user's statement holds is written after it.
@@ -218,35 +258,40 @@ impl Stage {
     pub(super) fn remove(&mut self, side: Side, id: i64, by_people: bool) {
         let at = self.tick();
         let row = self.systems[side].rows.remove(&id).expect("only a row that is there is removed");
-        self.systems[side].deleted.entry(code_of(&row)).or_default().push((at, by_people));
+        self.systems[side].deleted.entry(name_of(&row)).or_default().push((at, by_people));
     }
 
     /// Values become visible in a row.
     pub(super) fn set(&mut self, side: Side, id: i64, set: &[(usize, Value)], stamp: DateTime<Utc>, by_people: bool) {
         let at = self.tick();
         let decimals = self.scenario.decimals[side];
+        let (key, followed) = (self.scenario.key(side), self.scenario.followed());
         let alters = self.alters && side == Side::Target && !by_people;
         let system = &mut self.systems[side];
         let row = system.rows.get_mut(&id).expect("only a row that is there is set");
         for (slot, value) in set {
-            let edited = EDITED.contains(slot) && !value.is_null();
-            row[*slot] = if edited && alters {
-                Value::Integer(number(value) / 10 * 10)
-            } else if edited && decimals {
-                Value::Decimal(rust_decimal::Decimal::new(number(value) * 100, 2))
-            } else {
-                value.clone()
+            let form = self.scenario.form(*slot);
+            let edited = EDITED.contains(slot);
+            row[*slot] = match value {
+                Value::Integer(number) if edited && by_people && form != Form::Plain => {
+                    form.show(side, *number, &mut self.seed)
+                }
+                Value::Integer(_) | Value::Decimal(_) if edited && alters => Value::Integer(number(value) / 10 * 10),
+                Value::Integer(_) | Value::Decimal(_) if edited && decimals && form == Form::Plain => {
+                    Value::Decimal(rust_decimal::Decimal::new(number(value) * 100, 2))
+                }
+                value => value.clone(),
             };
         }
         row[MODIFIED] = Value::Instant(stamp);
-        let code = code_of(row);
-        system.codes.insert(id, code.clone());
+        let code = name_of(row);
+        system.known.extend(Key::new([&row[key]]).map(|key| (key, code.clone())));
         let who = if by_people { "people set" } else { "the engine sets" };
         system.touched.entry(code.clone()).or_default().push(Touch { at, stamp, by_people });
         let mut told = format!("{side}: {who} {code} (row {id}, stamp {})", stamp.format("%H:%M:%S%.3f"));
         for (slot, value) in set {
             let _ = std::fmt::Write::write_fmt(&mut told, format_args!(" {slot}={value}"));
-            if EDITED.contains(slot) && !value.is_null() {
+            if followed.contains(slot) && !value.is_null() {
                 let version = Version { at, value: number(value), by_people, stamp };
                 system.history.entry((code.clone(), *slot)).or_default().push(version);
             }
@@ -261,27 +306,44 @@ impl Stage {
     }
 
     pub(super) fn row_of(&self, side: Side, code: &str) -> Option<i64> {
-        let stands = |row: &[Value]| code_of(row) == code && row[DELETED] != Value::Boolean(true);
+        let stands = |row: &[Value]| name_of(row) == code && row[DELETED] != Value::Boolean(true);
         self.systems[side].rows.iter().find(|(_, row)| stands(row)).map(|(id, _)| *id)
     }
 
-    /// The other side's record with the code that this one has, or last had.
+    /// The row under a key: of several the one that is not marked as deleted.
+    pub(super) fn at(&self, side: Side, key: &Key) -> Option<i64> {
+        let rows = &self.systems[side].rows;
+        if !self.scenario.keyed[side] {
+            return key.plain().parse().ok().filter(|id| rows.contains_key(id));
+        }
+        let has = |(_, row): &(&i64, &Vec<Value>)| row[CODE].to_string() == key.plain();
+        let found = rows.iter().filter(has).min_by_key(|(_, row)| row[DELETED] == Value::Boolean(true));
+        found.map(|(id, _)| *id)
+    }
+
+    /// The other side's record of the name that the one under this key has, or
+    /// last had.
     pub(super) fn counterpart(&self, side: Side, key: &Key) -> Option<Key> {
-        let id: i64 = key.plain().parse().expect("keys are numbers");
-        let code = self.systems[side].codes.get(&id)?;
-        Key::new(&[Value::Integer(self.row_of(side.other(), code)?)])
+        let other = side.other();
+        let row = self.row_of(other, self.systems[side].known.get(key)?)?;
+        Key::new([&self.systems[other].rows[&row][self.scenario.key(other)]])
+    }
+
+    /// The name of the record that has this code, or had it.
+    pub(super) fn name(&self, code: &str) -> String {
+        self.names.get(code).map_or(code, String::as_str).to_owned()
     }
 }
 
 impl System {
     /// People gave the record with this key another one.
-    pub(super) fn has_moved(&self, id: i64) -> bool {
-        self.moved.contains_key(&id)
+    pub(super) fn has_moved(&self, key: &Key) -> bool {
+        self.moved.contains_key(key)
     }
 
-    /// People gave the record with this code another key.
-    pub(super) fn moved_code(&self, code: &str) -> bool {
-        self.moved.values().any(|moved| moved == code)
+    /// People gave the record with this name another key.
+    pub(super) fn moved_name(&self, name: &str) -> bool {
+        self.moved.values().any(|moved| moved == name)
     }
 
     /// How many rows there were since it began, a row with a new key counted
