@@ -20,6 +20,17 @@ const SHOWS_OTHERWISE: &str =
     "sent, without an answer, and under the key it was to have stands a record that shows something else";
 pub(super) const KEY_UNTOLD: &str = "created, and the system did not tell under which key";
 
+/// What a record is that stands under the key of an unanswered create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Ours,
+    /// It cannot be read, so that nobody can tell.
+    Unreadable,
+    /// It shows half of what was sent: ours and edited since, or somebody's.
+    Alike,
+    Strange,
+}
+
 /// Fields that were sent to a record which has gone since, and nobody knows
 /// whether they came into effect.
 pub(super) struct Sent {
@@ -194,19 +205,18 @@ impl Session<'_> {
         self.key_after(side, key, intent.fields.iter().filter_map(|field| Some((now(field)?, &field.value))))
     }
 
-    /// A record under the key of an unanswered create is the one we made. Where
+    /// Whether a record under the key of an unanswered create is the one we made. Where
     /// the batch is known to have come into effect, a key that its system gave
     /// to us is nobody else's. Otherwise the key may have been given again
     /// since, and the record has to match what was sent, or to show all of it,
-    /// whether the mapping's filters let it in by now or not. `None` where the
-    /// system cannot read it, so that nobody can tell.
-    fn is_ours(&self, side: Side, in_effect: bool, link: &Link, mark: &Mark, row: &[Value]) -> Option<bool> {
+    /// whether the mapping's filters let it in by now or not.
+    fn stands_there(&self, side: Side, in_effect: bool, link: &Link, mark: &Mark, row: &[Value]) -> Standing {
         let is_given = !self.program.sides[side].key_is_mapped();
         if is_given && in_effect {
-            return Some(true);
+            return Standing::Ours;
         }
         if matches!(mark, Mark::Malformed(_)) {
-            return None;
+            return Standing::Unreadable;
         }
         let shown: Vec<Option<Value>> = self.program.fields.iter().map(|field| field.read(side, row).ok()).collect();
         // By the mapping as it was, for what it still has of it.
@@ -227,15 +237,19 @@ impl Session<'_> {
         };
         let written = |index: &usize| self.program.fields[*index].writes(side) && sent[*index].is_some();
         if !(0..sent.len()).any(|index| written(&index)) {
-            return None;
+            return Standing::Unreadable;
         }
+        let is_blank = |index: usize| shown[index].as_ref().is_none_or(Value::is_blank);
         let matches = |fields: &Vec<usize>| {
-            let is_blank = |index: usize| shown[index].as_ref().is_none_or(Value::is_blank);
             let agrees = |index: &usize| written(index) && !is_blank(*index) && shows(*index);
             !fields.is_empty() && fields.iter().all(agrees)
         };
-        let all = (0..self.program.fields.len()).filter(written).all(shows);
-        Some(all || is_given && self.program.matching.iter().any(matches))
+        let (same, others): (Vec<usize>, Vec<usize>) = (0..sent.len()).filter(written).partition(|index| shows(*index));
+        if others.is_empty() || is_given && self.program.matching.iter().any(matches) {
+            return Standing::Ours;
+        }
+        let alike = same.into_iter().filter(|index| !is_blank(*index)).count();
+        if is_given && alike > 0 && alike >= others.len() { Standing::Alike } else { Standing::Strange }
     }
 
     /// The links that changes of `side` belong to, found by the other side's
@@ -410,13 +424,13 @@ impl Session<'_> {
                 self.park_in_doubt(side, &link.keys[side.other()], NO_WAY_TO_LOOK, Some(agreed(link, false)));
                 continue;
             }
-            let told: Vec<Option<bool>> = rows
+            let told: Vec<Standing> = rows
                 .get(key)
                 .into_iter()
                 .flatten()
-                .map(|(mark, row)| self.is_ours(side, in_effect, link, mark, row))
+                .map(|(mark, row)| self.stands_there(side, in_effect, link, mark, row))
                 .collect();
-            if told.contains(&Some(true)) {
+            if told.contains(&Standing::Ours) {
                 self.counts.toward(side).created += 1;
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
@@ -424,12 +438,12 @@ impl Session<'_> {
                 // It may stand under a key that nobody knows, or go on under another one.
                 self.agreed.insert((side.other(), link.keys[side.other()].clone()), agreed(link, false));
                 let told_apart = !self.program.matching.is_empty() || self.program.sides[side].key_is_mapped();
-                if told.contains(&None) {
+                if told.contains(&Standing::Unreadable) {
                     let message = format!(
                         "sent, without an answer, and the {side} record with key {key}, which may be it, cannot be read"
                     );
                     self.park_in_doubt(side, &link.keys[side.other()], &message, Some(agreed(link, false)));
-                } else if rows.contains_key(key) && !told_apart {
+                } else if rows.contains_key(key) && !told_apart || told.contains(&Standing::Alike) {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, Some(agreed(link, false)));
                 } else if rows.contains_key(key) && self.program.sides[side].key_is_mapped() {
                     otherwise.push(link.keys.clone());

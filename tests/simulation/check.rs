@@ -243,7 +243,9 @@ impl End<'_> {
                     if self.deleted(side, code).iter().any(|(at, _)| *at > before.at && *at < after.at) {
                         continue;
                     }
-                    let made = other.iter().find(|version| version.value == after.value && version.at < after.at);
+                    let mut made = other.iter().filter(|version| version.value == after.value && version.at < after.at);
+                    // People may enter again what the engine had brought.
+                    let made = made.clone().find(|version| version.by_people).or_else(|| made.next());
                     // In one direction an edit stays until the other side is edited again.
                     let stood = |version: &Version| version.value == after.value && version.at < before.at;
                     let put_back = !self.scenario.two_way && versions.iter().any(stood);
