@@ -245,7 +245,7 @@ impl End<'_> {
                     }
                     let mut made = other.iter().filter(|version| version.value == after.value && version.at < after.at);
                     // People may enter again what the engine had brought.
-                    let made = made.clone().find(|version| version.by_people).or_else(|| made.next());
+                    let made = made.clone().rfind(|version| version.by_people).or_else(|| made.next());
                     // In one direction an edit stays until the other side is edited again.
                     let stood = |version: &Version| version.value == after.value && version.at < before.at;
                     let put_back = !self.scenario.two_way && versions.iter().any(stood);
