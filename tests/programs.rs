@@ -124,6 +124,7 @@ impl ProgramSpec {
                 cursor: None,
                 filter: None,
                 start: None,
+                marked: None,
                 batch: 100,
             },
             overlap: Duration::ZERO,

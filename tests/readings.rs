@@ -89,6 +89,7 @@ impl Pair {
                 cursor: (cursor && side == Side::Source).then_some(2),
                 filter: filter.filter(|_| side == Side::Target).map(str::to_owned),
                 start: None,
+                marked: None,
                 batch: 100,
             };
             program.sides[side].access = access.clone();

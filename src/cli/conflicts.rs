@@ -292,13 +292,16 @@ async fn refuse_unfit(path: &Path, found: &[Conflict], value: &Value) -> Result<
     for conflict in found {
         let name = conflict.mapping.as_str();
         if !programs.contains_key(name) {
-            let Some(mapping) = loaded.project.mapping(name) else { continue };
-            let Ok(described) = systems.describe(mapping, None, &mut unsaid).await else { continue };
-            let described = described.as_ref().map(|(_, description)| Some(description));
-            let Some(compiled) = compile(mapping, described, &mut unsaid) else { continue };
-            programs.insert(name, compiled.program);
+            let mut program = None;
+            if let Some(mapping) = loaded.project.mapping(name)
+                && let Ok(described) = systems.describe(mapping, None, &mut unsaid).await
+            {
+                let described = described.as_ref().map(|(_, description)| Some(description));
+                program = compile(mapping, described, &mut unsaid).map(|compiled| compiled.program);
+            }
+            programs.insert(name, program);
         }
-        let program = programs.get(name);
+        let program = programs.get(name).and_then(Option::as_ref);
         let field = program.and_then(|program| program.fields.iter().find(|field| field.name == conflict.field));
         let Some((side, rejection)) = field.and_then(|field| unfit(field, value)) else { continue };
         let message = format!(

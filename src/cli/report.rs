@@ -462,7 +462,9 @@ fn held(told: &Told, path: &str, page: &mut Page) {
 
 /// What to do where a right is missing.
 pub(super) fn ungranted(lacks: &str) -> String {
-    format!("have the right granted to the connection's user: `GRANT {lacks} TO …`")
+    format!(
+        "as the system says above, a right is missing: on the object itself it would be `GRANT {lacks} TO …`, with USAGE of its schema"
+    )
 }
 
 fn hint(trouble: &Trouble, path: &str) -> Option<String> {

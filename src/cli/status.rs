@@ -11,7 +11,6 @@ use super::wire::{Loaded, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Schedule;
 use crate::record::{Both, Value};
-use crate::run::count_owed;
 use crate::state::{ConflictFilter, MappingState, ParkedFilter, RunRecord, Store};
 
 /// Show each mapping: its schedule, its last run, what is owed, how far it was read.
@@ -69,9 +68,9 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
     let mapping = loaded.project.mapping(&name);
     let of = || Some(name.clone());
     let parked = store.parked(&ParkedFilter { mapping: of(), ..ParkedFilter::default() }).await?.len() as u64;
-    let owed = count_owed(store, &name).await?;
     let open = ConflictFilter { mapping: of(), open: true, ..ConflictFilter::default() };
     let conflicts = store.conflicts(&open).await?.len() as u64;
+    let held = store.count_spooled(&name).await?;
     let state = store.mapping(&name).await?.unwrap_or_default();
     let last = store.runs(Some(&name), 1).await?.into_iter().next();
     let unfinished = unfinished(&state, last.as_ref());
@@ -80,10 +79,10 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
         enabled: mapping.map(|mapping| loaded.switched_off(mapping).is_none()),
         schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
         links: store.count_links(&name).await?,
-        owed,
+        owed: parked + conflicts + held,
         parked,
         conflicts,
-        held: store.count_spooled(&name).await?,
+        held,
         cursors: cursors.map(|cursor| cursor.and_then(|cursor| cursor.low)),
         last,
         unfinished,
@@ -92,7 +91,7 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
 }
 
 /// The number of a mapping's newest run, where nothing tells how it ended. Runs
-/// are counted when they begin; engines of before recorded them at their end.
+/// are counted when they begin, and a run that is killed early is on no record.
 pub(super) fn unfinished(state: &MappingState, last: Option<&RunRecord>) -> Option<u64> {
     let ended = last.filter(|run| run.status.has_ended()).map_or(0, |run| run.number);
     (state.runs > ended).then_some(state.runs)

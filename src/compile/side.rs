@@ -234,6 +234,10 @@ pub(super) fn compile(
             cursor,
             filter,
             start,
+            marked: match &deleted {
+                DeletedWhen::Mark { slot, equals } => Some((*slot, equals.clone())),
+                _ => None,
+            },
             batch: BATCH,
         },
         overlap,

@@ -55,6 +55,9 @@ pub struct Access {
     pub filter: Option<String>,
     /// `start`: records whose slot holds less than this are left alone.
     pub start: Option<(usize, Value)>,
+    /// Rows whose slot holds this value are deleted: no update or delete
+    /// touches them, also where a row that lives has the same key.
+    pub marked: Option<(usize, Value)>,
     /// Rows in one batch of a reading.
     pub batch: usize,
 }

@@ -164,10 +164,10 @@ codes! {
         "The setting belongs to a situation that cannot come about in this mapping or field: conflicts of a field that goes one way, deletes towards a side that is never written. It is refused, since whoever wrote it expects something of it.";
     UNSEEN_DELETES = "E0504", "deletes that would never be noticed",
         "A side that is read by its cursor shows what changed, and a deleted record does not show up. Say under `deleted` how it is known: by a mark in the record, by an expression, or by a sweep over all keys.";
-    MARK_PASSED_OVER = "E0506", "rows deleted on a side that marks what is deleted",
-        "`propagate` deletes the row itself. Where a side marks its deleted records, as an ERP does, whoever works there expects the mark and may need the row. `{ set: … }` with the mark's field and value sets it instead.";
     NEVER_DUE = "E0505", "a schedule that never comes",
         "The cron pattern fits no day in any year, such as the 31st of February.";
+    MARK_PASSED_OVER = "E0506", "rows deleted on a side that marks what is deleted",
+        "`propagate` deletes the row itself. Where a side marks its deleted records, as an ERP does, whoever works there expects the mark and may need the row. `{ set: … }` with the mark's field and value sets it instead.";
 
     NOT_A_NUMBER = "E0711", "a value that is not a number",
         "A rule that needs a number met a text that is none in the notation it reads, or a number with a fraction where only whole ones go. `decimal` with a locale reads other notations; `round` says what becomes of a fraction.";

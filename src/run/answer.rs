@@ -33,6 +33,8 @@ pub(super) struct Acknowledged {
 /// A write to be taken back.
 struct Undo {
     work: usize,
+    /// The key that the record has since.
+    under: Key,
     change: Change,
     /// The link as it was before the write, under a revision of its own.
     before: Link,
@@ -151,7 +153,8 @@ impl Session<'_> {
                         }
                         self.park_taken_back(side, keys, field, &message, sent);
                         let parked = self.pending.park.last().expect("it was just parked").clone();
-                        undo.push(Undo { work: send.work, change, before, fields, parked });
+                        let under = link.keys[side].clone();
+                        undo.push(Undo { work: send.work, under, change, before, fields, parked });
                         acknowledged.owing.insert(send.work);
                     }
                     acknowledged.links.insert(send.work, link);
@@ -253,7 +256,7 @@ impl Session<'_> {
     /// that keep it from flowing anywhere.
     async fn undo(&mut self, side: Side, undo: Vec<Undo>, acknowledged: &mut Acknowledged) -> Result<(), Trouble> {
         let setup = self.setup;
-        let keys: Vec<Key> = undo.iter().map(|undo| undo.before.keys[side].clone()).collect();
+        let keys: Vec<Key> = undo.iter().map(|undo| undo.under.clone()).collect();
         let stored = setup.store.links(&self.program.name, side, &keys).await?;
         let (undo, stored): (Vec<Undo>, Vec<Link>) =
             undo.into_iter().zip(stored).filter_map(|(undo, stored)| Some((undo, stored?))).unzip();

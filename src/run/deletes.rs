@@ -76,7 +76,7 @@ impl Session<'_> {
         if self.swept <= own {
             // An empty listing never counts; that it is one is told, also by a plan.
             let links = self.setup.store.count_links(&self.program.name).await?;
-            if links > 0 {
+            if links > 0 && self.links_at_start > 0 {
                 let event = Event { keys: Both::default(), fact: Fact::Emptied { side, links } };
                 self.setup.observer.event(&self.program.name, &self.run, &event);
             }

@@ -162,18 +162,18 @@ impl Session<'_> {
                 let verdict = match keys.as_slice() {
                     [] => {
                         // A twin earlier in this batch is about to be created there: it would be the one hit.
-                        let nearly_the_same = (alternative, folded(&probe.values));
+                        let near = || (alternative, folded(&probe.values));
                         match taken.entry((alternative, probe.digest)) {
                             _ if !program.sides[other].may_create => None,
                             std::collections::hash_map::Entry::Occupied(rival) => {
                                 Some(Match::Ambiguous(about_to(names(), Some(rival.get()))))
                             }
                             _ if self.foreseen[other].contains(&(alternative, probe.digest))
-                                || loose && self.foreseen[other].contains(&nearly_the_same) =>
+                                || loose && self.foreseen[other].contains(&near()) =>
                             {
                                 Some(Match::Ambiguous(about_to(names(), None)))
                             }
-                            _ if loose && !nearly.insert(nearly_the_same) => {
+                            _ if loose && !nearly.insert(near()) => {
                                 // A dry run creates nothing that could be asked for.
                                 Some(if self.options.dry {
                                     Match::Ambiguous(about_to(names(), None))

@@ -34,7 +34,6 @@ mod world;
 
 pub use event::{Event, Fact, FieldChange, Observer, Silent};
 pub use neighbours::{Flow, Neighbours};
-pub use owed::count_owed;
 pub use report::{Planned, RunReport, Trouble, Undecided};
 pub use session::run_mapping;
 pub use setup::{Options, RetryPolicy, Setup, key_of_fingerprint};

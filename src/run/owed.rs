@@ -458,7 +458,7 @@ impl Session<'_> {
 
 /// Everything a mapping owes: what is parked, conflicts that wait for a person,
 /// and deletes that are held back.
-pub async fn count_owed(store: &dyn Store, mapping: &str) -> Result<u64, StoreError> {
+pub(super) async fn count_owed(store: &dyn Store, mapping: &str) -> Result<u64, StoreError> {
     let parked = ParkedFilter { mapping: Some(mapping.to_owned()), ..ParkedFilter::default() };
     let open = ConflictFilter { mapping: Some(mapping.to_owned()), open: true, ..ConflictFilter::default() };
     let listed = store.parked(&parked).await?.len() + store.conflicts(&open).await?.len();

@@ -344,9 +344,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Records were to be created under keys of the mapping's own, and there
-    /// stands something else by now: whoever made it, by its key it is the
-    /// counterpart, also where it has another one when they are next looked at.
+    /// Records were to be created under keys by which they are found, and there
+    /// stands something else by now: whoever made it, it is the counterpart, also where it has another one when they are next looked at.
     async fn link_by_key(&mut self, side: Side, pairs: &[Both<Key>]) -> Result<(), Trouble> {
         if pairs.is_empty() {
             return Ok(());
@@ -445,7 +444,7 @@ impl Session<'_> {
                     self.park_in_doubt(side, &link.keys[side.other()], &message, Some(agreed(link, false)));
                 } else if rows.contains_key(key) && !told_apart || told.contains(&Standing::Alike) {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, Some(agreed(link, false)));
-                } else if rows.contains_key(key) && self.program.sides[side].key_is_mapped() {
+                } else if rows.contains_key(key) && self.matches_by_key(side) {
                     otherwise.push(link.keys.clone());
                 }
             }

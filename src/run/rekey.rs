@@ -183,6 +183,10 @@ impl Session<'_> {
         for (before, link) in moved {
             self.pending.spool.retain(|spooled| spooled.link != link.id);
             self.pending.unspool.push(link.id);
+            if self.owed.contains_key(&(side, before.clone())) {
+                // What it still owes, it owes under its new key.
+                self.queue(side.other(), &link.keys.clone().map(Some), 0);
+            }
             self.clear_owed(side, &before);
             self.left[side].insert(before.clone());
             if self.options.dry {

@@ -14,7 +14,7 @@ use super::session::Session;
 use crate::connector::{Action, Change};
 use crate::plan::{FieldWrite, Link, LinkStatus, RecordWrite};
 use crate::record::{Both, Side, Value};
-use crate::state::{Commit, Intent, IntentField, Intents};
+use crate::state::{Commit, Intent, IntentField, Intents, RunStatus};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
@@ -91,6 +91,9 @@ impl Session<'_> {
         let mut flight = self.prepare(side, sends, &mut work);
         self.land().await?;
         let earlier = std::mem::take(&mut self.unflushed);
+        if self.pending != Commit::default() {
+            self.pending.run = Some(self.as_it_stands(RunStatus::Running));
+        }
         flight.before = std::mem::take(&mut self.pending);
         let setup = Arc::clone(self.setup);
         let mut task = JoinSet::new();

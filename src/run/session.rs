@@ -407,7 +407,7 @@ impl<'a> Session<'a> {
     }
 
     /// The run as it stands now.
-    fn as_it_stands(&self, status: RunStatus) -> RunRecord {
+    pub(super) fn as_it_stands(&self, status: RunStatus) -> RunRecord {
         RunRecord {
             run: self.run.clone(),
             mapping: self.program.name.to_string(),

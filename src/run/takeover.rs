@@ -130,7 +130,9 @@ pub async fn fail_run(
 pub async fn fail_begun_run(store: &dyn Store, mut report: RunReport) -> RunReport {
     let words = report.troubles.iter().map(ToString::to_string).collect();
     let newest = store.runs(Some(&report.mapping), 1).await;
-    let begun = newest.ok().and_then(|runs| runs.into_iter().find(|run| run.status == RunStatus::Running));
+    let begun = newest.ok().and_then(|runs| {
+        runs.into_iter().find(|run| run.status == RunStatus::Running && run.started_at >= report.started_at)
+    });
     if let Some(begun) = &begun {
         report.run.clone_from(&begun.run);
         report.counts = begun.counts;

@@ -22,6 +22,7 @@ pub(super) async fn open(
         shape: Arc::new(described.shape.clone()),
         filter: None,
         start: None,
+        marked: None,
         batch: 100,
     };
     connector.open(access).await.unwrap()
@@ -58,4 +59,52 @@ pub(super) fn stored(outcome: &Outcome) -> &[Value] {
 pub(super) async fn rows(object: &dyn Object, listing: Listing) -> Vec<Vec<Value>> {
     let batches: Vec<_> = object.read(listing).map(Result::unwrap).collect().await;
     batches.iter().flat_map(|batch| batch.rows().map(|(_, row)| row.to_vec())).collect()
+}
+
+/// Opens the table `twins`, whose rows are (code, name, gone): ("A", "old",
+/// "*"), ("A", "old", " ") and ("B", "old", "*"), and makes sure that those
+/// with the mark stay as they are.
+pub(super) async fn leaves_marked_rows_alone(connector: &dyn Connector) {
+    let described = connector.describe("twins").await.unwrap().unwrap();
+    let slot = |name: &str| described.shape.slot(name).unwrap();
+    let (code, name, gone) = (slot("code"), slot("name"), slot("gone"));
+    let access = Access {
+        object: "twins".into(),
+        key: vec![code],
+        cursor: None,
+        shape: Arc::new(described.shape.clone()),
+        filter: None,
+        start: None,
+        marked: Some((gone, Value::text("*"))),
+        batch: 100,
+    };
+    let object = connector.open(access).await.unwrap();
+    let change = |key: &str, action, set: Vec<(usize, Value)>| Change {
+        action,
+        key: vec![Value::text(key)],
+        set,
+        expect: vec![(name, Value::text("old"))],
+    };
+    let renamed = || vec![(name, Value::text("new"))];
+    let outcomes =
+        write(&*object, &[change("A", Action::Update, renamed()), change("B", Action::Update, renamed())]).await;
+    assert_eq!(stored(&outcomes[0])[name], Value::text("new"));
+    assert!(!matches!(outcomes[1], Outcome::Done { .. }), "{outcomes:?}");
+    let shown = async || {
+        let mut shown: Vec<(Value, Value, bool)> = Vec::new();
+        for row in rows(&*object, Listing::Full).await {
+            let is_marked = matches!(&row[gone], Value::Text(mark) if mark == "*");
+            shown.push((row[code].clone(), row[name].clone(), is_marked));
+        }
+        shown.sort_by_key(|row| format!("{row:?}"));
+        shown
+    };
+    let marked = |code: &str| (Value::text(code), Value::text("old"), true);
+    assert_eq!(shown().await, [(Value::text("A"), Value::text("new"), false), marked("A"), marked("B")]);
+    let mut deletes = [change("A", Action::Delete, Vec::new()), change("B", Action::Delete, Vec::new())];
+    deletes[0].expect = renamed();
+    let outcomes = write(&*object, &deletes).await;
+    assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
+    assert!(!matches!(outcomes[1], Outcome::Done { .. }), "{outcomes:?}");
+    assert_eq!(shown().await, [marked("A"), marked("B")]);
 }

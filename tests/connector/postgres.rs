@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlx::Executor;
 
-use super::object::{create, int, open, rows, update, write};
+use super::object::{create, int, leaves_marked_rows_alone, open, rows, update, write};
 use crate::support::postgres::Database;
 use crate::support::sql;
 
@@ -326,6 +326,7 @@ async fn names_lead_where_they_say() {
         cursor: None,
         filter: None,
         start: None,
+        marked: None,
         batch: 1,
     };
     let fault = postgres.connector.open(access).await.err().unwrap();
@@ -379,6 +380,7 @@ async fn a_where_that_fails_on_a_row_is_told() {
             cursor: None,
             filter: Some(filter.into()),
             start: None,
+            marked: None,
             batch: 100,
         };
         let object = postgres.connector.open(access).await.unwrap();
@@ -554,4 +556,17 @@ async fn what_the_engine_does_not_know_is_noted() {
         .await;
     let fields = postgres.connector.describe("shown").await.unwrap().unwrap().shape.fields;
     assert_eq!(fields.iter().map(|field| field.generated).collect::<Vec<_>>(), [true, false]);
+}
+
+/// Issue 2: both rows were written, the live one and the marked one.
+#[tokio::test]
+async fn rows_marked_as_deleted_are_left_alone() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE TABLE twins (code char(3), name text, gone char(1) NOT NULL); \
+             INSERT INTO twins VALUES ('A', 'old', '*'), ('A', 'old', ' '), ('B', 'old', '*');",
+        )
+        .await;
+    leaves_marked_rows_alone(&*postgres.connector).await;
 }

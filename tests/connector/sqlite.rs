@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 
-use super::object::{create, int, open, rows, stored, update, write};
+use super::object::{create, int, leaves_marked_rows_alone, open, rows, stored, update, write};
 use crate::support::sql;
 
 struct Sqlite {
@@ -541,4 +541,38 @@ async fn the_clock_is_no_finer_than_the_next_stamp() {
     let described = sqlite.connector.describe("t").await.unwrap().unwrap();
     let (second, milli) = (1_000_000_000, 1_000_000);
     assert_eq!(described.grains_nanos[1..], [second, milli, 86_400 * second, milli], "each column has its own");
+}
+
+/// Issue 2: a live row was refused beside one of the same key that is marked.
+#[tokio::test]
+async fn rows_marked_as_deleted_are_left_alone() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite
+        .run(
+            "CREATE TABLE twins (code TEXT, name TEXT, gone TEXT NOT NULL); \
+             INSERT INTO twins VALUES ('A', 'old', '*'), ('A', 'old', ' '), ('B', 'old', '*');",
+        )
+        .await;
+    leaves_marked_rows_alone(&*sqlite.connector).await;
+}
+
+/// Issue 2: a look at the file's rights closed it, and with it went the locks
+/// of every connection to it. Others then took the log away while it was in use.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_look_at_a_database_leaves_its_locks() {
+    use std::os::unix::fs::MetadataExt;
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite.run("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'a')").await;
+    let inode = std::fs::metadata(sqlite.folder.path().join("test.db")).unwrap().ino();
+    let locks = || {
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        let of_ours = format!(" {} ", std::process::id());
+        all.lines().filter(|line| line.contains(&of_ours) && line.contains(&format!(":{inode} "))).count()
+    };
+    let object = sqlite.open("t", &["id"], None).await;
+    assert_eq!(rows(&*object, Listing::Full).await.len(), 1);
+    assert!(locks() > 0, "a database with a write-ahead log is locked while it is open");
+    sqlite.connector.describe("t").await.unwrap().unwrap();
+    assert!(locks() > 0, "and still is");
 }

@@ -284,8 +284,8 @@ impl ObjectSpec {
 }
 
 /// What is done when the system cannot be reached or is busy, in `run`, `plan`
-/// and whatever else reads records. `check`, `discover` and `validate --online`
-/// look once and tell at once what they found.
+/// and whatever else reads records. `check`, `discover`, `validate --online`
+/// and `conflicts resolve` look once and tell at once what they found.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Retry {

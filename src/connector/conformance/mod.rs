@@ -102,6 +102,7 @@ fn access(object: &str, shape: Shape, key: &[usize], cursor: Option<usize>) -> A
         cursor,
         filter: None,
         start: None,
+        marked: None,
         batch: 3,
     }
 }

@@ -208,19 +208,26 @@ pub(super) async fn belongs_to_another(connection: &mut SqliteConnection) -> Res
     Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
 }
 
+/// The layout that a database says it has; 0 where it says nothing.
+pub(super) async fn found(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("PRAGMA user_version").fetch_one(connection).await?)
+}
+
+/// Refuses a layout that this engine does not know.
+pub(super) fn refuse_unknown(found: i64) -> Result<(), StoreError> {
+    if [0, LAYOUT].contains(&found) { Ok(()) } else { Err(StoreError::Newer { found, known: LAYOUT }) }
+}
+
 /// Lays out an empty file, and refuses what another program or a newer engine
 /// wrote. Stands in a transaction of the caller's.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
-    match found {
-        LAYOUT => {}
-        0 => {
-            if belongs_to_another(connection).await? {
-                return Err(StoreError::Broken("the file is a database of another program".into()));
-            }
-            sqlx::raw_sql(TABLES).execute(&mut *connection).await?;
+    let found = found(connection).await?;
+    refuse_unknown(found)?;
+    if found == 0 {
+        if belongs_to_another(connection).await? {
+            return Err(StoreError::Broken("the file is a database of another program".into()));
         }
-        _ => return Err(StoreError::Newer { found, known: LAYOUT }),
+        sqlx::raw_sql(TABLES).execute(&mut *connection).await?;
     }
     sqlx::raw_sql(ADDED).execute(&mut *connection).await?;
     for (table, column, sql) in COLUMNS {

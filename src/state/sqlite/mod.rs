@@ -437,9 +437,13 @@ async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let mut probe = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
-    let found = layout::belongs_to_another(&mut probe).await?;
+    let another = layout::belongs_to_another(&mut probe).await?;
+    let found = layout::found(&mut probe).await?;
     probe.close().await?;
-    if found { Err(broken("the file is a database of another program".into())) } else { Ok(()) }
+    if another {
+        return Err(broken("the file is a database of another program".into()));
+    }
+    layout::refuse_unknown(found)
 }
 
 /// Opens a file of the state, and makes it where it is missing.

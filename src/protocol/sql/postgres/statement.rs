@@ -29,6 +29,7 @@ impl Opened {
             .map(|position| format!("{} = engine_change.{}", selection.columns[slots[position]], names[position]))
             .collect();
         let by_key = by_key.join(" AND ");
+        let lives = self.lives();
         let expected = |position: usize| {
             let slot = slots[position];
             let expected = format!("engine_change.{}", names[position]);
@@ -38,7 +39,7 @@ impl Opened {
         let returned = selection.selected.join(", ");
         match form.action {
             Action::Update if form.set.is_empty() => format!(
-                "SELECT engine_change.engine_index, {returned} FROM {table} JOIN {list} AS engine_change ON {by_key}{unchanged}"
+                "SELECT engine_change.engine_index, {returned} FROM {table} JOIN {list} AS engine_change ON {by_key}{unchanged}{lives}"
             ),
             Action::Update => {
                 let set: Vec<String> = (keys..keys + form.set.len())
@@ -51,13 +52,13 @@ impl Opened {
                     })
                     .collect();
                 format!(
-                    "UPDATE {table} SET {} FROM {list} AS engine_change WHERE {by_key}{unchanged} \
+                    "UPDATE {table} SET {} FROM {list} AS engine_change WHERE {by_key}{unchanged}{lives} \
                      RETURNING engine_change.engine_index, {returned}",
                     set.join(", ")
                 )
             }
             Action::Delete => format!(
-                "DELETE FROM {table} USING {list} AS engine_change WHERE {by_key}{unchanged} RETURNING engine_change.engine_index"
+                "DELETE FROM {table} USING {list} AS engine_change WHERE {by_key}{unchanged}{lives} RETURNING engine_change.engine_index"
             ),
             // The rows that went in take the table's name, so that they are
             // read like the table's own.
@@ -70,6 +71,15 @@ impl Opened {
                 self.on_conflict(),
             ),
         }
+    }
+
+    /// The condition that a row is not marked as deleted.
+    fn lives(&self) -> String {
+        let Some((slot, value)) = &self.access.marked else { return String::new() };
+        let marked = self.compared(*slot, value);
+        marked.map_or_else(String::new, |marked| {
+            format!(" AND {} IS DISTINCT FROM {marked}", self.selection.columns[*slot])
+        })
     }
 
     /// A key that another writer takes at this moment is there already, too:

@@ -72,10 +72,19 @@ fn locate(settings: &SqlSettings) -> Result<(PathBuf, bool), Fault> {
 }
 
 /// True where the file, or the disk it lies on, can only be read.
+///
+/// The file is not opened for that: closing it again would take away every
+/// lock that this process has on it, those of its connections too.
+#[cfg(unix)]
 fn is_locked_away(path: &Path) -> bool {
-    use std::io::ErrorKind;
-    let opened = std::fs::OpenOptions::new().write(true).open(path);
-    opened.is_err_and(|error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
+    use rustix::fs::{Access, access};
+    use rustix::io::Errno;
+    access(path, Access::WRITE_OK).is_err_and(|error| [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error))
+}
+
+#[cfg(not(unix))]
+fn is_locked_away(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.permissions().readonly())
 }
 
 struct Inner {

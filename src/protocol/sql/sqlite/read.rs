@@ -313,6 +313,7 @@ mod tests {
             cursor: None,
             filter: None,
             start: None,
+            marked: None,
             batch: 10,
         };
         let settings = SqlSettings::default();

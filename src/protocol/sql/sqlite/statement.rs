@@ -4,6 +4,7 @@ use super::super::statement::quote;
 use super::super::write::Form;
 use super::read::Opened;
 use crate::connector::Action;
+use crate::record::{Value, same};
 
 impl Opened {
     /// Whether one statement makes many changes of a form: creates under known
@@ -37,11 +38,25 @@ impl Opened {
         let set: Vec<String> =
             set.map(|(slot, name)| format!("{} = {name}", quote(&self.columns[*slot].field.name))).collect();
         format!(
-            "WITH engine_new({}) AS (VALUES {values}) UPDATE OR ABORT {table} SET {} FROM engine_new WHERE {}",
+            "WITH engine_new({}) AS (VALUES {values}) UPDATE OR ABORT {table} SET {} FROM engine_new WHERE {}{}",
             names.join(", "),
             set.join(", "),
-            by_key.join(" AND ")
+            by_key.join(" AND "),
+            self.lives()
         )
+    }
+
+    /// The condition that a row is not marked as deleted.
+    pub(super) fn lives(&self) -> String {
+        self.access.marked.as_ref().map_or_else(String::new, |(slot, value)| {
+            let marked = self.columns[*slot].store(value).literal();
+            format!(" AND {} IS NOT {marked}", self.selection.columns[*slot])
+        })
+    }
+
+    /// Whether a row is marked as deleted.
+    pub(super) fn is_marked(&self, row: &[Value]) -> bool {
+        self.access.marked.as_ref().is_some_and(|(slot, value)| same(&row[*slot], value))
     }
 
     pub(super) fn names(&self, slots: &[usize]) -> String {

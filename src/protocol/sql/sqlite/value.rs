@@ -205,7 +205,7 @@ impl Stored {
     }
 
     /// As a literal of SQL.
-    fn literal(&self) -> String {
+    pub(super) fn literal(&self) -> String {
         match self {
             Stored::Null => "NULL".into(),
             Stored::Integer(integer) => integer.to_string(),

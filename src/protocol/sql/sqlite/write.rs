@@ -247,7 +247,10 @@ impl Batch<'_> {
             self.object.find(&mut self.transaction, &self.object.access.key, &probes, Scope::Everything).await?;
         let mut rows: HashMap<usize, Vec<Vec<Value>>> = HashMap::with_capacity(found.batch.len());
         for (position, probe) in found.probes.iter().enumerate() {
-            rows.entry(indexes[*probe]).or_default().push(found.batch.row(position).to_vec());
+            let (index, row) = (indexes[*probe], found.batch.row(position));
+            if changes[index].action == Action::Create || !self.object.is_marked(row) {
+                rows.entry(index).or_default().push(row.to_vec());
+            }
         }
         Ok(rows)
     }
@@ -309,6 +312,7 @@ impl Batch<'_> {
                 .map(|slot| format!("{} = ?", object.selection.columns[*slot]))
                 .collect::<Vec<_>>()
                 .join(" AND ")
+                + &object.lives()
         };
         let table = &object.selection.table;
         let bind_set = |arguments: &mut SqliteArguments| {
@@ -422,6 +426,9 @@ impl Batch<'_> {
             self.object.find(&mut self.transaction, &self.object.access.key, &probes, Scope::Everything).await?;
         for (position, probe) in found.probes.iter().enumerate() {
             let row = found.batch.row(position);
+            if self.object.is_marked(row) {
+                continue;
+            }
             let key = self.object.access.key.iter().map(|slot| row[*slot].clone()).collect();
             outcomes[indexes[*probe]] = Some(Outcome::Done { key, stored: Some(row.to_vec()) });
         }
