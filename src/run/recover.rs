@@ -205,8 +205,8 @@ impl Session<'_> {
         self.key_after(side, key, intent.fields.iter().filter_map(|field| Some((now(field)?, &field.value))))
     }
 
-    /// Whether a record under the key of an unanswered create is the one we made. Where
-    /// the batch is known to have come into effect, a key that its system gave
+    /// Whether a record under the key of an unanswered create is the one we made.
+    /// Where the batch is known to have come into effect, a key that its system gave
     /// to us is nobody else's. Otherwise the key may have been given again
     /// since, and the record has to match what was sent, or to show all of it,
     /// whether the mapping's filters let it in by now or not.
@@ -345,7 +345,8 @@ impl Session<'_> {
     }
 
     /// Records were to be created under keys by which they are found, and there
-    /// stands something else by now: whoever made it, it is the counterpart, also where it has another one when they are next looked at.
+    /// stands something else by now: whoever made it, it is the counterpart, also
+    /// where it has another key when they are next looked at.
     async fn link_by_key(&mut self, side: Side, pairs: &[Both<Key>]) -> Result<(), Trouble> {
         if pairs.is_empty() {
             return Ok(());
