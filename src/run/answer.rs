@@ -167,11 +167,18 @@ impl Session<'_> {
                 Outcome::Exists => {
                     acknowledged.owing.insert(send.work);
                     not_made.extend(recorded.map(|(position, _)| position));
-                    if self.matches_by_key(side) {
+                    // Whoever came between look and write is found at the next look.
+                    let looked = item.all_keys()[item.from].as_ref().and_then(|key| self.again[item.from].get(&key).copied());
+                    if self.matches_by_key(side) && looked.unwrap_or_default() < 2 {
                         self.empty[side] = false;
                         self.moved_away(side, item, item.all_keys());
                     } else {
-                        let message = format!("a {side} record with this key is there already, and does not match");
+                        let why = if self.matches_by_key(side) {
+                            "is hidden by its `where`, `when` or `deleted`"
+                        } else {
+                            "does not match"
+                        };
+                        let message = format!("a {side} record with this key is there already, and {why}");
                         self.park(side, item.all_keys(), Reason::Rejected, None, Code::KEY_TAKEN, &message);
                     }
                 }

@@ -269,3 +269,30 @@ async fn what_is_ambiguous_names_its_rival() {
     let told = messages();
     assert!(has(&told, ") is linked to another source record (key E)"), "{told:?}");
 }
+
+const BY_CODE: &str = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: shop, object: goods, key: [sku], where: \"own IS NULL\" }
+direction: bidirectional
+fields:
+  - { source: code, target: sku }
+  - { source: name, target: title }
+";
+
+/// Issue 2: it was owed twice without a word, and then told as a record that
+/// never holds still.
+#[tokio::test]
+async fn a_key_that_a_hidden_record_has_is_told_as_taken() {
+    let shop = "CREATE TABLE goods (sku TEXT PRIMARY KEY, title TEXT, own TEXT); \
+                INSERT INTO goods VALUES ('A', 'theirs', 'mine');";
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", BY_CODE), ("shop.sql", shop)]);
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["to_target"]["parked"]), (&json!(2), &json!(1)));
+    let error = &run["errors"][0];
+    assert_eq!((&error["code"], &error["source_key"]["code"]), (&json!("E0707"), &json!("A")));
+    assert!(error["message"].as_str().unwrap().contains("hidden"), "{error}");
+    assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["theirs"]);
+    // No more hidden, it is the counterpart.
+    project.edit("shop", "UPDATE goods SET own = NULL").await;
+    assert_eq!(project.run(1)["runs"][0]["conflicts"], 1);
+}
