@@ -8,6 +8,7 @@ use super::round::{Asked, Round, round};
 use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::connector::Action;
+use crate::diagnostic::Code;
 use crate::record::{Side, Value};
 use crate::run::{Options, Planned, RunReport};
 
@@ -97,6 +98,7 @@ fn change_json(planned: &Planned, told: &Told) -> Json {
         "action": planned.action,
         "side": planned.side,
         "held": is_held(planned, &told.report),
+        "parked": planned.parked.map(Code::as_str),
         "source_key": told.names.json(Side::Source, planned.keys.source.as_ref()),
         "target_key": told.names.json(Side::Target, planned.keys.target.as_ref()),
         "fields": fields,
@@ -196,9 +198,11 @@ fn change(planned: &Planned, held: bool, page: &mut Page) {
         Action::Delete if held => ("-", "hold back the delete", Tone::Warn),
         Action::Delete => ("-", "delete", Tone::Bad),
     };
+    let parked = planned.parked.map(|code| format!("  (parked before: {})", code.as_str()));
     page.spans([
         (tone, format!("  {sign} {word}")),
         (Tone::Plain, format!(" on the {}: {}", planned.side, super::report::keys(&planned.keys))),
+        (Tone::Warn, parked.unwrap_or_default()),
     ]);
     for field in &planned.fields {
         let after = show(&field.after);

@@ -41,6 +41,36 @@ pub struct Program {
     pub grain_nanos: u64,
 }
 
+impl Program {
+    /// The alternatives by which a record without a link is found on a side:
+    /// its key where the key says which it is, else `match`.
+    pub fn alternatives(&self, side: Side) -> Cow<'_, [Vec<usize>]> {
+        match self.key_that_matches(side) {
+            Some(key) => Cow::Owned(vec![key]),
+            None => Cow::Borrowed(&self.matching),
+        }
+    }
+
+    /// True where a side's records are found by their key alone.
+    pub fn matches_by_key(&self, side: Side) -> bool {
+        self.key_that_matches(side).is_some()
+    }
+
+    fn key_that_matches(&self, side: Side) -> Option<Vec<usize>> {
+        let key: Vec<usize> = self.sides[side].key_fields.iter().flatten().copied().collect();
+        let same_fields = |alternative: &Vec<usize>| {
+            alternative.len() == key.len()
+                && alternative.iter().all(|field| key.contains(field) && self.fields[*field].equal.is_empty())
+        };
+        let alone = match self.matching.as_slice() {
+            [] => true,
+            [alternative] => same_fields(alternative),
+            _ => false,
+        };
+        (alone && self.sides[side].key_is_mapped()).then_some(key)
+    }
+}
+
 /// What a link stores of each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BaseKind {

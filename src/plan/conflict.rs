@@ -6,6 +6,11 @@ use rust_decimal::Decimal;
 use crate::compile::{FieldProgram, Policy, Rejection};
 use crate::record::{Both, Side, Value, order, parse_number, same};
 
+/// The base of a field of which nobody knows what the sides agreed on: a write
+/// of it has no answer, and may be in effect or not. No field shows it, so that
+/// both sides have changed since.
+pub const IN_DOUBT: Both<Value> = Both { source: Value::JsonNull, target: Value::JsonNull };
+
 /// A conflict that waits for a person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenConflict {
@@ -50,7 +55,7 @@ pub(super) fn rule(
         Policy::Manual => Ruling::Wait,
         Policy::Source => Ruling::Wins(Side::Source),
         Policy::Target => Ruling::Wins(Side::Target),
-        Policy::Newest => Ruling::Wins(newest(stamps)),
+        Policy::Newest => newest(stamps),
         Policy::Max | Policy::Min => match compare(field, now)? {
             None => Ruling::Wait,
             Some(ordering) => {
@@ -59,17 +64,20 @@ pub(super) fn rule(
             }
         },
         Policy::Union => union(field, now)?,
-        Policy::SumDeltas => match base {
+        Policy::SumDeltas => match base.filter(|base| **base != IN_DOUBT) {
             Some(base) => sum_deltas(field, base, now)?,
             None => Ruling::Wait,
         },
     })
 }
 
-/// The side that was changed last; a tie goes to the source, and a side
-/// without a stamp counts as the older.
-fn newest(stamps: Both<Option<DateTime<Utc>>>) -> Side {
-    if stamps.target > stamps.source { Side::Target } else { Side::Source }
+/// The side that was changed last wins; a tie goes to the source, and a side
+/// without a stamp counts as the older. Where neither has one there is no telling.
+fn newest(stamps: Both<Option<DateTime<Utc>>>) -> Ruling {
+    match (stamps.source, stamps.target) {
+        (None, None) => Ruling::Wait,
+        (source, target) => Ruling::Wins(if target > source { Side::Target } else { Side::Source }),
+    }
 }
 
 /// Orders both values in the target's representation, or in the source's where

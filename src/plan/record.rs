@@ -156,8 +156,9 @@ fn create(program: &Program, to: Side, record: &Record) -> Decision {
 /// `gone` has no record any more, the other side still has.
 fn one_gone(program: &Program, pair: &Pair, link: &Link, gone: Side, left: &Record) -> Decision {
     let on = gone.other();
-    if let LinkStatus::Severed { .. } = link.status {
-        return Decision::keep();
+    if let LinkStatus::Severed { gone: known } = link.status {
+        // Whoever is gone by now is waited for.
+        return if known == gone { Decision::keep() } else { Decision::only(Verdict::Sever { gone }) };
     }
     let side = &program.sides[on];
     let policy = match &side.deletes {

@@ -77,14 +77,16 @@ impl Session<'_> {
     }
 
     pub(super) fn only_plan(&mut self, work: &[Work], sends: &Both<Vec<Send>>) {
+        let program = self.program;
         for side in Side::BOTH {
+            let alternatives = program.alternatives(side);
             for send in &sends[side] {
                 let counts = self.counts.toward(side);
                 match send.action() {
                     Action::Create => {
                         counts.created += 1;
                         if let Some(record) = work[send.work].seen[side.other()].live() {
-                            self.foresee(side, record);
+                            self.foresee(side, record, &alternatives);
                         }
                     }
                     Action::Update => counts.updated += 1,
@@ -95,7 +97,10 @@ impl Session<'_> {
                     // Counted here, and not once more where the other side's page shows the record.
                     self.early[side].extend(keys[side.other()].clone());
                 }
-                self.planned.push(Planned { side, action: send.action(), keys, fields: self.changes(side, send) });
+                let owed = Side::BOTH.into_iter().filter_map(|of| self.owed.get(&(of, keys[of].clone()?)));
+                let parked = owed.filter_map(|owed| owed.code).next();
+                let fields = self.changes(side, send);
+                self.planned.push(Planned { side, action: send.action(), keys, fields, parked });
             }
         }
         self.pending = crate::state::Commit::default();

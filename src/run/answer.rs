@@ -168,12 +168,13 @@ impl Session<'_> {
                     acknowledged.owing.insert(send.work);
                     not_made.extend(recorded.map(|(position, _)| position));
                     // Whoever came between look and write is found at the next look.
-                    let looked = item.all_keys()[item.from].as_ref().and_then(|key| self.again[item.from].get(&key).copied());
-                    if self.matches_by_key(side) && looked.unwrap_or_default() < 2 {
+                    let looked =
+                        item.all_keys()[item.from].as_ref().and_then(|key| self.again[item.from].get(&key).copied());
+                    if self.program.matches_by_key(side) && looked.unwrap_or_default() < 2 {
                         self.empty[side] = false;
                         self.moved_away(side, item, item.all_keys());
                     } else {
-                        let why = if self.matches_by_key(side) {
+                        let why = if self.program.matches_by_key(side) {
                             "is hidden by its `where`, `when` or `deleted`"
                         } else {
                             "does not match"

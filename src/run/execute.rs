@@ -361,7 +361,12 @@ impl Session<'_> {
             self.clear_both(&keys);
         }
         if unchanged && item.read.is_some() {
-            self.count_unchanged(toward, &keys);
+            if item.seen.source == Seen::Outside || item.seen.target == Seen::Outside {
+                // Whatever changed goes over when both are back.
+                self.counts.toward(toward).skipped += 1;
+            } else {
+                self.count_unchanged(toward, &keys);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Records without a link find their counterparts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::batch::Candidate;
@@ -117,13 +118,10 @@ impl Session<'_> {
         let program = self.program;
         let other = side.other();
         let mut found: Vec<Option<Match>> = new.iter().map(|_| None).collect();
-        let by_key: Vec<usize> = program.sides[other].key_fields.iter().flatten().copied().collect();
-        let by_key = [by_key];
         // Into a side that was empty when the run began nothing has to be looked for by its key: the
         // side itself says where it is taken by now. A dry run takes nothing.
-        let is_told = self.empty[other] && !self.options.dry;
-        let alternatives: &[Vec<usize>] =
-            if self.matches_by_key(other) { if is_told { &[] } else { &by_key } } else { &program.matching };
+        let is_told = program.matches_by_key(other) && self.empty[other] && !self.options.dry;
+        let alternatives = if is_told { Cow::Borrowed(&[][..]) } else { program.alternatives(other) };
         // Records that this batch has already spoken for, by what they match on.
         let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
         let mut claimed: HashMap<Key, usize> = HashMap::new();
@@ -245,9 +243,7 @@ impl Session<'_> {
         if doubted.is_empty() || !self.program.sides[other].may_create || !found.iter().any(is_new) {
             return Ok(());
         }
-        let by_key = [self.program.sides[other].key_fields.iter().flatten().copied().collect()];
-        let alternatives =
-            if self.matches_by_key(other) { by_key.as_slice() } else { self.program.matching.as_slice() };
+        let alternatives = self.program.alternatives(other);
         let digest = |side: Side, seen: &Seen, fields: &[usize]| {
             let probe = seen.live().map(|record| self.probe(side, 0, record, fields))?;
             probe.ok().flatten().map(|probe| probe.digest)
@@ -309,22 +305,6 @@ impl Session<'_> {
         Ok(owners)
     }
 
-    /// True where the other side's records are found by their key alone.
-    pub(super) fn matches_by_key(&self, side: Side) -> bool {
-        let program = &self.program.sides[side];
-        let key: Vec<usize> = program.key_fields.iter().flatten().copied().collect();
-        let same_fields = |alternative: &Vec<usize>| {
-            alternative.len() == key.len()
-                && alternative.iter().all(|field| key.contains(field) && self.program.fields[*field].equal.is_empty())
-        };
-        program.key_is_mapped()
-            && match self.program.matching.as_slice() {
-                [] => true,
-                [alternative] => same_fields(alternative),
-                _ => false,
-            }
-    }
-
     /// For each probe with a hit: the records of its own side, none of
     /// them linked, that would claim that hit. One hit is not enough to pair two
     /// records where the hit has several to choose from.
@@ -356,9 +336,7 @@ impl Session<'_> {
 impl Session<'_> {
     /// In a dry run: a record would be created for this one, and be the hit of
     /// whoever comes after it.
-    pub(super) fn foresee(&mut self, on: Side, record: &Record) {
-        let by_key = [self.program.sides[on].key_fields.iter().flatten().copied().collect()];
-        let alternatives: &[Vec<usize>] = if self.matches_by_key(on) { &by_key } else { &self.program.matching };
+    pub(super) fn foresee(&mut self, on: Side, record: &Record, alternatives: &[Vec<usize>]) {
         for (alternative, fields) in alternatives.iter().enumerate() {
             let Ok(Some(probe)) = self.probe(on.other(), 0, record, fields) else { continue };
             self.foreseen[on].insert((alternative, probe.digest));

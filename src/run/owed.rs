@@ -315,7 +315,8 @@ impl Session<'_> {
         let known = match &parked.row {
             Some(row) => self.keyless[from].get(row).map(|known| (known.attempts, parked.since)),
             None => {
-                places.iter().filter_map(|place| self.owed.get(place)).max().map(|known| (known.attempts, known.since))
+                let known = places.iter().filter_map(|place| self.owed.get(place));
+                known.map(|known| (known.attempts, known.since)).max()
             }
         };
         let restless = places.iter().any(|place| self.restless.contains(place));
@@ -347,7 +348,8 @@ impl Session<'_> {
         }
         for place in places {
             self.tried.insert(place.clone());
-            self.owed.insert(place, Owed { attempts: parked.attempts, since: parked.since });
+            let code = parked.code.as_deref().and_then(Code::find);
+            self.owed.insert(place, Owed { attempts: parked.attempts, since: parked.since, code });
         }
         if let Some(row) = &parked.row {
             let known = self.keyless[from].entry(row.clone()).or_default();

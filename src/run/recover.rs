@@ -8,7 +8,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{Policy, Rejection};
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus, Record, Seen};
+use crate::plan::{Bases, ConflictOutcome, IN_DOUBT, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
 use crate::state::{
     Agreed, Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
@@ -302,7 +302,7 @@ impl Session<'_> {
         if !sums.is_empty() {
             self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
             for field in sums {
-                link.bases.clear(field);
+                link.bases.set(field, IN_DOUBT, self.written(field));
             }
         }
         link
@@ -445,7 +445,7 @@ impl Session<'_> {
                     self.park_in_doubt(side, &link.keys[side.other()], &message, Some(agreed(link, false)));
                 } else if rows.contains_key(key) && !told_apart || told.contains(&Standing::Alike) {
                     self.park_in_doubt(side, &link.keys[side.other()], SHOWS_OTHERWISE, Some(agreed(link, false)));
-                } else if rows.contains_key(key) && self.matches_by_key(side) {
+                } else if rows.contains_key(key) && self.program.matches_by_key(side) {
                     otherwise.push(link.keys.clone());
                 }
             }

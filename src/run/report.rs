@@ -72,6 +72,8 @@ pub struct Planned {
     pub action: Action,
     pub keys: Both<Option<Key>>,
     pub fields: Vec<FieldChange>,
+    /// What the record is parked for: it is tried again.
+    pub parked: Option<Code>,
 }
 
 /// What stopped a run, or kept it from something.

@@ -80,7 +80,7 @@ impl Session<'_> {
         let apart = near.rivals.is_empty() && !near.in_ring.source && !near.in_ring.target;
         let fits = sends[side].len() <= self.program.sides[side].access.batch;
         let new = sends[side].iter().all(|send| send.link.is_none());
-        (apart && fits && new && self.empty[side] && self.matches_by_key(side)).then_some(side)
+        (apart && fits && new && self.empty[side] && self.program.matches_by_key(side)).then_some(side)
     }
 
     /// Sends a batch once the one before it has landed, and does not wait for

@@ -16,6 +16,7 @@ use super::rings::Rings;
 use super::setup::{Options, Setup};
 use crate::compile::Program;
 use crate::connector::{Horizon, Listing};
+use crate::diagnostic::Code;
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
@@ -37,11 +38,13 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     session.finish().await
 }
 
-/// How often a parked record was tried, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How often a parked record was tried, since when, and why it is parked.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Owed {
     pub attempts: u32,
     pub since: DateTime<Utc>,
+    /// What it is parked for, where that was told.
+    pub code: Option<Code>,
 }
 
 /// One run while it lasts.
@@ -247,7 +250,9 @@ impl<'a> Session<'a> {
             }
             for side in Side::BOTH {
                 if let Some(key) = &parked.keys[side] {
-                    let found = Owed { attempts: parked.attempts, since: parked.since };
+                    let told = parked.code.as_deref().filter(|_| !super::owed::is_untold(&parked));
+                    let code = told.and_then(Code::find);
+                    let found = Owed { attempts: parked.attempts, since: parked.since, code };
                     let known = self.owed.entry((side, key.clone())).or_insert(found);
                     known.attempts = known.attempts.max(found.attempts);
                     known.since = known.since.min(found.since);

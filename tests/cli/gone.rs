@@ -1,6 +1,6 @@
 //! What a user sees of records that are gone, have another key, or share one.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::project::{CONNECTIONS, Project};
 
@@ -292,7 +292,29 @@ async fn a_key_that_a_hidden_record_has_is_told_as_taken() {
     assert_eq!((&error["code"], &error["source_key"]["code"]), (&json!("E0707"), &json!("A")));
     assert!(error["message"].as_str().unwrap().contains("hidden"), "{error}");
     assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["theirs"]);
+    // A plan says that this was tried before.
+    let plan = project.engine("plan . --format json").ends(0).json();
+    let change = &plan["runs"][0]["changes"][0];
+    assert_eq!((&change["action"], &change["parked"]), (&json!("create"), &json!("E0707")));
+    assert!(project.engine("plan .").ends(0).out.contains("(parked before: E0707)"));
     // No more hidden, it is the counterpart.
     project.edit("shop", "UPDATE goods SET own = NULL").await;
     assert_eq!(project.run(1)["runs"][0]["conflicts"], 1);
+}
+
+/// Issue 2: an edit was counted as unchanged where the other record had left
+/// `where`.
+#[tokio::test]
+async fn an_edit_of_what_is_hidden_elsewhere_is_skipped_until_it_is_back() {
+    let shop = "CREATE TABLE goods (sku TEXT PRIMARY KEY, title TEXT, own TEXT);";
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", BY_CODE), ("shop.sql", shop)]);
+    project.run(0);
+    project.edit("shop", "UPDATE goods SET own = 'mine' WHERE sku = 'A'").await;
+    project.edit("office", "UPDATE items SET name = 'edited' WHERE code = 'A'").await;
+    let counts = |run: &Json| run["runs"][0]["to_target"].clone();
+    let skipped = counts(&project.run(0));
+    assert_eq!((&skipped["skipped"], &skipped["unchanged"], &skipped["updated"]), (&json!(1), &json!(2), &json!(0)));
+    project.edit("shop", "UPDATE goods SET own = NULL").await;
+    assert_eq!(counts(&project.run(0))["updated"], 1);
+    assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["edited"]);
 }

@@ -136,6 +136,21 @@ async fn stamps_are_as_fine_as_their_own_column() {
     assert_eq!(newer(&project, "2026-03-02 12:00:00", "2026-03-02 12:00:01").await, "of the shop");
 }
 
+/// Issue 2: the source was taken in silence.
+#[tokio::test]
+async fn the_newest_of_two_without_a_time_waits_for_a_person() {
+    let project = newest("");
+    project.run(0);
+    for database in ["office", "shop"] {
+        project.edit(database, &format!("UPDATE items SET name = 'of the {database}', changed = NULL")).await;
+    }
+    assert_eq!(project.run(1)["runs"][0]["conflicts"], 1);
+    assert_eq!(project.column("shop", "SELECT name FROM items").await, ["of the shop"]);
+    project.edit("shop", "UPDATE items SET changed = '2026-03-02 12:00:00'").await;
+    project.engine("run . --once");
+    assert_eq!(project.column("office", "SELECT name FROM items").await, ["of the shop"]);
+}
+
 /// Issue 2: records that only their system takes for the same were both
 /// created, when they came in one batch.
 #[tokio::test]

@@ -157,6 +157,38 @@ async fn an_update_that_is_taken_back_loses_no_edit() {
     assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'").await, ["21.4"]);
 }
 
+/// Issue 2: a write that changed the key as well was taken back under the key
+/// that was there no more.
+#[tokio::test]
+async fn an_update_of_the_key_is_taken_back_under_the_new_one() {
+    let office = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT, price DECIMAL(10,2));
+INSERT INTO items VALUES (1, 'A', 19.90), (2, 'B', 80);";
+    let shop = "CREATE TABLE goods (sku TEXT PRIMARY KEY, price DECIMAL(10,2));
+CREATE TRIGGER rounds AFTER UPDATE OF price ON goods WHEN NEW.price = 21.4
+BEGIN UPDATE goods SET price = round(price) WHERE sku = NEW.sku; END;";
+    let mapping = "mapping: items
+source: { connection: office, object: items, key: [id] }
+target: { connection: shop, object: goods, key: [sku] }
+fields: [{ source: code, target: sku }, { source: price, target: price }]
+";
+    let files =
+        [("connections.yaml", CONNECTIONS), ("items.yaml", mapping), ("office.sql", office), ("shop.sql", shop)];
+    let project = Project::new(&files);
+    project.run(0);
+    let goods = async || project.column("shop", "SELECT sku || ' ' || CAST(price AS TEXT) FROM goods ORDER BY 1").await;
+    project.edit("office", "UPDATE items SET code = 'Z', price = 21.4 WHERE id = 1").await;
+    project.run(1);
+    assert_eq!(parked(&project)[0]["code"], "E0703");
+    for _ in 0..2 {
+        assert_eq!(goods().await, ["A 19.9", "B 80"]);
+        assert_eq!(project.run(0)["runs"][0]["owed"], 1);
+    }
+    project.edit("shop", "DROP TRIGGER rounds").await;
+    retry(&project);
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(goods().await, ["B 80", "Z 21.4"]);
+}
+
 /// Issue 2: a write that one side refused was owed no more once the other side
 /// of the same pair had taken its own.
 #[tokio::test]

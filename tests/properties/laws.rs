@@ -151,8 +151,13 @@ fn one_field(program: &Program, model: &Model, decision: &Decision, index: usize
             (Some(_), _) => &[ConflictOutcome::Moved, ConflictOutcome::Decided],
         };
         assert!(expected.contains(&step.outcome), "{expected:?} was expected, not {:?}", step.outcome);
+        let is_stamped =
+            Side::BOTH.into_iter().any(|side| model.seen[side].live().is_some_and(|record| record.stamp.is_some()));
         match policy {
             Policy::Manual => assert_ne!(step.outcome, ConflictOutcome::Decided, "a person decides"),
+            Policy::Newest if !is_stamped => {
+                assert_ne!(step.outcome, ConflictOutcome::Decided, "nobody knows which is newer");
+            }
             Policy::Source | Policy::Target | Policy::Newest if resolution != Some(true) => {
                 assert_eq!(step.outcome, ConflictOutcome::Decided, "the policy decides at once");
             }
@@ -212,8 +217,10 @@ fn one_side(program: &Program, model: &Model, decision: &Decision) {
     }
     let gone = if absent(Side::Source) { Side::Source } else { Side::Target };
     let on = gone.other();
-    if let LinkStatus::Severed { .. } = link.status {
-        assert_eq!(*decision, Decision::keep(), "a severed link is left alone");
+    if let LinkStatus::Severed { gone: known } = link.status {
+        let turned = Decision { verdict: Verdict::Sever { gone }, ..Decision::keep() };
+        let expected = if known == gone { Decision::keep() } else { turned };
+        assert_eq!(*decision, expected, "a severed link is left alone, and knows whom it waits for");
         return;
     }
     if let DeletePolicy::Ignore = program.sides[on].deletes {

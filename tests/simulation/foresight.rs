@@ -10,7 +10,7 @@ use engine::run::{Event, Fact, FieldChange, Observer, Options, RunReport, Setup,
 use engine::state::{MemoryStore, RunCounts, SideCounts};
 
 use super::asked;
-use super::play::{people, setup};
+use super::play::{paused, people, setup};
 use super::scenario::Scenario;
 use super::stage::Shared;
 
@@ -68,11 +68,7 @@ fn told(report: &RunReport) -> String {
 /// work: where a run did something else than was planned, both.
 fn differs(number: u64) -> Option<String> {
     let scenario = Scenario { faults: 0, edits: 0, crashes: 0, ..Scenario::draw(number) };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime of one thread");
+    let runtime = paused();
     let _inside = runtime.enter();
     let shared = Shared::new(&scenario);
     shared.lock().calm();

@@ -163,9 +163,9 @@ async fn what_a_record_missed_while_it_was_away_is_owed_until_it_is_written() {
 /// where people had added to it as well.
 #[tokio::test(start_paused = true)]
 async fn a_sum_in_doubt_waits_for_a_person() {
-    for edited in [false, true] {
+    for (edited, first) in [(false, None), (true, None), (true, Some(Policy::Source))] {
         let policies = [Policy::Manual, Policy::SumDeltas];
-        let case = Case::new(Scenario { two_way: true, policies, ..quiet() }, 1);
+        let case = Case::new(Scenario { two_way: true, policies, first, ..quiet() }, 1);
         case.agrees_as("c1").await;
         let begun = case.shown(Side::Source, MERGED);
         case.set(Side::Source, MERGED, Value::Integer(begun + 1_000));
@@ -180,4 +180,27 @@ async fn a_sum_in_doubt_waits_for_a_person() {
         let told = Side::BOTH.map(|side| case.shown(side, MERGED) - begun);
         assert_eq!((conflicts, told), if edited { (1, [1_000, 1_003]) } else { (0, [1_001, 1_001]) });
     }
+}
+
+/// Issue 2: a record whose mark was taken off was not found back where its
+/// counterpart had been the one that was marked before.
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_moves_to_the_other_side_is_waited_for_there() {
+    let (marks, cursor) = (Both::new(true, true), Both::new(true, true));
+    let case = Case::new(Scenario { two_way: true, marks, cursor, ..quiet() }, 1);
+    case.agrees_as("c1").await;
+    let mark = async |side: Side, marked: bool| {
+        case.shared.sleep_for(60).await;
+        case.set(side, DELETED, Value::Boolean(marked));
+    };
+    mark(Side::Target, true).await;
+    case.run().await;
+    mark(Side::Target, false).await;
+    mark(Side::Source, true).await;
+    case.run().await;
+    case.set(Side::Target, EDITED[0], Value::Integer(71));
+    case.run().await;
+    mark(Side::Source, false).await;
+    case.run().await;
+    assert_eq!(case.shown(Side::Source, EDITED[0]), 71);
 }

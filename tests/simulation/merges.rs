@@ -91,8 +91,7 @@ pub(super) fn broken(stage: &Stage, conflicts: &[Conflict]) -> Vec<String> {
             conflict.field == format!("f{MERGED}")
                 && Side::BOTH.into_iter().any(|side| stage.systems[side].known.get(&conflict.keys[side]) == Some(name))
         };
-        // So it is where a write is in doubt, and what stands there may hold it or not.
-        let waits = |one: &Conflict| one.status != ConflictStatus::Decided || one.bases.is_none();
+        let waits = |one: &Conflict| one.status != ConflictStatus::Decided;
         let decided = conflicts.iter().chain(&stage.logged).filter(is_of).any(waits);
         if Side::BOTH.into_iter().all(entered) || decided || stage.unfound.contains(name) {
             continue;

@@ -11,6 +11,8 @@ use engine::run::{
 };
 use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, RunStatus, Store};
 
+use tokio::runtime::{Builder, Runtime};
+
 use super::check;
 use super::mutants::Mutant;
 use super::object::SimObject;
@@ -36,12 +38,13 @@ pub(super) struct Told {
     pub(super) broken: Vec<String>,
 }
 
+/// A runtime whose clock goes on where everybody waits.
+pub(super) fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime of one thread")
+}
+
 pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime of one thread");
+    let runtime = paused();
     let _inside = runtime.enter();
     let shared = Shared::new(scenario);
     let memory = MemoryStore::new();
@@ -272,11 +275,7 @@ async fn resolve(shared: &Shared, memory: &MemoryStore) {
 #[test]
 fn a_record_that_never_holds_still_is_owed_and_parked_after_three_runs() {
     let quiet = Scenario { two_way: true, faults: 0, edits: 0, crashes: 0, deletes: false, ..Scenario::draw(1) };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime of one thread");
+    let runtime = paused();
     let _inside = runtime.enter();
     let shared = Shared::new(&quiet);
     let memory = MemoryStore::new();

@@ -196,6 +196,9 @@ impl Stage {
             let Some(row) = self.at(side, &key) else { return Outcome::Gone };
             id = row;
             let row = &self.systems[side].rows[&id];
+            if self.scenario.marks[side] && row[DELETED] == Value::Boolean(true) {
+                return Outcome::Gone;
+            }
             if !change.expect.iter().all(|(slot, value)| same(&row[*slot], value)) {
                 return Outcome::Moved;
             }

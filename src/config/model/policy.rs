@@ -56,7 +56,8 @@ pub enum Policy {
     /// The target's value is taken.
     Target,
     /// The value that was changed last is taken, by each side's `modified`; a
-    /// tie goes to the source.
+    /// tie goes to the source. Where neither record has a time, the field waits
+    /// as under `manual`.
     Newest,
     /// The field waits on both sides until somebody decides with `engine
     /// conflicts resolve`; the rest of the record goes on.
