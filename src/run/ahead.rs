@@ -97,8 +97,8 @@ impl Session<'_> {
                     // Counted here, and not once more where the other side's page shows the record.
                     self.early[side].extend(keys[side.other()].clone());
                 }
-                let owed = Side::BOTH.into_iter().filter_map(|of| self.owed.get(&(of, keys[of].clone()?)));
-                let parked = owed.filter_map(|owed| owed.code).next();
+                let mut owed = Side::BOTH.into_iter().filter_map(|of| self.owed.get(&(of, keys[of].clone()?)));
+                let parked = owed.find_map(|owed| owed.code);
                 let fields = self.changes(side, send);
                 self.planned.push(Planned { side, action: send.action(), keys, fields, parked });
             }

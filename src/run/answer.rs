@@ -169,7 +169,7 @@ impl Session<'_> {
                     not_made.extend(recorded.map(|(position, _)| position));
                     // Whoever came between look and write is found at the next look.
                     let looked =
-                        item.all_keys()[item.from].as_ref().and_then(|key| self.again[item.from].get(&key).copied());
+                        item.all_keys()[item.from].as_ref().and_then(|key| self.again[item.from].get(key).copied());
                     if self.program.matches_by_key(side) && looked.unwrap_or_default() < 2 {
                         self.empty[side] = false;
                         self.moved_away(side, item, item.all_keys());

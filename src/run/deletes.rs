@@ -1,10 +1,8 @@
 //! How deletions are noticed, and how deletes are held back or carried out.
 
-use std::collections::BTreeSet;
-
 use super::event::{Event, Fact};
 use super::pages::{Page, Pages};
-use super::report::Trouble;
+use super::report::{Planned, Trouble};
 use super::session::Session;
 use crate::compile::{DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
@@ -145,12 +143,7 @@ impl Session<'_> {
         self.flush().await?;
         let setup = self.setup;
         let name = self.program.name.clone();
-        let mut waits = self.spooled_on_each().await?;
-        if self.options.dry {
-            let anew = self.plan_spooled().await?;
-            self.held_anew = anew.source + anew.target;
-            (waits.source, waits.target) = (waits.source + anew.source, waits.target + anew.target);
-        }
+        let waits = self.spooled_on_each().await?;
         let waiting = waits.source + waits.target;
         if waiting == 0 {
             return Ok(());
@@ -164,8 +157,7 @@ impl Session<'_> {
         let done = setup.store.deleted_since(&name, setup.world.now() - TimeDelta::days(1)).await?;
         if done + waiting > limit && !self.options.over_limit {
             if self.options.dry {
-                // They are shown, and none of them is made.
-                (self.counts.to_source.deleted, self.counts.to_target.deleted) = (0, 0);
+                self.plan_held().await?;
             } else {
                 self.tell_held(limit).await?;
             }
@@ -175,25 +167,17 @@ impl Session<'_> {
             }
             return self.flush().await;
         }
-        if self.options.dry {
-            return Ok(());
-        }
         self.deleting = true;
         // Whoever took the place of a record that is gone may have come since these were listed.
         self.indexes = Both::default();
         let mut after = 0;
-        loop {
-            let Some((last, page)) = self.spooled(after).await? else { break };
+        while let Some((last, page)) = self.spooled(after).await? {
             after = last;
-            for on in Side::BOTH {
-                let gone = on.other();
-                let keys: Vec<Key> =
-                    page.iter().filter(|spooled| spooled.on == on).map(|spooled| spooled.keys[gone].clone()).collect();
-                self.revisit(gone, keys).await?;
-                // Only now: a delete that could not be sent stays owed.
-                self.pending.unspool.extend(page.iter().filter(|spooled| spooled.on == on).map(|spooled| spooled.link));
-            }
-            self.flush().await?;
+            self.carry_out(&page).await?;
+        }
+        let foreseen: Vec<Spooled> = std::mem::take(&mut self.dry_spool).into_values().collect();
+        for page in foreseen.chunks(500) {
+            self.carry_out(page).await?;
         }
         self.deleting = false;
         // Records that changed just before they were deleted.
@@ -201,38 +185,52 @@ impl Session<'_> {
         self.flush().await
     }
 
-    /// How many spooled deletes this run is about.
-    async fn spooled_on_each(&self) -> Result<Both<u64>, Trouble> {
+    /// Looks at what is gone once more, and deletes what is to be deleted.
+    async fn carry_out(&mut self, page: &[Spooled]) -> Result<(), Trouble> {
+        for on in Side::BOTH {
+            let gone = on.other();
+            let of = page.iter().filter(|spooled| spooled.on == on);
+            self.revisit(gone, of.clone().map(|spooled| spooled.keys[gone].clone()).collect()).await?;
+            // Only now: a delete that could not be sent stays owed.
+            self.pending.unspool.extend(of.map(|spooled| spooled.link));
+        }
+        self.flush().await
+    }
+
+    /// How many spooled deletes this run is about; in a dry run with those it
+    /// would have spooled.
+    async fn spooled_on_each(&mut self) -> Result<Both<u64>, Trouble> {
         let (mut waits, mut after) = (Both::default(), 0);
         while let Some((last, page)) = self.spooled(after).await? {
             after = last;
             for spooled in &page {
                 waits[spooled.on] += 1;
+                self.dry_spool.remove(&spooled.link);
             }
+        }
+        for foreseen in self.dry_spool.values() {
+            waits[foreseen.on] += 1;
         }
         Ok(waits)
     }
 
-    /// In a dry run: plans the deletes that were held back before, and answers
-    /// with how many others are planned.
-    async fn plan_spooled(&mut self) -> Result<Both<u64>, Trouble> {
-        let (mut known, mut after) = (BTreeSet::new(), 0);
-        while let Some((last, page)) = self.spooled(after).await? {
-            after = last;
-            for on in Side::BOTH {
-                let gone = on.other();
-                let page = page.iter().filter(|spooled| spooled.on == on);
-                let keys: Vec<Key> = page.map(|spooled| spooled.keys[gone].clone()).collect();
-                known.extend(keys.iter().map(|key| (on, key.clone())));
-                self.revisit(gone, keys).await?;
-            }
+    /// In a dry run: plans the deletes that would be held back, as they are
+    /// listed.
+    async fn plan_held(&mut self) -> Result<(), Trouble> {
+        let foreseen: Vec<Spooled> = std::mem::take(&mut self.dry_spool).into_values().collect();
+        self.held_anew = foreseen.len() as u64;
+        let (mut page, mut after) = (foreseen, 0);
+        loop {
+            self.planned.extend(page.into_iter().map(|spooled| Planned {
+                side: spooled.on,
+                action: Action::Delete,
+                keys: spooled.keys.map(Some),
+                fields: Vec::new(),
+                parked: None,
+            }));
+            let Some((last, next)) = self.spooled(after).await? else { return Ok(()) };
+            (after, page) = (last, next);
         }
-        let mut anew = Both::default();
-        for planned in self.planned.iter().filter(|planned| planned.action == Action::Delete) {
-            let key = planned.keys[planned.side.other()].clone();
-            anew[planned.side] += u64::from(key.is_none_or(|key| !known.contains(&(planned.side, key))));
-        }
-        Ok(anew)
     }
 
     /// Says of each delete that was not held back before what it would have

@@ -194,15 +194,16 @@ impl Session<'_> {
             Verdict::Delete { on } => {
                 unchanged = false;
                 let link = item.link.as_ref().expect("only a linked record is deleted");
-                if self.deleting || self.options.dry {
+                if self.deleting {
                     sends[*on].push(self.delete(index, item, link, *on));
                 } else {
-                    self.pending.spool.push(Spooled {
-                        link: link.id,
-                        keys: link.keys.clone(),
-                        on: *on,
-                        since: self.setup.world.now(),
-                    });
+                    let since = self.setup.world.now();
+                    let spooled = Spooled { link: link.id, keys: link.keys.clone(), on: *on, since };
+                    if self.options.dry {
+                        self.dry_spool.insert(link.id, spooled);
+                    } else {
+                        self.pending.spool.push(spooled);
+                    }
                     self.tell(keys.clone(), Fact::Spooled { on: *on });
                 }
             }
@@ -315,13 +316,13 @@ impl Session<'_> {
             }
         }
         let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
-        if self.options.dry && (writes || !decision.conflicts.is_empty()) {
+        let deletes = matches!(decision.verdict, Verdict::Delete { .. });
+        if self.options.dry && (writes || !decision.conflicts.is_empty() && !deletes) {
             // The other side's page will show this pair as well.
             for side in Side::BOTH {
                 self.claimed[side].extend(keys[side].clone());
             }
         }
-        let deletes = matches!(decision.verdict, Verdict::Delete { .. });
         let mut dealt = Vec::new();
         for step in decision.conflicts {
             let decides = matches!(step.outcome, ConflictOutcome::Decided | ConflictOutcome::Resolved);

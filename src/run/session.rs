@@ -113,6 +113,8 @@ pub(super) struct Session<'a> {
     /// Records whose write to this side was made while the side's own pages
     /// were read, by their key on the other side.
     pub early: Both<HashSet<Key>>,
+    /// The deletes a dry run would have spooled.
+    pub dry_spool: BTreeMap<LinkId, Spooled>,
     /// The keys a dry run has seen in the sweep under way.
     pub dry_sweep: BTreeSet<Key>,
     /// So many keys the sweep under way has seen.
@@ -168,6 +170,7 @@ impl<'a> Session<'a> {
             indexes: Both::default(),
             empty: Both::default(),
             early: Both::default(),
+            dry_spool: BTreeMap::new(),
             dry_sweep: BTreeSet::new(),
             swept: 0,
             airborne: None,
