@@ -68,7 +68,7 @@ pub(super) fn promises(scenario: &Scenario, stage: &Stage, kept: Kept, told: &To
     end.notes_stay();
     end.no_edit_is_lost();
     end.conflicts_are_concurrent();
-    end.broken.extend(merges::broken(stage, &end.conflicts));
+    end.broken.extend(merges::broken(stage, &end.conflicts, &parked));
     end.deletes_are_traced();
     if owed.is_empty() {
         end.counterparts_agree();
@@ -250,7 +250,14 @@ impl End<'_> {
                     let stood = |version: &Version| version.value == after.value && version.at < before.at;
                     let put_back = !self.scenario.two_way && versions.iter().any(stood);
                     let known = !put_back || self.stage.doubted.contains(code);
+                    let decided = || {
+                        let told = self.told_of(code, side, *slot, before.value);
+                        told.is_some_and(|conflict| conflict.status == ConflictStatus::Resolved)
+                    };
                     let Some(made) = made.filter(|made| made.by_people && known) else {
+                        if decided() {
+                            continue;
+                        }
                         broken.push(format!(
                             "{code}.{slot}: the {side}'s {} was overwritten with its own old {}",
                             before.value, after.value

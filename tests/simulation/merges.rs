@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::compile::Policy;
-use engine::record::{Both, Side, Value};
-use engine::state::{Conflict, ConflictStatus};
+use engine::record::{Both, Key, Side, Value};
+use engine::state::{Conflict, ConflictStatus, Parked};
 
 use super::forms::number;
 use super::scenario::{DELETED, EDITED, MERGED};
@@ -70,7 +70,7 @@ impl Stage {
 }
 
 /// What is not there that was added, or there twice.
-pub(super) fn broken(stage: &Stage, conflicts: &[Conflict]) -> Vec<String> {
+pub(super) fn broken(stage: &Stage, conflicts: &[Conflict], parked: &[Parked]) -> Vec<String> {
     if !stage.scenario.merges() {
         return Vec::new();
     }
@@ -87,13 +87,17 @@ pub(super) fn broken(stage: &Stage, conflicts: &[Conflict]) -> Vec<String> {
             let versions = stage.systems[side].history.get(&(name.clone(), EDITED[0]));
             versions.and_then(|versions| versions.first()).is_some_and(|version| version.by_people)
         };
+        let is_its = |side: Side, key: &Key| stage.systems[side].known.get(key) == Some(name);
         let is_of = |conflict: &&Conflict| {
             conflict.field == format!("f{MERGED}")
-                && Side::BOTH.into_iter().any(|side| stage.systems[side].known.get(&conflict.keys[side]) == Some(name))
+                && Side::BOTH.into_iter().any(|side| is_its(side, &conflict.keys[side]))
         };
+        let is_owed =
+            |one: &Parked| Side::BOTH.into_iter().any(|side| one.keys[side].iter().any(|key| is_its(side, key)));
         let waits = |one: &Conflict| one.status != ConflictStatus::Decided;
         let decided = conflicts.iter().chain(&stage.logged).filter(is_of).any(waits);
-        if Side::BOTH.into_iter().all(entered) || decided || stage.unfound.contains(name) {
+        if Side::BOTH.into_iter().all(entered) || decided || stage.unfound.contains(name) || parked.iter().any(is_owed)
+        {
             continue;
         }
         for (side, shown) in [(Side::Source, source), (Side::Target, target)] {
