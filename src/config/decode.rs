@@ -40,7 +40,9 @@ impl<'n, 'd> Table<'n, 'd> {
 
     /// The node of a setting, where it is written.
     pub(crate) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
-        self.asked.push(name);
+        if !self.asked.contains(&name) {
+            self.asked.push(name);
+        }
         self.entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
     }
 

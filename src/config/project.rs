@@ -28,8 +28,11 @@ pub struct Project {
     sources: BTreeMap<Arc<Path>, Arc<str>>,
     /// Every connection that is written, also where it could not be read.
     pub(super) declared: Vec<Declared>,
-    /// True where each document below `path` could be told for what it is.
-    pub(super) complete: bool,
+    /// The texts of files below `path` of which something could not be told for
+    /// what it is.
+    unread: Vec<Arc<str>>,
+    /// True where a file below `path` could not be read at all.
+    illegible: bool,
     declared_names: HashSet<String>,
     connection_index: HashMap<String, usize>,
     mapping_index: HashMap<String, usize>,
@@ -57,7 +60,7 @@ impl Project {
             return Project { path: path.to_owned(), root: path.to_owned(), ..Project::default() };
         }
         let (root, below_root) = files::root(path);
-        let mut project = Project { path: path.to_owned(), root, complete: true, ..Project::default() };
+        let mut project = Project { path: path.to_owned(), root, ..Project::default() };
         for found in files::find(path, &project.root, &below_root, diagnostics) {
             project.read(&found, diagnostics);
         }
@@ -78,7 +81,7 @@ impl Project {
         let bytes = match files::read(&found.path) {
             Ok(bytes) => bytes,
             Err(message) => {
-                self.complete = false;
+                self.illegible = true;
                 diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top, message));
                 return;
             }
@@ -88,33 +91,37 @@ impl Project {
         let heard = if found.inside { &mut *diagnostics } else { &mut unheard };
         let before = heard.len();
         let Some(text) = yaml::text_of(&file, bytes, heard) else {
-            self.complete &= !found.inside;
+            self.illegible |= found.inside;
             return;
         };
         let documents = yaml::parse(&file, &text, heard);
-        self.complete &= heard.len() == before || !found.inside;
-        self.sources.insert(file, text.into());
+        let mut is_told = heard.len() == before;
+        let text: Arc<str> = text.into();
+        self.sources.insert(file, text.clone());
         for document in documents {
             match kind(&document) {
-                Kind::Connections => self.add_connections(&document, found, diagnostics),
+                Kind::Connections => is_told &= self.add_connections(&document, found, diagnostics),
                 _ if !found.inside => {}
                 Kind::Mapping => self.mappings.extend(Mapping::decode(&document, &found.namespace, diagnostics)),
                 Kind::Refused(diagnostic) => {
-                    self.complete = false;
+                    is_told = false;
                     diagnostics.push(*diagnostic);
                 }
             }
         }
+        if !is_told && found.inside {
+            self.unread.push(text);
+        }
     }
 
-    fn add_connections(&mut self, document: &Node, found: &Found, diagnostics: &mut Diagnostics) {
-        let Some(mut table) = Table::open(document, "a document of connections", diagnostics) else { return };
+    /// False where nobody can tell which connections it declares.
+    fn add_connections(&mut self, document: &Node, found: &Found, diagnostics: &mut Diagnostics) -> bool {
+        let Some(mut table) = Table::open(document, "a document of connections", diagnostics) else { return false };
         table.later(&["lookups", "vars"]);
         let entries = table.node("connections");
         table.finish();
         let Some(entries) = entries.and_then(|node| super::decode::entries(node, "`connections`", diagnostics)) else {
-            self.complete = false;
-            return;
+            return false;
         };
         for (key, value) in entries {
             let Some(name) = super::decode::given_name(key, diagnostics) else { continue };
@@ -122,6 +129,18 @@ impl Project {
             self.declared.push(Declared { name: name.clone(), namespace, inside });
             self.connections.extend(Connection::decode(name, value, &found.namespace, diagnostics));
         }
+        true
+    }
+
+    /// True where each document below `path` could be told for what it is.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.illegible && self.unread.is_empty()
+    }
+
+    /// True where something of this name may stand in what could not be read.
+    pub(super) fn may_hold(&self, name: &str) -> bool {
+        let last = name.rsplit('/').next().unwrap_or(name);
+        self.illegible || self.unread.iter().any(|text| text.contains(last))
     }
 
     /// Fills the indexes and reports names that stand twice.

@@ -1,6 +1,6 @@
 //! Every mistake we can think of, and what is said of it.
 
-use super::harness::{Mistake, mistake, told};
+use super::harness::{Mistake, load, mistake, told};
 use std::collections::HashSet;
 
 const CONNECTIONS: &str = "connections.yaml";
@@ -338,4 +338,43 @@ fn every_mistake_stands_once() {
     let all = [DOCUMENTS, NAMES, VALUES, MEANING].concat();
     let distinct: HashSet<_> = all.iter().map(|mistake| mistake.what).collect();
     assert_eq!(distinct.len(), all.len());
+}
+
+/// Issue 2: a word that was misspelt in a field hid what was wrong with `match`,
+/// and a file that is no YAML hid connections that stand nowhere.
+#[test]
+fn a_mistake_hides_no_other() {
+    let connections = "connections:\n  office: { connector: sqlite, url: 'sqlite://a.db' }\n";
+    let mapping = |name: &str, connection: &str| {
+        format!(
+            "mapping: {name}
+source: {{ connection: {connection}, object: items, key: [code] }}
+target: {{ connection: office, object: goods, key: [id] }}
+match: [skuu]
+fields: [{{ source: code, target: sku, conflict: newst }}]
+"
+        )
+    };
+    let broken = "connections:\n  shop: { connector: sqlite\n";
+    let (here, there) = (mapping("here", "offce"), mapping("there", "shop"));
+    let files =
+        [("connections.yaml", connections), ("here.yaml", &here), ("there.yaml", &there), ("broken.yaml", broken)];
+    let (_, diagnostics, _folder) = load(files);
+    let mut told: Vec<(String, &str)> = diagnostics
+        .iter()
+        .map(|one| {
+            let file = &one.place.as_ref().unwrap().file;
+            (file.file_name().unwrap().to_string_lossy().into_owned(), one.code.as_str())
+        })
+        .collect();
+    told.sort();
+    let expected = [
+        ("broken.yaml", "E0101"),
+        ("here.yaml", "E0106"),
+        ("here.yaml", "E0201"),
+        ("here.yaml", "E0303"),
+        ("there.yaml", "E0106"),
+        ("there.yaml", "E0303"),
+    ];
+    assert_eq!(told, expected.map(|(file, code)| (file.to_owned(), code)));
 }

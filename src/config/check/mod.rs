@@ -17,8 +17,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Checks everything in a project.
 ///
-/// Where a document could not be read, names that are not found or not used
-/// are not spoken of: they may stand there.
+/// Names that are not found and may stand in a document that could not be read
+/// are not spoken of, nor are then names that nothing uses.
 pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
     for connection in &project.connections {
         connection::check(connection, diagnostics);
@@ -34,12 +34,12 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
         mapping::check(mapping, source, target, diagnostics);
         field::check(mapping, diagnostics);
     }
-    if project.complete && project.is_whole() && project.mappings.iter().all(|known| !known.mapping.is_empty()) {
+    if project.is_whole() && project.mappings.iter().all(|known| !known.mapping.is_empty()) {
         unknown_after(project, diagnostics);
     }
     circles(project, diagnostics);
     former_names(project, diagnostics);
-    if project.complete && project.path.is_dir() {
+    if project.is_complete() && project.path.is_dir() {
         unused(project, &used, diagnostics);
     }
 }
@@ -57,7 +57,7 @@ fn connection_of<'a>(
     if project.declared_name(&mapping.namespace, name).is_some() {
         return project.connection(&mapping.namespace, name);
     }
-    if !project.complete {
+    if project.may_hold(name) {
         return None;
     }
     let mut visible: Vec<&str> = project
@@ -106,7 +106,7 @@ pub(super) fn after_edges(project: &Project) -> Vec<Vec<usize>> {
 fn unknown_after(project: &Project, diagnostics: &mut Diagnostics) {
     for mapping in &project.mappings {
         for name in mapping.schedule.iter().flat_map(|schedule| &schedule.after) {
-            if project.find_mapping(&mapping.namespace, name).is_some() {
+            if project.find_mapping(&mapping.namespace, name).is_some() || project.may_hold(name) {
                 continue;
             }
             let known = project.mappings.iter().flat_map(|known| [known.full_name.as_str(), known.mapping.as_str()]);

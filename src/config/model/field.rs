@@ -25,6 +25,14 @@ impl FieldEntry {
         }
     }
 
+    /// True where the target's fields that it fills are known.
+    pub(crate) fn is_known(&self) -> bool {
+        match self {
+            FieldEntry::Field(field) => field.complete || field.target.is_some(),
+            FieldEntry::Copy(copy) => copy.complete,
+        }
+    }
+
     pub fn place(&self) -> &Place {
         match self {
             FieldEntry::Field(field) => &field.place,
@@ -140,6 +148,9 @@ impl Choice for WriteMoment {
 pub struct CopySpec {
     #[schemars(skip)]
     pub place: Place,
+    /// False where a part of it was reported and left out.
+    #[schemars(skip)]
+    pub complete: bool,
     /// The names of the fields.
     #[schemars(example = ["email", "notes"])]
     pub copy: Vec<At<String>>,
@@ -149,7 +160,7 @@ impl CopySpec {
     fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<CopySpec> {
         let mut table = Table::open(node, "an entry with `copy`", diagnostics)?;
         let copy = table.required("copy", names);
-        table.finish();
-        Some(CopySpec { place: node.place.clone(), copy: copy? })
+        let complete = table.finish();
+        Some(CopySpec { place: node.place.clone(), complete, copy: copy? })
     }
 }

@@ -28,7 +28,7 @@ pub struct Mapping {
     /// False where a direction may be meant that could not be read.
     #[schemars(skip)]
     pub direction_known: bool,
-    /// False where an entry of `fields` was reported and left out, in part or whole.
+    /// False where an entry of `fields` may fill a field that could not be read.
     #[schemars(skip)]
     pub fields_known: bool,
     /// The mapping's name, unique in its folder. It is stored with every link,
@@ -118,9 +118,9 @@ impl Mapping {
             limits: table.optional("limits", Limits::decode),
             place,
         };
-        let before = table.diagnostics().len();
+        let written = table.node("fields").and_then(Node::as_list).map(<[Node]>::len).filter(|len| *len > 0);
         model.fields = table.required("fields", fields).unwrap_or_default();
-        model.fields_known = table.diagnostics().len() == before;
+        model.fields_known = written == Some(model.fields.len()) && model.fields.iter().all(FieldEntry::is_known);
         model.direction_known = model.direction.is_some() || !table.may_be_meant("direction");
         table.finish();
         Some(model)
