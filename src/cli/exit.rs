@@ -11,7 +11,8 @@ pub enum Exit {
     Partial,
     /// What the user wrote is wrong.
     Wrong,
-    /// A system could not be reached or refused us; what could run, ran.
+    /// A system could not be reached or refused us, and what could run, ran; or
+    /// the state is another engine's, or cannot be used.
     Unreachable,
     /// Stopped by Ctrl-C (SIGINT): what was written is on record.
     Interrupted,

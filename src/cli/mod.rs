@@ -67,8 +67,9 @@ Examples:
   engine trace mappings/ customers A1_COD=000001,A1_LOJA=01
 
 Exit codes: 0 all well; 1 finished, but something failed, was newly parked or came into conflict;
-2 what you wrote is wrong; 3 a system could not be reached or refused us (what could run, ran);
-130 and 143 stopped by Ctrl-C or SIGTERM: what was written is on record, and the next run goes on from there."
+2 what you wrote is wrong; 3 a system could not be reached or refused us (what could run, ran), or
+another engine works on this state; 130 and 143 stopped by Ctrl-C or SIGTERM: what was written is
+on record, and the next run goes on from there."
 )]
 struct Arguments {
     #[command(subcommand)]

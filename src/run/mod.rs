@@ -27,9 +27,11 @@ mod rekey;
 mod report;
 mod rings;
 mod send;
+mod sent;
 mod session;
 mod setup;
 mod takeover;
+mod unanswered;
 mod world;
 
 pub use event::{Event, Fact, FieldChange, Observer, Silent};
