@@ -14,7 +14,7 @@ use super::wire::{Systems, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::compile::{FieldProgram, Rejection, compile};
 use crate::diagnostic::Diagnostics;
-use crate::plan::Resolution;
+use crate::plan::{IN_DOUBT, Resolution};
 use crate::record::json::parse;
 use crate::record::{Kind, Side, Value};
 use crate::state::{Conflict, ConflictFilter, ConflictStatus, Store};
@@ -166,11 +166,10 @@ async fn show_one(arguments: &ShowArguments, context: Context<'_>) -> Done {
                 (tone, status),
             ]);
             let mut grid = Grid::new(&["", "source", "target"]);
-            let base = |side: Side| {
-                conflict
-                    .bases
-                    .as_ref()
-                    .map_or_else(|| "(never agreed)".to_owned(), |bases| bases[side].to_json().to_string())
+            let base = |side: Side| match &conflict.bases {
+                None => "(never agreed)".to_owned(),
+                Some(bases) if *bases == IN_DOUBT => "(in doubt: a write has no answer)".to_owned(),
+                Some(bases) => bases[side].to_json().to_string(),
             };
             grid.row(vec![
                 Cell::text("when both agreed"),

@@ -91,7 +91,7 @@ codes! {
     LOOPING = "E0706", "a field is written to and fro",
         "The engine has written this field four times in ten runs, each time against a change of the side it was written to: two systems or two mappings disagree about it. Or a value that came from this field comes back changed, through a ring of mappings whose rules do not undo each other; it would change once more with every round. The record is parked until somebody decides: make the rules agree, or take the field out of one of the mappings.";
     KEY_TAKEN = "E0707", "a record with this key is there already",
-        "The record would be created under a key that another record has, and `match` does not say that they are the same.";
+        "The record would be created under a key that another record has, and that one is not its counterpart: `match` does not say that they are the same, the key is blank, or `where`, `when` or `deleted` hides the other record from the mapping. It is parked and tried again by itself: let the filter show the other record, give one of the two another key, or let `match` say that they are the same.";
     REFUSED = "E0708", "the system refused the record",
         "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself.";
     KEY_BLANK = "E0709", "a key field has no value",

@@ -7,9 +7,14 @@ use crate::compile::{FieldProgram, Policy, Rejection};
 use crate::record::{Both, Side, Value, order, parse_number, same};
 
 /// The base of a field of which nobody knows what the sides agreed on: a write
-/// of it has no answer, and may be in effect or not. No field shows it, so that
-/// both sides have changed since.
-pub const IN_DOUBT: Both<Value> = Both { source: Value::JsonNull, target: Value::JsonNull };
+/// of it has no answer, and may be in effect or not. No two sides agree on no
+/// value here and the document `null` there.
+pub const IN_DOUBT: Both<Value> = Both { source: Value::Missing, target: Value::JsonNull };
+
+/// True where a side still shows a field's base; never where that is in doubt.
+pub fn stands(field: &FieldProgram, base: &Both<Value>, side: Side, now: &Value) -> bool {
+    *base != IN_DOUBT && field.same(side, &base[side], now)
+}
 
 /// A conflict that waits for a person.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::conflict::{OpenConflict, Resolution, Ruling, rule};
+use super::conflict::{OpenConflict, Resolution, Ruling, rule, stands};
 use super::decision::{Against, ConflictOutcome, ConflictStep, FieldWrite};
 use super::link::Bases;
 use crate::compile::{Drift, FieldProgram, Policy, Rejection};
@@ -61,7 +61,7 @@ impl Case<'_> {
 
     fn two_way(&self) -> Result<FieldStep, Refused> {
         let base = self.bases.values(self.index).expect("a mapping of two directions keeps both values");
-        let mut changed = Both::from_fn(|side| !self.field.same(side, &base[side], self.now[side]));
+        let mut changed = Both::from_fn(|side| !stands(self.field, base, side, self.now[side]));
         if self.stale && !changed.source {
             // New rules speak through the source: where they make something
             // else of what it showed, that is a change of the source.

@@ -13,7 +13,7 @@ mod link;
 mod record;
 mod seen;
 
-pub use conflict::{IN_DOUBT, OpenConflict, Resolution};
+pub use conflict::{IN_DOUBT, OpenConflict, Resolution, stands};
 pub use decision::{Against, ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 pub use link::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp};
 pub use record::{Pair, decide};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::conflict::{OpenConflict, Resolution};
+use super::conflict::{OpenConflict, Resolution, stands};
 use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 use super::field::{Case, FieldStep, Refused};
 use super::link::{Bases, Link, LinkStatus};
@@ -223,13 +223,13 @@ fn bring_back(program: &Program, gone: Side, left: &Record) -> Decision {
 fn was_edited(program: &Program, pair: &Pair, link: &Link, side: Side, record: &Record) -> bool {
     program.fields.iter().enumerate().any(|(index, field)| {
         let now = &record.fields[index];
-        let stands = match &link.bases {
-            Bases::Values(values) => values[index].as_ref().map(|base| field.same(side, &base[side], now)),
+        let holds = match &link.bases {
+            Bases::Values(values) => values[index].as_ref().map(|base| stands(field, base, side, now)),
             Bases::Digests(digests) => digests[index].map(|base| stands_as(field, side, now, base)),
         };
         let disputed = || pair.open.iter().any(|open| open.field == Some(index));
         let unseen = || field.writes(side.other()) && !now.is_blank();
-        stands.map_or_else(|| disputed() || unseen(), |stands| !stands)
+        holds.map_or_else(|| disputed() || unseen(), |holds| !holds)
     })
 }
 

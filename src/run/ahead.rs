@@ -1,6 +1,7 @@
 //! What a batch would write, before it does: for a plan, and for the limits on
 //! creates and updates.
 
+use super::event::FieldChange;
 use super::execute::Work;
 use super::report::{Planned, Trouble};
 use super::send::Send;
@@ -9,7 +10,7 @@ use crate::compile::Limit;
 use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::plan::{Decision, Pair, decide};
-use crate::record::{Both, Side};
+use crate::record::{Both, Key, Side};
 use crate::state::{Conflict, SideCounts};
 
 impl Session<'_> {
@@ -97,13 +98,16 @@ impl Session<'_> {
                     // Counted here, and not once more where the other side's page shows the record.
                     self.early[side].extend(keys[side.other()].clone());
                 }
-                let mut owed = Side::BOTH.into_iter().filter_map(|of| self.owed.get(&(of, keys[of].clone()?)));
-                let parked = owed.find_map(|owed| owed.code);
-                let fields = self.changes(side, send);
-                self.planned.push(Planned { side, action: send.action(), keys, fields, parked });
+                self.plan_one(side, send.action(), keys, self.changes(side, send));
             }
         }
         self.pending = crate::state::Commit::default();
+    }
+
+    pub(super) fn plan_one(&mut self, side: Side, action: Action, keys: Both<Option<Key>>, fields: Vec<FieldChange>) {
+        let mut owed = Side::BOTH.into_iter().filter_map(|of| self.owed.get(&(of, keys[of].clone()?)));
+        let parked = owed.find_map(|owed| owed.code);
+        self.planned.push(Planned { side, action, keys, fields, parked });
     }
 
     /// Plans what the writes of this plan bring about in turn.

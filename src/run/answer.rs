@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::compile::Reading;
 use crate::connector::{Action, Change, Outcome, Refusal};
 use crate::diagnostic::Code;
-use crate::plan::{Contest, FieldWrite, Link, LinkStatus, OwnStamp};
+use crate::plan::{Contest, FieldWrite, Link, LinkStatus, OwnStamp, Seen};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Agreed, Answered, Intent, IntentField, Intents, IntentsId, Parked, Reason};
 
@@ -57,6 +57,7 @@ impl Session<'_> {
         let mut undo = Vec::new();
         // Whose key is among what was written to them.
         let mut rekeyed = Vec::new();
+        let mut taken = Vec::new();
         let mut creates = intents.creates.into_iter().enumerate();
         for ((mut send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
             let item = &work[send.work];
@@ -167,21 +168,7 @@ impl Session<'_> {
                 Outcome::Exists => {
                     acknowledged.owing.insert(send.work);
                     not_made.extend(recorded.map(|(position, _)| position));
-                    // Whoever came between look and write is found at the next look.
-                    let looked =
-                        item.all_keys()[item.from].as_ref().and_then(|key| self.again[item.from].get(key).copied());
-                    if self.program.matches_by_key(side) && looked.unwrap_or_default() < 2 {
-                        self.empty[side] = false;
-                        self.moved_away(side, item, item.all_keys());
-                    } else {
-                        let why = if self.program.matches_by_key(side) {
-                            "is hidden by its `where`, `when` or `deleted`"
-                        } else {
-                            "does not match"
-                        };
-                        let message = format!("a {side} record with this key is there already, and {why}");
-                        self.park(side, item.all_keys(), Reason::Rejected, None, Code::KEY_TAKEN, &message);
-                    }
+                    taken.push((send.work, Key::new(&change.key).unwrap_or_else(Key::untold)));
                 }
                 Outcome::Refused(refusal) => {
                     acknowledged.owing.insert(send.work);
@@ -193,11 +180,38 @@ impl Session<'_> {
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         self.rekeyed(side, rekeyed).await?;
+        self.keys_taken(side, work, taken).await?;
         if undo.is_empty() {
             return Ok(());
         }
         self.flush().await?;
         self.undo(side, undo, acknowledged).await
+    }
+
+    /// Records were to be created under keys that others have.
+    async fn keys_taken(&mut self, side: Side, work: &[Work], taken: Vec<(usize, Key)>) -> Result<(), Trouble> {
+        let keys: Vec<Key> = taken.iter().map(|(_, key)| key.clone()).collect();
+        let by_key = self.program.matches_by_key(side);
+        let there = if by_key && !keys.is_empty() { self.look(side, &keys).await? } else { BTreeMap::new() };
+        for (index, key) in taken {
+            let item = &work[index];
+            let is_blank = self.key_values(side, &key).iter().any(Value::is_blank);
+            let why = match there.get(&key) {
+                _ if !by_key => "and does not match",
+                _ if is_blank => "and a blank key matches nothing",
+                Some(Ok(Seen::Outside)) => "and `where` or `when` hides it",
+                Some(Ok(Seen::Gone)) => "and is marked as deleted",
+                // Whoever came between look and write is found at the next look.
+                _ => {
+                    self.empty[side] = false;
+                    self.moved_away(side, item, item.all_keys());
+                    continue;
+                }
+            };
+            let message = format!("a {side} record with this key is there already, {why}");
+            self.park(side, item.all_keys(), Reason::Rejected, None, Code::KEY_TAKEN, &message);
+        }
+        Ok(())
     }
 
     /// What takes a write back whose values were not stored as they were sent,

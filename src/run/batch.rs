@@ -9,7 +9,7 @@ use crate::compile::expression::{Expression, Input};
 use crate::compile::{DeletedWhen, Drift, FieldProgram, Rejection};
 use crate::connector::{Found, Scope};
 use crate::diagnostic::Code;
-use crate::plan::{Bases, Link, LinkStatus, Record, Seen};
+use crate::plan::{Bases, Link, LinkStatus, Record, Seen, stands};
 use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
 
 /// A record with its link, which follows the program's layout.
@@ -256,7 +256,7 @@ impl Session<'_> {
             }
             match &link.bases {
                 Bases::Values(values) => match &values[index] {
-                    Some(base) => !field.same(side, &base[side], &record.fields[index]),
+                    Some(base) => !stands(field, base, side, &record.fields[index]),
                     None => true,
                 },
                 Bases::Digests(_) => {

@@ -2,9 +2,9 @@
 
 use super::event::{Event, Fact};
 use super::pages::{Page, Pages};
-use super::report::{Planned, Trouble};
+use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{DeletedWhen, Limit};
+use crate::compile::{DeletePolicy, DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
 use crate::plan::{LinkId, LinkStatus};
 use crate::record::{Both, Key, Side};
@@ -21,6 +21,9 @@ const NAMED: usize = 1000;
 
 /// So many deletes held back before are remembered in a run.
 const REMEMBERED: usize = 100_000;
+
+/// So many spooled deletes are dealt with at once.
+const PAGE: usize = 500;
 
 impl Session<'_> {
     /// Sweeps a side where that is due.
@@ -106,7 +109,7 @@ impl Session<'_> {
         let (store, name) = (&self.setup.store, &self.program.name);
         let mut after = 0;
         while self.held_back.len() < REMEMBERED {
-            let page = store.spooled(name, after, 500).await?;
+            let page = store.spooled(name, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.link;
             self.held_back.extend(page.iter().map(|spooled| (spooled.link, spooled.on)));
@@ -131,7 +134,7 @@ impl Session<'_> {
     /// The spooled deletes after that of a link which this run is about, and the
     /// last link that was looked at; `None` where no more are left.
     async fn spooled(&self, after: LinkId) -> Result<Option<(LinkId, Vec<Spooled>)>, Trouble> {
-        let mut page = self.setup.store.spooled(&self.program.name, after, 500).await?;
+        let mut page = self.setup.store.spooled(&self.program.name, after, PAGE).await?;
         let last = page.last().map(|spooled| spooled.link);
         page.retain(|spooled| self.asks_for(&spooled.keys) && !self.let_off.contains(&spooled.link));
         Ok(last.map(|last| (last, page)))
@@ -141,6 +144,9 @@ impl Session<'_> {
     /// under the limit, each looked at once more.
     pub(super) async fn flush_deletes(&mut self) -> Result<(), Trouble> {
         self.flush().await?;
+        if !self.dry_spool.is_empty() {
+            self.forget_known().await?;
+        }
         let setup = self.setup;
         let name = self.program.name.clone();
         let waits = self.spooled_on_each().await?;
@@ -148,7 +154,7 @@ impl Session<'_> {
         if waiting == 0 {
             return Ok(());
         }
-        let links = setup.store.count_links(&name).await?.max(self.links_at_start);
+        let links = self.links_at_start;
         let limit = match self.program.limits.delete {
             Some(limit) => limit.of(links),
             None => Limit::Percent(5.into()).of(links).max(ALWAYS_ALLOWED),
@@ -176,7 +182,7 @@ impl Session<'_> {
             self.carry_out(&page).await?;
         }
         let foreseen: Vec<Spooled> = std::mem::take(&mut self.dry_spool).into_values().collect();
-        for page in foreseen.chunks(500) {
+        for page in foreseen.chunks(PAGE) {
             self.carry_out(page).await?;
         }
         self.deleting = false;
@@ -199,37 +205,53 @@ impl Session<'_> {
 
     /// How many spooled deletes this run is about; in a dry run with those it
     /// would have spooled.
-    async fn spooled_on_each(&mut self) -> Result<Both<u64>, Trouble> {
+    async fn spooled_on_each(&self) -> Result<Both<u64>, Trouble> {
         let (mut waits, mut after) = (Both::default(), 0);
+        let foreseen = self.dry_spool.values();
+        foreseen.for_each(|spooled| waits[spooled.on] += 1);
         while let Some((last, page)) = self.spooled(after).await? {
             after = last;
             for spooled in &page {
                 waits[spooled.on] += 1;
-                self.dry_spool.remove(&spooled.link);
             }
-        }
-        for foreseen in self.dry_spool.values() {
-            waits[foreseen.on] += 1;
         }
         Ok(waits)
     }
 
-    /// In a dry run: plans the deletes that would be held back, as they are
-    /// listed.
+    /// In a dry run: what is spooled already is not foreseen.
+    async fn forget_known(&mut self) -> Result<(), Trouble> {
+        let mut after = 0;
+        while let Some((last, page)) = self.spooled(after).await? {
+            after = last;
+            for spooled in page {
+                self.dry_spool.remove(&spooled.link);
+            }
+        }
+        Ok(())
+    }
+
+    /// In a dry run: plans the deletes that would be held back, without another
+    /// look: a run takes that once they are let through.
     async fn plan_held(&mut self) -> Result<(), Trouble> {
         let foreseen: Vec<Spooled> = std::mem::take(&mut self.dry_spool).into_values().collect();
         self.held_anew = foreseen.len() as u64;
-        let (mut page, mut after) = (foreseen, 0);
-        loop {
-            self.planned.extend(page.into_iter().map(|spooled| Planned {
-                side: spooled.on,
-                action: Action::Delete,
-                keys: spooled.keys.map(Some),
-                fields: Vec::new(),
-                parked: None,
-            }));
-            let Some((last, next)) = self.spooled(after).await? else { return Ok(()) };
-            (after, page) = (last, next);
+        self.plan_spooled(foreseen);
+        let mut after = 0;
+        while let Some((last, page)) = self.spooled(after).await? {
+            after = last;
+            self.plan_spooled(page);
+        }
+        Ok(())
+    }
+
+    fn plan_spooled(&mut self, page: Vec<Spooled>) {
+        let program = self.program;
+        for spooled in page {
+            let fields = match &program.sides[spooled.on].deletes {
+                DeletePolicy::Set(set) => self.sets(spooled.on, set).collect(),
+                DeletePolicy::Ignore | DeletePolicy::Propagate => Vec::new(),
+            };
+            self.plan_one(spooled.on, Action::Delete, spooled.keys.map(Some), fields);
         }
     }
 

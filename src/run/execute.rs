@@ -13,7 +13,7 @@ use crate::plan::{
     Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, OpenConflict, Pair, RecordWrite, Seen, Verdict,
     decide,
 };
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Side, Value};
 use crate::state::{Conflict, ConflictStatus, Reason, Spooled};
 
 /// A pair of records to be dealt with.
@@ -461,14 +461,22 @@ impl Session<'_> {
             after: field.value.clone(),
             policy: field.against.as_ref().and_then(|against| against.policy).map(Policy::as_str),
         });
-        let shape = &self.program.sides[side].access.shape;
-        let set = send.set.iter().map(|(slot, value)| FieldChange {
+        mapped.chain(self.sets(side, &send.set)).collect()
+    }
+
+    /// What `deletes: { set: … }` sets.
+    pub(super) fn sets<'s>(
+        &self,
+        side: Side,
+        set: &'s [(usize, Value)],
+    ) -> impl Iterator<Item = FieldChange> + use<'s> {
+        let shape = self.program.sides[side].access.shape.clone();
+        set.iter().map(move |(slot, value)| FieldChange {
             field: shape.fields[*slot].name.to_string(),
             before: None,
             after: value.clone(),
             policy: None,
-        });
-        mapped.chain(set).collect()
+        })
     }
 
     /// Newly adopted links got their numbers in the commit.

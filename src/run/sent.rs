@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Rejection;
+use crate::compile::{Policy, Rejection};
 use crate::connector::Action;
-use crate::plan::{Link, Seen};
-use crate::record::{Key, Side};
+use crate::plan::{IN_DOUBT, Link, Record, Seen};
+use crate::record::{Key, Side, Value};
 use crate::state::{Answered, IntentField, Intents};
 
 /// Fields that were sent to a record which has gone since, and nobody knows
@@ -66,19 +66,63 @@ impl Session<'_> {
             return;
         };
         let (layout, Seen::Live(record)) = (*layout, seen) else { return };
-        let mut any = false;
-        for field in fields.iter().filter(|field| self.stands(side, layout, field, record)) {
-            let now = self.layouts.position(layout, field.field);
-            let position = if link.layout == layout { Some(field.field) } else { now };
-            if let Some(position) = position.filter(|_| [layout, self.layouts.current].contains(&link.layout)) {
-                link.bases.set(position, field.bases.clone(), self.written(now.unwrap_or_default()));
-                any = true;
+        let (held, others): (Vec<_>, Vec<_>) =
+            fields.iter().cloned().partition(|field| self.stands(side, layout, field, record));
+        let doubtful = self.doubtful_sums(side, layout, &others, Some(record));
+        let known = [layout, self.layouts.current].contains(&link.layout);
+        let shown = held.into_iter().map(|field| (field.field, field.bases, true));
+        let mut applied = false;
+        for (field, bases, stands) in shown.chain(doubtful.into_iter().map(|field| (field, IN_DOUBT, false))) {
+            let now = self.layouts.position(layout, field);
+            let position = if link.layout == layout { Some(field) } else { now };
+            if let Some(position) = position.filter(|_| known) {
+                link.bases.set(position, bases, self.written(now.unwrap_or_default()));
+                applied |= stands;
             }
         }
-        if any {
+        if applied {
             link.revision += 1;
             self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         }
+    }
+
+    /// A record shows what was to be written to a field.
+    pub(super) fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
+        let now = self.layouts.position(layout, field.field);
+        now.is_some_and(|now| self.program.fields[now].same(side, &record.fields[now], &field.value))
+    }
+
+    /// Of fields that do not stand as they were sent the sums of which nobody
+    /// can tell: what people added up to a third value, or a record that cannot
+    /// be read, may hold what was sent, or not. It must not be added again.
+    pub(super) fn doubtful_sums(
+        &self,
+        side: Side,
+        layout: i64,
+        fields: &[IntentField],
+        record: Option<&Record>,
+    ) -> Vec<usize> {
+        let is_doubtful = |field: &&IntentField| {
+            let Some(now) = self.layouts.position(layout, field.field) else { return false };
+            let program = &self.program.fields[now];
+            let is_as_before = |before: &Value| record.is_some_and(|r| program.same(side, &r.fields[now], before));
+            program.policy == Policy::SumDeltas && field.expect.as_ref().is_some_and(|before| !is_as_before(before))
+        };
+        fields.iter().filter(is_doubtful).map(|field| field.field).collect()
+    }
+
+    /// A link of which these fields, by their position in the layout of what was
+    /// sent, are in doubt until a person decides.
+    pub(super) fn with_doubts(&self, layout: i64, fields: Vec<usize>, mut link: Link) -> Link {
+        if !fields.is_empty() {
+            self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
+        }
+        let known = link.bases.len();
+        for field in fields.into_iter().filter(|field| *field < known) {
+            // A mapping of digests has one written side, and no sums.
+            link.bases.set(field, IN_DOUBT, Side::Target);
+        }
+        link
     }
 
     /// Both sides were read: whoever was to go on in the place of a record has

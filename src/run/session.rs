@@ -259,6 +259,7 @@ impl<'a> Session<'a> {
                     let known = self.owed.entry((side, key.clone())).or_insert(found);
                     known.attempts = known.attempts.max(found.attempts);
                     known.since = known.since.min(found.since);
+                    known.code = known.code.or(found.code);
                     if super::owed::is_untold(&parked) {
                         self.restless.insert((side, key.clone()));
                     }

@@ -7,11 +7,10 @@ use super::event::Fact;
 use super::recover::agreed;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Policy;
 use crate::connector::Action;
-use crate::plan::{Bases, IN_DOUBT, Link, Record, Seen};
+use crate::plan::{Bases, Link, Seen};
 use crate::record::{Both, Key, Mark, Side, Value, same};
-use crate::state::{Answered, Intent, IntentField, Intents, IntentsId};
+use crate::state::{Answered, Intent, Intents, IntentsId};
 
 /// Why a record is in doubt: whether it was created, or under which key.
 const NO_WAY_TO_LOOK: &str = "sent, without an answer, and there is no way to look whether it is in effect";
@@ -138,7 +137,7 @@ impl Session<'_> {
             let in_effect = match (intent.action, seen) {
                 _ if !intent.set.is_empty() => set.contains(&intent.keys[side]),
                 (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
-                (Action::Delete, Some(_)) | (Action::Create | Action::Update, None) => false,
+                (Action::Delete, Some(_)) | (Action::Create | Action::Update, None | Some(Ok(Seen::Gone))) => false,
                 (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {
                     // Field by field: what stands as intended is ours; what still stands as it was was not
                     // written; a third value is somebody's edit, and planned as one.
@@ -147,17 +146,25 @@ impl Session<'_> {
                         .iter()
                         .cloned()
                         .partition(|field| self.stands(side, intents.layout, field, record));
-                    let before = link.clone();
-                    let link = self.without_sums(side, intents.layout, &others, record, link);
+                    let sums = self.doubtful_sums(side, intents.layout, &others, Some(record));
+                    let is_doubtful = !sums.is_empty();
+                    let link = self.with_doubts(intents.layout, sums, link);
                     if !held.is_empty() {
                         let part = Intent { fields: held, ..intent.clone() };
                         rekeyed.extend(self.take_in(side, intents.layout, &part, link));
-                    } else if link != before {
+                    } else if is_doubtful {
                         self.pending.links.push(link);
                     }
                     continue;
                 }
-                (Action::Create | Action::Update, Some(_)) => false,
+                (Action::Create | Action::Update, Some(_)) => {
+                    // It cannot be read.
+                    let sums = self.doubtful_sums(side, intents.layout, &intent.fields, None);
+                    if !sums.is_empty() {
+                        self.pending.links.push(self.with_doubts(intents.layout, sums, link));
+                    }
+                    continue;
+                }
             };
             if in_effect {
                 rekeyed.extend(self.take_in(side, intents.layout, intent, link));
@@ -229,31 +236,6 @@ impl Session<'_> {
         let rows = found.batch.rows().zip(&found.probes);
         let set = rows.filter(|((_, row), probe)| changes[**probe].set.iter().all(|set| shows(row, set)));
         Ok(set.map(|(_, probe)| keys[*probe].clone()).collect())
-    }
-
-    /// What people added up to a third value may hold what was sent, or not: it
-    /// must not be added again, so that a person decides.
-    fn without_sums(&self, side: Side, layout: i64, fields: &[IntentField], record: &Record, mut link: Link) -> Link {
-        let is_third = |field: &&IntentField| {
-            let Some(now) = self.layouts.position(layout, field.field) else { return false };
-            let program = &self.program.fields[now];
-            program.policy == Policy::SumDeltas
-                && field.expect.as_ref().is_some_and(|before| !program.same(side, &record.fields[now], before))
-        };
-        let sums: Vec<usize> = fields.iter().filter(is_third).map(|field| field.field).collect();
-        if !sums.is_empty() {
-            self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
-            for field in sums {
-                link.bases.set(field, IN_DOUBT, self.written(field));
-            }
-        }
-        link
-    }
-
-    /// A record shows what was to be written to a field.
-    pub(super) fn stands(&self, side: Side, layout: i64, field: &IntentField, record: &Record) -> bool {
-        let now = self.layouts.position(layout, field.field);
-        now.is_some_and(|now| self.program.fields[now].same(side, &record.fields[now], &field.value))
     }
 
     /// Records were to be created under keys by which they are found, and there

@@ -290,7 +290,7 @@ async fn a_key_that_a_hidden_record_has_is_told_as_taken() {
     assert_eq!((&run["to_target"]["created"], &run["to_target"]["parked"]), (&json!(2), &json!(1)));
     let error = &run["errors"][0];
     assert_eq!((&error["code"], &error["source_key"]["code"]), (&json!("E0707"), &json!("A")));
-    assert!(error["message"].as_str().unwrap().contains("hidden"), "{error}");
+    assert!(error["message"].as_str().unwrap().ends_with("and `where` or `when` hides it"), "{error}");
     assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["theirs"]);
     // A plan says that this was tried before.
     let plan = project.engine("plan . --format json").ends(0).json();
@@ -317,4 +317,20 @@ async fn an_edit_of_what_is_hidden_elsewhere_is_skipped_until_it_is_back() {
     project.edit("shop", "UPDATE goods SET own = NULL").await;
     assert_eq!(counts(&project.run(0))["updated"], 1);
     assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["edited"]);
+}
+
+/// Issue 2: a blank key was told as one that a filter hides.
+#[tokio::test]
+async fn a_blank_key_that_is_taken_is_told() {
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT); INSERT INTO items VALUES ('', 'ours');";
+    let shop = "CREATE TABLE goods (sku TEXT PRIMARY KEY, title TEXT); INSERT INTO goods VALUES ('', 'theirs');";
+    let mapping = BY_CODE.replace(", where: \"own IS NULL\"", "");
+    let files =
+        [("connections.yaml", CONNECTIONS), ("items.yaml", &mapping), ("office.sql", office), ("shop.sql", shop)];
+    let project = Project::new(&files);
+    let errors = project.run(1)["runs"][0]["errors"].clone();
+    let told: Vec<&str> = errors.as_array().unwrap().iter().map(|error| error["message"].as_str().unwrap()).collect();
+    let said = ["target", "source"]
+        .map(|side| format!("a {side} record with this key is there already, and a blank key matches nothing"));
+    assert_eq!(told, said);
 }

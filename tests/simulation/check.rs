@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::compile::Policy;
-use engine::plan::{Link, LinkStatus};
+use engine::plan::{Link, LinkStatus, Resolution};
 use engine::record::{Both, Key, Side, Value, same};
 use engine::state::{
     Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store,
@@ -252,7 +252,11 @@ impl End<'_> {
                     let known = !put_back || self.stage.doubted.contains(code);
                     let decided = || {
                         let told = self.told_of(code, side, *slot, before.value);
-                        told.is_some_and(|conflict| conflict.status == ConflictStatus::Resolved)
+                        told.is_some_and(|conflict| match &conflict.resolution {
+                            Some(Resolution::Take(side)) => number(&conflict.values[*side]) == after.value,
+                            Some(Resolution::Value(value)) => number(value) == after.value,
+                            None => false,
+                        })
                     };
                     let Some(made) = made.filter(|made| made.by_people && known) else {
                         if decided() {

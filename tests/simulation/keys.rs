@@ -1,9 +1,12 @@
 //! Single histories of records whose keys are people's own, and of what is added
 //! up on both sides.
 
+use std::sync::Arc;
+
 use engine::compile::Policy;
 use engine::plan::Resolution;
 use engine::record::{Both, Side, Value};
+use engine::run::{Options, run_mapping};
 use engine::state::{ConflictFilter, ConflictStatus, RunStatus, Store};
 
 use super::cases::{Case, quiet};
@@ -160,12 +163,14 @@ async fn what_a_record_missed_while_it_was_away_is_owed_until_it_is_written() {
 }
 
 /// Issue 2: what had been added to a sum without an answer was added once more
-/// where people had added to it as well.
+/// where people had added to it as well, whatever became of the mapping or of
+/// the record's key meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_sum_in_doubt_waits_for_a_person() {
-    for (edited, first) in [(false, None), (true, None), (true, Some(Policy::Source))] {
-        let policies = [Policy::Manual, Policy::SumDeltas];
-        let case = Case::new(Scenario { two_way: true, policies, first, ..quiet() }, 1);
+    for what in ["nothing", "edited", "decided at first", "without a field", "under another key"] {
+        let first = (what == "decided at first").then_some(Policy::Source);
+        let (policies, matched) = ([Policy::Manual, Policy::SumDeltas], MatchedBy::Name);
+        let case = Case::new(Scenario { two_way: true, policies, first, matched, ..keyed() }, 1);
         case.agrees_as("c1").await;
         let begun = case.shown(Side::Source, MERGED);
         case.set(Side::Source, MERGED, Value::Integer(begun + 1_000));
@@ -173,12 +178,23 @@ async fn a_sum_in_doubt_waits_for_a_person() {
         case.shared.lock().dies_at = Some((Side::Target, "written", 0));
         case.dies(case.setup()).await;
         assert_eq!(case.shown(Side::Target, MERGED), begun + 1_001);
+        let edited = what != "nothing";
         if edited {
             case.set(Side::Target, MERGED, Value::Integer(begun + 1_003));
         }
-        let conflicts = case.run().await.counts.conflicts;
+        if what == "under another key" {
+            case.rename(Side::Target, "c2");
+        }
+        let mut setup = case.setup();
+        if what == "without a field" {
+            Arc::get_mut(&mut setup.program).unwrap().fields.remove(1);
+            setup.layout.fields.remove(1);
+        }
+        let report = run_mapping(&Arc::new(setup), &Options::default()).await;
+        assert_eq!(report.troubles, [], "{what}");
         let told = Side::BOTH.map(|side| case.shown(side, MERGED) - begun);
-        assert_eq!((conflicts, told), if edited { (1, [1_000, 1_003]) } else { (0, [1_001, 1_001]) });
+        let expected = if edited { (1, [1_000, 1_003]) } else { (0, [1_001, 1_001]) };
+        assert_eq!((report.counts.conflicts, told), expected, "{what}");
     }
 }
 

@@ -61,7 +61,8 @@ pub struct Mapping {
     #[schemars(rename = "match", with = "MatchSchema", default)]
     pub match_on: Vec<Vec<At<String>>>,
     /// An expression over the fields of the side that is read; records for
-    /// which it is false are skipped and counted. Default: none.
+    /// which it is false are skipped and counted, and so are edits whose
+    /// counterpart is skipped. Default: none.
     #[schemars(example = &"A1_NOME != ''")]
     pub when: Option<When>,
     /// What goes where, field by field.
