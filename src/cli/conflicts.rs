@@ -167,6 +167,7 @@ async fn show_one(arguments: &ShowArguments, context: Context<'_>) -> Done {
             ]);
             let mut grid = Grid::new(&["", "source", "target"]);
             let base = |side: Side| match &conflict.bases {
+                None if conflict.field == "*" => "both stood".to_owned(),
                 None => "(never agreed)".to_owned(),
                 Some(bases) if *bases == IN_DOUBT => "(in doubt: a write has no answer)".to_owned(),
                 Some(bases) => bases[side].to_json().to_string(),

@@ -13,6 +13,7 @@ use super::links::csv_line;
 use super::log::Teller;
 use super::render::{Cell, Grid, Page, Tone, plural};
 use super::report::{keys, parked_json};
+use super::status::held_back;
 use super::wire::{Surroundings, Systems, load, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::record::{Both, Side};
@@ -174,10 +175,13 @@ fn told(context: Context<'_>, what: &str, count: u64, one: &str, many: &str) -> 
     Exit::Well
 }
 
-/// What is owed: parked records, and conflicts that wait.
+/// What is owed: parked records, conflicts that wait, and deletes that are held
+/// back.
 struct Owed {
     parked: Vec<Parked>,
     conflicts: Vec<Conflict>,
+    /// Deletes that wait for the limit, by their mapping.
+    held: Vec<(String, u64)>,
     names: HashMap<String, KeyNames>,
 }
 
@@ -188,6 +192,13 @@ async fn owed(store: &dyn Store, which: &Which) -> Result<Owed, Failure> {
     };
     let reason = which.reason.map(Reason::from);
     let parked = store.parked(&ParkedFilter { mapping: mapping.clone(), reason, ..ParkedFilter::default() }).await?;
+    let mut held = Vec::new();
+    for name in mapping.clone().map_or(store.mappings().await?, |name| vec![name]) {
+        let deletes = if reason.is_none() { store.count_spooled(&name).await? } else { 0 };
+        if deletes > 0 {
+            held.push((name, deletes));
+        }
+    }
     let conflicts = if reason.is_none_or(|reason| reason == Reason::Conflict) {
         store.conflicts(&ConflictFilter { mapping, open: true, ..ConflictFilter::default() }).await?
     } else {
@@ -196,7 +207,7 @@ async fn owed(store: &dyn Store, which: &Which) -> Result<Owed, Failure> {
     let mentioned =
         parked.iter().map(|parked| &parked.mapping).chain(conflicts.iter().map(|conflict| &conflict.mapping));
     let names = names(store, mentioned.map(String::as_str)).await?;
-    Ok(Owed { parked, conflicts, names })
+    Ok(Owed { parked, conflicts, held, names })
 }
 
 impl Owed {
@@ -265,8 +276,11 @@ impl Owed {
 
     fn page(&self, path: &str) -> Page {
         let mut page = Page::new();
+        for (mapping, deletes) in &self.held {
+            page.toned(Tone::Warn, format!("{mapping}: {}", held_back(*deletes)));
+        }
         if self.parked.is_empty() && self.conflicts.is_empty() {
-            page.line("nothing is owed");
+            page.line(if self.held.is_empty() { "nothing is owed" } else { "nothing else is owed" });
             return page;
         }
         let mut grid = Grid::new(&["id", "mapping", "record", "reason", "field", "code", "what", "tries", "next"]);
@@ -332,7 +346,8 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
         context.screen.raw(&owed.csv());
     } else {
         let path = arguments.path.display().to_string();
-        context.screen.answer(|| json!({ "parked": owed.json() }), || owed.page(&path));
+        let held: u64 = owed.held.iter().map(|(_, deletes)| deletes).sum();
+        context.screen.answer(|| json!({ "parked": owed.json(), "held_deletes": held }), || owed.page(&path));
     }
     Ok(Exit::Well)
 }

@@ -105,6 +105,12 @@ pub(super) fn without_end(mapping: &str, number: u64) -> String {
     )
 }
 
+/// What is said of deletes that wait for the limit.
+pub(super) fn held_back(deletes: u64) -> String {
+    let are = if deletes == 1 { "is" } else { "are" };
+    format!("{} {are} held back by the limit; `engine plan` lists them", super::render::plural(deletes, "delete"))
+}
+
 /// A schedule as one would say it.
 pub(super) fn in_words(schedule: &Schedule) -> String {
     let mut words = Vec::new();
@@ -179,7 +185,7 @@ fn page(lines: &[Line]) -> Page {
         }
     }
     for line in lines.iter().filter(|line| line.held > 0) {
-        page.toned(Tone::Warn, format!("{}: {} deletes are held back by the limit", line.mapping, line.held));
+        page.toned(Tone::Warn, format!("{}: {}", line.mapping, held_back(line.held)));
     }
     page
 }

@@ -93,7 +93,7 @@ codes! {
     KEY_TAKEN = "E0707", "a record with this key is there already",
         "The record would be created under a key that another record has, and that one is not its counterpart: `match` does not say that they are the same, the key is blank, or `where`, `when` or `deleted` hides the other record from the mapping. It is parked and tried again by itself: let the filter show the other record, give one of the two another key, or let `match` say that they are the same.";
     REFUSED = "E0708", "the system refused the record",
-        "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself.";
+        "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself. Two records that swap a value which has to be unique cannot be written one after the other: give one of them a third value for one run.";
     KEY_BLANK = "E0709", "a key field has no value",
         "A record is created under a key that fields of the mapping fill, at least in part, and one of them has no value in this record. It is parked and comes back by itself when the value is there.";
     IN_DOUBT = "E0801", "sent, without an answer, and there is no way to look",

@@ -27,14 +27,19 @@ pub struct Pair<'a> {
 
 /// Decides what shall be done with a pair.
 pub fn decide(program: &Program, pair: &Pair) -> Decision {
-    use Seen::{Gone, Live, Nobody, Outside};
+    use Seen::{Gone, Live, Marked, Nobody, Outside};
     match (pair.seen.source, pair.seen.target, pair.link) {
         (Live(source), Live(target), link) => both_live(program, pair, link, Both::new(source, target)),
         (Live(record), Nobody, None) => create(program, Side::Target, record),
         (Nobody, Live(record), None) => create(program, Side::Source, record),
-        (Gone | Nobody, Gone | Nobody, Some(_)) => Decision::only(Verdict::Forget),
-        (Gone | Nobody, Live(record), Some(link)) => one_gone(program, pair, link, Side::Source, record),
-        (Live(record), Gone | Nobody, Some(link)) => one_gone(program, pair, link, Side::Target, record),
+        // Where either mark is taken off, it is known whose counterpart the other is.
+        (Marked, Marked, Some(link)) if link.status == LinkStatus::Linked => {
+            Decision::only(Verdict::Sever { gone: Side::Source })
+        }
+        (Marked, Marked, Some(_)) => Decision::keep(),
+        (Gone | Marked | Nobody, Gone | Marked | Nobody, Some(_)) => Decision::only(Verdict::Forget),
+        (Gone | Marked | Nobody, Live(record), Some(link)) => one_gone(program, pair, link, Side::Source, record),
+        (Live(record), Gone | Marked | Nobody, Some(link)) => one_gone(program, pair, link, Side::Target, record),
         // Left `where` or `when`: left alone, the link stays. And what never
         // had a counterpart leaves nothing behind.
         (Outside, ..) | (_, Outside, _) | (_, _, None) => Decision::keep(),
@@ -221,7 +226,7 @@ fn bring_back(program: &Program, gone: Side, left: &Record) -> Decision {
 /// a mapped field differs from its base, or holds a value and never agreed with
 /// the other side, where it would have gone.
 fn was_edited(program: &Program, pair: &Pair, link: &Link, side: Side, record: &Record) -> bool {
-    program.fields.iter().enumerate().any(|(index, field)| {
+    program.fields.iter().enumerate().filter(|(_, field)| !field.create_only).any(|(index, field)| {
         let now = &record.fields[index];
         let holds = match &link.bases {
             Bases::Values(values) => values[index].as_ref().map(|base| stands(field, base, side, now)),

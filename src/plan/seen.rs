@@ -10,8 +10,10 @@ pub enum Seen {
     /// There is no counterpart (and never was, as far as links know).
     Nobody,
     Live(Record),
-    /// Linked, and verified gone, or marked as deleted.
+    /// Linked, and verified gone.
     Gone,
+    /// Its side marks it as deleted: that is gone, and may come back.
+    Marked,
     /// There, but outside `where`, `start` or `when`.
     Outside,
 }
@@ -26,6 +28,10 @@ pub struct Record {
 }
 
 impl Seen {
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Seen::Gone | Seen::Marked)
+    }
+
     pub fn live_mut(&mut self) -> Option<&mut Record> {
         match self {
             Seen::Live(record) => Some(record),

@@ -200,7 +200,7 @@ impl Session<'_> {
                 _ if !by_key => "and does not match",
                 _ if is_blank => "and a blank key matches nothing",
                 Some(Ok(Seen::Outside)) => "and `where` or `when` hides it",
-                Some(Ok(Seen::Gone)) => "and is marked as deleted",
+                Some(Ok(Seen::Marked)) => "and is marked as deleted",
                 // Whoever came between look and write is found at the next look.
                 _ => {
                     self.empty[side] = false;

@@ -40,7 +40,8 @@ impl Session<'_> {
         for (mark, row) in batch.rows() {
             let key = self.program.sides[side].key(row);
             let Some(key) = key else {
-                if *mark == Mark::Deleted || *mark == Mark::Live && matches!(self.see(side, row, true), Ok(Seen::Gone))
+                if *mark == Mark::Deleted
+                    || *mark == Mark::Live && self.see(side, row, true).is_ok_and(|seen| seen.is_gone())
                 {
                     self.counts.toward(toward).skipped += 1;
                 } else {
@@ -72,7 +73,7 @@ impl Session<'_> {
                     } else {
                         self.counts.toward(toward).unchanged += 1;
                     }
-                    if !(matches!(known.seen, Seen::Live(_)) && candidate.seen == Seen::Gone) {
+                    if !(matches!(known.seen, Seen::Live(_)) && candidate.seen.is_gone()) {
                         *known = candidate;
                     }
                 }
@@ -106,9 +107,9 @@ impl Session<'_> {
     pub(super) fn see(&self, side: Side, row: &[Value], within: bool) -> Result<Seen, Rejection> {
         let program = &self.program.sides[side];
         match &program.deleted {
-            DeletedWhen::Mark { slot, equals } if same(&row[*slot], equals) => return Ok(Seen::Gone),
+            DeletedWhen::Mark { slot, equals } if same(&row[*slot], equals) => return Ok(Seen::Marked),
             DeletedWhen::When(expression) if self.test(expression, row)? => {
-                return Ok(Seen::Gone);
+                return Ok(Seen::Marked);
             }
             _ => {}
         }
@@ -236,8 +237,8 @@ impl Session<'_> {
             (Seen::Live(record), LinkStatus::Severed { gone }) => {
                 gone == side || self.has_changed(side, candidate, record, link)
             }
-            (Seen::Gone | Seen::Nobody, LinkStatus::Linked) => true,
-            (Seen::Gone | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,
+            (Seen::Gone | Seen::Marked | Seen::Nobody, LinkStatus::Linked) => true,
+            (Seen::Gone | Seen::Marked | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,
             (Seen::Outside, _) => false,
         }
     }

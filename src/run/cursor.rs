@@ -11,49 +11,67 @@ use super::session::Session;
 use crate::connector::{Horizon, Listing};
 use crate::diagnostic::Code;
 use crate::plan::{Link, LinkStatus, Record, Seen};
-use crate::record::{Kind, Mark, Side, Value, order, same};
+use crate::record::{Key, Kind, Mark, Side, Value, order, same};
 use crate::state::{Ahead, Cursor};
 
 impl Session<'_> {
     /// Where the side stands before its first page.
     pub(super) async fn horizon(&mut self, side: Side) -> Result<Horizon, Trouble> {
         let horizon = self.setup.call(side, || self.setup.objects[side].horizon()).await?;
-        if let Some(cursor) = &self.state.cursors[side]
-            && let (Some(before), Some(now)) = (&cursor.timeline, &horizon.timeline)
+        let Some(cursor) = self.state.cursors[side].clone() else { return Ok(horizon) };
+        if cursor.restored {
+            // Whatever it shows by now: what the restore took back is still not known.
+            return Err(self.restored(side, "as an earlier run has found"));
+        }
+        if let (Some(before), Some(now)) = (&cursor.timeline, &horizon.timeline)
             && before != now
         {
-            return Err(Trouble::Refused {
-                code: Code::RESTORED,
-                side: Some(side),
-                message: format!(
-                    "the {side} of `{}` was restored from a backup (its timeline was {before} and is {now}); \
-                     what it lost cannot be told from what was deleted: look, then `engine reset`",
-                    self.program.name
-                ),
-            });
+            let how = format!("its timeline was {before} and is {now}");
+            return Err(self.refuse_restored(side, &how).await?);
         }
-        if let (Some(low), Some(largest)) =
-            (self.state.cursors[side].as_ref().and_then(|cursor| cursor.low.clone()), &horizon.largest)
-            && order(largest, &low) == Some(Ordering::Less)
-            && let Some(cursor) = &self.state.cursors[side]
+        if let (Some(low), Some(largest)) = (&cursor.low, &horizon.largest)
+            && order(largest, low) == Some(Ordering::Less)
             && !cursor.receded.as_ref().is_some_and(|receded| same(receded, largest))
         {
-            self.refuse_restored(side, &low).await?;
-            // What was found harmless once need not be listed again.
-            if let Some(cursor) = &mut self.state.cursors[side] {
-                cursor.receded = Some(largest.clone());
+            if let Some(key) = self.taken_back_by_restore(side, low).await? {
+                let how = format!(
+                    "its newest stamps lie before those already read, and the record {key} shows other values under an \
+                     old stamp"
+                );
+                return Err(self.refuse_restored(side, &how).await?);
             }
+            // What was found harmless once need not be listed again.
+            self.state.cursors[side] = Some(Cursor { receded: Some(largest.clone()), ..cursor });
         }
         Ok(horizon)
+    }
+
+    /// No run reads or writes anything until somebody has looked.
+    async fn refuse_restored(&mut self, side: Side, how: &str) -> Result<Trouble, Trouble> {
+        if let Some(cursor) = &mut self.state.cursors[side] {
+            cursor.restored = true;
+        }
+        self.pending.mapping = Some(self.state.clone());
+        self.flush().await?;
+        Ok(self.restored(side, how))
+    }
+
+    fn restored(&self, side: Side, how: &str) -> Trouble {
+        let message = format!(
+            "the {side} of `{}` was restored from a backup ({how}); what the restore took back cannot be told from what \
+             people edited or deleted: look, then `engine reset`",
+            self.program.name
+        );
+        Trouble::Refused { code: Code::RESTORED, side: Some(side), message }
     }
 
     /// The newest stamps of a side lie before its cursor. Either its newest
     /// records were deleted, or it was restored from a backup: then linked
     /// records show other values than when they were last read, under stamps
-    /// that were read already.
-    async fn refuse_restored(&self, side: Side, low: &Value) -> Result<(), Trouble> {
+    /// that were read already. Answers with the first of those.
+    async fn taken_back_by_restore(&self, side: Side, low: &Value) -> Result<Option<Key>, Trouble> {
         let setup = self.setup;
-        let Some(low) = self.overlapped(side, low) else { return Ok(()) };
+        let Some(low) = self.overlapped(side, low) else { return Ok(None) };
         let mut pages = Pages::new(setup, side, Listing::Full);
         while let Some(page) = pages.next().await? {
             let Page::Rows(batch) = page else { continue };
@@ -76,20 +94,11 @@ impl Session<'_> {
                     && !self.in_conflict.contains(&link.id)
                     && !self.owed.contains_key(&(side, key.clone()))
                 {
-                    return Err(Trouble::Refused {
-                        code: Code::RESTORED,
-                        side: Some(side),
-                        message: format!(
-                            "the {side} of `{}` was restored from a backup: its newest stamps lie before those already \
-                             read, and the record {key} shows other values under an old stamp; what the restore took \
-                             back cannot be told from what people edited: look, then `engine reset`",
-                            self.program.name
-                        ),
-                    });
+                    return Ok(Some(key.clone()));
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// A field differs from its base that no run would have left so. While the
@@ -167,7 +176,7 @@ impl Session<'_> {
         }
         let receded = stored.receded.filter(|receded| horizon.largest.as_ref().is_some_and(|now| same(receded, now)));
         let (timeline, filter) = (horizon.timeline.clone(), self.setup.filters[side].clone());
-        let cursor = Cursor { low, known: horizon.known.clone(), timeline, filter, ahead, receded };
+        let cursor = Cursor { low, known: horizon.known.clone(), timeline, filter, ahead, receded, restored: false };
         self.pending.cursors[side] = Some(cursor.clone());
         self.state.cursors[side] = Some(cursor);
     }

@@ -5,7 +5,6 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::connector::Listing;
 use crate::diagnostic::Code;
-use crate::plan::Seen;
 use crate::record::{Key, Mark, Side, Value};
 
 impl Session<'_> {
@@ -55,7 +54,7 @@ impl Session<'_> {
                 break;
             }
             let stands = |(mark, row): &(&Mark, &[Value])| {
-                **mark != Mark::Deleted && !matches!(self.see(side, row, true), Ok(Seen::Gone))
+                **mark != Mark::Deleted && !self.see(side, row, true).is_ok_and(|seen| seen.is_gone())
             };
             let keys: Vec<Key> =
                 batch.rows().filter(stands).filter_map(|(_, row)| self.program.sides[side].key(row)).collect();

@@ -29,7 +29,7 @@ impl Session<'_> {
             return Ok(BTreeSet::new());
         }
         let there = self.look(side, &keys).await?;
-        let is_gone = |key: &Key| there.get(key).is_none_or(|seen| *seen == Ok(Seen::Gone));
+        let is_gone = |key: &Key| there.get(key).is_none_or(|seen| seen.as_ref().is_ok_and(Seen::is_gone));
         Ok(ids.into_iter().zip(&keys).filter(|(_, key)| is_gone(key)).map(|(id, _)| id).collect())
     }
 
@@ -41,7 +41,7 @@ impl Session<'_> {
         let left = gone.other();
         let is_lost = |item: &Work| {
             item.link.is_some()
-                && matches!(item.seen[gone], Seen::Gone | Seen::Nobody)
+                && (item.seen[gone].is_gone() || item.seen[gone] == Seen::Nobody)
                 && matches!(item.seen[left], Seen::Live(_))
         };
         let mut lost: BTreeSet<usize> = (0..work.len()).filter(|index| is_lost(&work[*index])).collect();

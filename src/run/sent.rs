@@ -32,7 +32,7 @@ impl Session<'_> {
     ) -> Result<(), Trouble> {
         let mut kept = Vec::new();
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
-            let is_gone = matches!(there.get(key), None | Some(Ok(Seen::Gone)));
+            let is_gone = matches!(there.get(key), None | Some(Ok(Seen::Gone | Seen::Marked)));
             if let Some(link) = link.as_ref().filter(|link| link.revision < intent.revision)
                 && is_gone
                 && !key.is_empty()

@@ -224,12 +224,16 @@ impl<'a> Session<'a> {
             self.fence = Some(setup.store.acquire(name).await?);
         }
         let stored = setup.store.mapping(name).await?;
-        if let Some(stored) = &stored {
-            setup.refuse_other_sides(stored)?;
-        }
+        let refused = stored.as_ref().and_then(|stored| setup.refuse_other_sides(stored).err());
         self.state = stored.unwrap_or_default();
-        self.state.fingerprints = setup.fingerprints.clone();
         self.state.runs += 1;
+        if let Some(refused) = refused {
+            // It counts as a run all the same.
+            self.pending.mapping = Some(self.state.clone());
+            self.flush().await?;
+            return Err(refused);
+        }
+        self.state.fingerprints = setup.fingerprints.clone();
         self.layouts = Layouts::enter(&mut self.state, &setup.layout);
         let filter = ConflictFilter { mapping: Some(name.to_string()), open: true, ..ConflictFilter::default() };
         self.in_conflict = setup.store.conflicts(&filter).await?.into_iter().map(|conflict| conflict.link).collect();

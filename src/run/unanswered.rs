@@ -120,7 +120,10 @@ impl Session<'_> {
         let there = self.look_at_all(side, &known, true).await?;
         for ((key, moved), taken) in keys.iter_mut().zip(moved).zip(taken) {
             let is_live = |key: &Key| matches!(there.get(key), Some(Ok(Seen::Live(_))));
-            if taken.is_none() && is_live(&moved) && matches!(there.get(key), None | Some(Ok(Seen::Gone))) {
+            if taken.is_none()
+                && is_live(&moved)
+                && matches!(there.get(key), None | Some(Ok(Seen::Gone | Seen::Marked)))
+            {
                 *key = moved;
             }
         }
@@ -136,8 +139,9 @@ impl Session<'_> {
             let seen = there.get(key);
             let in_effect = match (intent.action, seen) {
                 _ if !intent.set.is_empty() => set.contains(&intent.keys[side]),
-                (Action::Delete, None | Some(Ok(Seen::Gone))) => true,
-                (Action::Delete, Some(_)) | (Action::Create | Action::Update, None | Some(Ok(Seen::Gone))) => false,
+                (Action::Delete, None | Some(Ok(Seen::Gone | Seen::Marked))) => true,
+                (Action::Delete, Some(_))
+                | (Action::Create | Action::Update, None | Some(Ok(Seen::Gone | Seen::Marked))) => false,
                 (Action::Create | Action::Update, Some(Ok(Seen::Live(record)))) => {
                     // Field by field: what stands as intended is ours; what still stands as it was was not
                     // written; a third value is somebody's edit, and planned as one.

@@ -75,6 +75,9 @@ pub struct Cursor {
     /// The largest value that stands in the side, where it was found to lie
     /// below `low` only because newer records are gone.
     pub receded: Option<Value>,
+    /// The side was found to be restored from a backup: nothing is read or
+    /// written until the mapping is reset.
+    pub restored: bool,
 }
 
 /// A mark that becomes the low one when the transactions that might still put

@@ -265,3 +265,55 @@ fields: [{ source: code, target: sku }, { source: name, target: title }]
     let counts = project.run(0)["runs"][0]["to_target"].clone();
     assert_eq!((&counts["failed"], &counts["created"]), (&0.into(), &3.into()), "{counts}");
 }
+
+/// Issue 2: after a run that was refused the last good one had not ended.
+#[tokio::test]
+async fn a_run_that_is_refused_is_a_run() {
+    let project = Project::items();
+    project.run(0);
+    project.write("items.yaml", &ITEMS.replace("key: [code]", "key: [name]"));
+    project.run(1);
+    for command in ["status .", "runs ."] {
+        let out = project.engine(command).ends(0).out;
+        assert!(out.contains("failure") && !out.contains("did not end"), "{command}: {out}");
+    }
+    let runs = project.engine("runs . --format json").ends(0).json()["runs"].clone();
+    let told = |index: usize| (runs[index]["number"].as_u64(), runs[index]["status"].as_str());
+    assert_eq!([told(0), told(1)], [(Some(2), Some("failure")), (Some(1), Some("success"))], "{runs}");
+}
+
+/// Issue 2: a restore was told of once, and forgotten when the restored side
+/// went on: its new records went over others that had the same keys.
+#[tokio::test]
+async fn a_restore_is_refused_until_somebody_has_looked() {
+    let table = "CREATE TABLE items (id INTEGER PRIMARY KEY AUTOINCREMENT, code TEXT, upd DATETIME);";
+    let office = format!("{table} INSERT INTO items (code, upd) VALUES ('A', '2026-03-01 08:00:00');");
+    let mapping = "mapping: items
+source: { connection: office, object: items, key: [id], cursor: { field: upd, overlap: 1s }, deleted: { sweep: 1s } }
+target: { connection: shop, object: items, key: [id], cursor: { field: upd, overlap: 1s }, deleted: { sweep: 1s } }
+direction: bidirectional
+match: [code]
+fields: [{ copy: [code, upd] }]
+deletes: { to_target: propagate, to_source: propagate }
+";
+    let files =
+        [("connections.yaml", CONNECTIONS), ("items.yaml", mapping), ("office.sql", &office), ("shop.sql", table)];
+    let project = Project::new(&files);
+    project.run(0);
+    let (shop, backup) = (project.path("data/shop.db"), project.path("data/backup"));
+    std::fs::copy(&shop, &backup).unwrap();
+    project.edit("office", "UPDATE items SET code = 'A2', upd = '2026-03-02 08:00:00'").await;
+    project.edit("office", "INSERT INTO items (code, upd) VALUES ('B', '2026-03-02 08:00:01')").await;
+    project.run(0);
+    project.run(0);
+    std::fs::copy(&backup, &shop).unwrap();
+    for edit in ["", "INSERT INTO items (code, upd) VALUES ('SHOP', '2026-03-03 08:00:00')", ""] {
+        project.edit("shop", if edit.is_empty() { "SELECT 1" } else { edit }).await;
+        let run = project.run(1)["runs"][0].clone();
+        assert_eq!(run["errors"][0]["code"], "E0902", "{run}");
+    }
+    assert_eq!(project.column("office", "SELECT code FROM items ORDER BY id").await, ["A2", "B"]);
+    project.engine("reset . items --yes").ends(0);
+    let ended = project.engine("run . --once --format json").json();
+    assert!(!ended.to_string().contains("E0902"), "{ended}");
+}

@@ -334,3 +334,64 @@ async fn a_blank_key_that_is_taken_is_told() {
         .map(|side| format!("a {side} record with this key is there already, and a blank key matches nothing"));
     assert_eq!(told, said);
 }
+
+const MARKED: &str = "mapping: items
+source: { connection: office, object: items, key: [id], deleted: { field: gone, equals: x } }
+target: { connection: shop, object: items, key: [id], deleted: { field: gone, equals: x } }
+direction: bidirectional
+match: [code]
+fields: [{ copy: [code, name] }]
+deletes: { to_target: { set: { gone: x } }, to_source: { set: { gone: x } } }
+";
+
+const MARKED_OFFICE: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT, name TEXT, gone TEXT DEFAULT '');
+INSERT INTO items (id, code, name) VALUES (1, 'A', 'Lamp'), (2, 'B', 'Chair');";
+
+const MARKED_SHOP: &str = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT, name TEXT, gone TEXT DEFAULT '');";
+
+/// Issue 2: once both records were marked their link was forgotten, and a mark
+/// that was taken off made a second record beside the one still marked.
+#[tokio::test]
+async fn a_mark_that_is_taken_off_doubles_nothing() {
+    for (runs, back) in [(1, "office"), (1, "shop"), (3, "office"), (3, "shop")] {
+        let files = [
+            ("connections.yaml", CONNECTIONS),
+            ("items.yaml", MARKED),
+            ("office.sql", MARKED_OFFICE),
+            ("shop.sql", MARKED_SHOP),
+        ];
+        let project = Project::new(&files);
+        project.run(0);
+        project.edit("office", "UPDATE items SET gone = 'x' WHERE code = 'A'").await;
+        for _ in 0..runs {
+            project.run(0);
+        }
+        project.edit(back, "UPDATE items SET gone = '', name = 'back' WHERE code = 'A'").await;
+        for _ in 0..2 {
+            project.run(0);
+        }
+        for side in ["office", "shop"] {
+            assert_eq!(project.column(side, "SELECT code FROM items ORDER BY 1").await, ["A", "B"], "{runs} {back}");
+        }
+        // Severed, and on the list; with the other mark gone it goes on.
+        let links = project.engine("links list . items --format json").ends(0).json().to_string();
+        assert!(links.contains("severed"), "{links}");
+        let other = if back == "office" { "shop" } else { "office" };
+        project.edit(other, "UPDATE items SET gone = '' WHERE code = 'A'").await;
+        project.run(0);
+        assert_eq!(project.column(other, "SELECT name FROM items WHERE code = 'A'").await, ["back"], "{runs} {back}");
+    }
+}
+
+/// Issue 2: a field that is written on creation only, and so has no base in a
+/// record that was adopted, made an edit of every deletion.
+#[tokio::test]
+async fn what_is_written_once_is_no_edit() {
+    let mapping = PLAIN.replace("DELETES", BOTH_WAYS) + "  - { target: own, value: erp, write: create }\n";
+    let shop = format!("{PLAIN_SHOP} INSERT INTO goods VALUES (7, 'A', 'Lamp', NULL);");
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &mapping), ("shop.sql", &shop)]);
+    project.run(0);
+    project.edit("shop", "DELETE FROM goods WHERE sku = 'A'").await;
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["conflicts"], &run["to_source"]["deleted"]), (&json!(0), &json!(1)), "{run}");
+}

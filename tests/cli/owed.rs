@@ -46,6 +46,10 @@ async fn a_run_of_one_key_deletes_no_others() {
     assert_eq!(project.column("shop", "SELECT sku FROM goods ORDER BY sku").await, ["B", "C"]);
     let status = project.engine("status . --format json").ends(0).json();
     assert_eq!(status["mappings"][0]["held_deletes"], 1);
+    // Nor does the list of what is owed keep quiet about it.
+    let listed = project.engine("parked list .").ends(0).out;
+    assert!(listed.contains("items: 1 delete is held back by the limit; `engine plan` lists them"), "{listed}");
+    assert_eq!(project.engine("parked list . --format json").ends(0).json()["held_deletes"], 1);
 }
 
 /// Issue 2: rows without a key were newly parked with every run, under one

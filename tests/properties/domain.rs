@@ -213,6 +213,7 @@ fn draw_model(seed: &mut Seed, fields: &[&Domain]) -> Model {
         0 => Seen::Gone,
         1 => Seen::Nobody,
         2 => Seen::Outside,
+        3 => Seen::Marked,
         _ => Seen::Live(draw_record(seed, side, fields)),
     });
     let bases: Vec<Option<Both<Value>>> = fields

@@ -196,7 +196,7 @@ fn one_edit(to: Side, writes: &[(Side, &FieldWrite)], agree: bool) {
 fn one_side(program: &Program, model: &Model, decision: &Decision) {
     assert!(decision.settled.is_empty(), "no base moves without both records");
     assert!(!decision.again);
-    let absent = |side: Side| matches!(model.seen[side], Seen::Gone | Seen::Nobody);
+    let absent = |side: Side| model.seen[side].is_gone() || model.seen[side] == Seen::Nobody;
     if Side::BOTH.into_iter().any(|side| model.seen[side] == Seen::Outside) {
         assert_eq!(*decision, Decision::keep(), "what left the mapping is left alone");
         return;
@@ -211,6 +211,12 @@ fn one_side(program: &Program, model: &Model, decision: &Decision) {
         }
         return;
     };
+    if model.seen == Both::new(Seen::Marked, Seen::Marked) {
+        let severed = Verdict::Sever { gone: Side::Source };
+        let expected = if link.status == LinkStatus::Linked { severed } else { Verdict::Keep };
+        assert_eq!(decision.verdict, expected, "marks may be taken off again");
+        return;
+    }
     if absent(Side::Source) && absent(Side::Target) {
         assert_eq!(decision.verdict, Verdict::Forget, "gone on both sides is forgotten");
         return;
@@ -228,7 +234,7 @@ fn one_side(program: &Program, model: &Model, decision: &Decision) {
         assert_eq!(decision.writes, Both::default());
         return;
     }
-    let edited = (0..program.fields.len()).any(|index| {
+    let edited = (0..program.fields.len()).filter(|index| !program.fields[*index].create_only).any(|index| {
         let (field, now) = (&program.fields[index], model.value(on, index).unwrap());
         match model.base(index) {
             Some(base) => !field.same(on, &base[on], now),
@@ -350,10 +356,13 @@ fn at_rest(program: &Program, model: &Model) {
 }
 
 /// Swapping the sides of the mapping and of what was seen swaps the outcome.
-/// Where the bases of a sum never agreed, its deltas lie on the target's.
+/// Where the bases of a sum never agreed, its deltas lie on the target's; where
+/// both records are marked, it is the source's that is waited for.
 pub(crate) fn mirror(program: &Program, mirrored: &Program, model: &Model) {
     let disagree = |index: usize| model.base(index).is_some_and(|base| !same(&base.source, &base.target));
-    if (0..program.fields.len()).any(|index| program.fields[index].policy == Policy::SumDeltas && disagree(index)) {
+    if (0..program.fields.len()).any(|index| program.fields[index].policy == Policy::SumDeltas && disagree(index))
+        || model.seen == Both::new(Seen::Marked, Seen::Marked)
+    {
         return;
     }
     let (mut here, mut there) = (model.clone(), model.mirror());

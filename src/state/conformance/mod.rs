@@ -257,6 +257,7 @@ async fn the_mapping_is_kept(store: &dyn Store) {
         filter: "A1_TIPO = 'F'".into(),
         ahead: Some(Ahead { mark: Value::Integer(9), open: vec!["3/12".into(), String::new()] }),
         receded: Some(Value::Integer(4)),
+        restored: true,
     };
     let field = LayoutField { id: "A1_NOME -> name".into(), rules: "12ab".into() };
     let mut state = MappingState {
@@ -274,7 +275,8 @@ async fn the_mapping_is_kept(store: &dyn Store) {
     let commit = Commit { mapping: Some(state.clone()), ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a mapping is stored");
     assert_eq!(store.mapping(MAPPING).await, Ok(Some(state.clone())));
-    let moved = Cursor { timeline: None, ahead: None, receded: None, ..cursor(Some(Value::Integer(7))) };
+    let moved =
+        Cursor { timeline: None, ahead: None, receded: None, restored: false, ..cursor(Some(Value::Integer(7))) };
     let commit = Commit { cursors: Both::new(None, Some(moved.clone())), ..Commit::default() };
     store.commit(&fence, &commit).await.expect("a cursor moves");
     state.cursors.target = Some(moved.clone());

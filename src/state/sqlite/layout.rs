@@ -164,7 +164,7 @@ const ADDED: &str = "
 ";
 
 /// Columns that came later, each with what brings it in.
-const COLUMNS: [(&str, &str, &str); 7] = [
+const COLUMNS: [(&str, &str, &str); 8] = [
     // A first sync that has run and made links is under way.
     (
         "mappings",
@@ -173,6 +173,7 @@ const COLUMNS: [(&str, &str, &str); 7] = [
          UPDATE mappings SET first_sync_begun = 1 WHERE links > 0 AND runs > 0;",
     ),
     ("marks", "known", "ALTER TABLE marks ADD COLUMN known TEXT;"),
+    ("marks", "restored", "ALTER TABLE marks ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;"),
     // Intents of before were recorded under the newest layout of their mapping.
     (
         "intents",

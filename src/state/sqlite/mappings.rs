@@ -81,7 +81,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
     let rows = sqlx::query(
         "SELECT m.runs, m.source_fingerprint, m.target_fingerprint, m.layouts, m.source_swept, m.target_swept, \
          m.first_sync_begun, m.first_sync_done, c.side, c.low, c.timeline, c.filter, k.ahead, k.open, k.receded, \
-         k.known \
+         k.known, k.restored \
          FROM mappings m LEFT JOIN cursors c ON c.mapping = m.mapping \
          LEFT JOIN marks k ON k.mapping = c.mapping AND k.side = c.side WHERE m.name = ? AND m.runs IS NOT NULL",
     )
@@ -114,6 +114,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, mapping: &str) -> Re
                 filter: row.try_get(11)?,
                 ahead: mark(12)?.zip(open).map(|(mark, open)| Ahead { mark, open }),
                 receded: mark(14)?,
+                restored: row.try_get::<Option<bool>, _>(16)?.unwrap_or_default(),
             });
         }
     }
@@ -172,7 +173,7 @@ async fn store_marks(
     side: Side,
     cursor: &Cursor,
 ) -> Result<(), StoreError> {
-    if cursor.ahead.is_none() && cursor.receded.is_none() && cursor.known.is_none() {
+    if cursor.ahead.is_none() && cursor.receded.is_none() && cursor.known.is_none() && !cursor.restored {
         sqlx::query("DELETE FROM marks WHERE mapping = ? AND side = ?")
             .bind(mapping)
             .bind(side.name())
@@ -181,15 +182,19 @@ async fn store_marks(
         return Ok(());
     }
     let open = cursor.ahead.as_ref().map(|ahead| serde_json::to_string(&ahead.open).expect("names are JSON"));
-    sqlx::query("INSERT OR REPLACE INTO marks (mapping, side, ahead, open, receded, known) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(mapping)
-        .bind(side.name())
-        .bind(cursor.ahead.as_ref().map(|ahead| encode_all([&ahead.mark])))
-        .bind(open)
-        .bind(cursor.receded.as_ref().map(|receded| encode_all([receded])))
-        .bind(&cursor.known)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO marks (mapping, side, ahead, open, receded, known, restored) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(mapping)
+    .bind(side.name())
+    .bind(cursor.ahead.as_ref().map(|ahead| encode_all([&ahead.mark])))
+    .bind(open)
+    .bind(cursor.receded.as_ref().map(|receded| encode_all([receded])))
+    .bind(&cursor.known)
+    .bind(cursor.restored)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
