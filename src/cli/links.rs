@@ -91,6 +91,7 @@ async fn all(store: &dyn Store, mapping: &str, limit: usize) -> Result<Vec<Link>
 
 fn status(link: &Link) -> String {
     match link.status {
+        LinkStatus::Linked if link.outside => "linked: one is outside of the mapping".to_owned(),
         LinkStatus::Linked => "linked".to_owned(),
         LinkStatus::Severed { gone } => format!("severed: gone on the {gone}"),
     }
@@ -111,6 +112,7 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
                     "target_key": names.json(Side::Target, Some(&link.keys.target)),
                     "status": if link.status == LinkStatus::Linked { "linked" } else { "severed" },
                     "gone": match link.status { LinkStatus::Severed { gone } => Some(gone), LinkStatus::Linked => None },
+                    "outside": link.outside,
                     "revision": link.revision,
                 })
             };

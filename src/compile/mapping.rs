@@ -121,7 +121,11 @@ fn assemble(
         fields,
         matching,
         first,
-        record_policy: mapping.default_policy(),
+        // As a whole a record is one side's or the other's; any other policy has no answer.
+        record_policy: match mapping.default_policy() {
+            policy @ (Policy::Source | Policy::Target) => policy,
+            _ => Policy::Manual,
+        },
         bases,
         limits,
         grain_nanos,

@@ -3,22 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::FutureExt;
-
 use super::event::Fact;
 use super::execute::Work;
-use super::fault::is_harmless;
 use super::flight::Flight;
 use super::recover::KEY_UNTOLD;
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
-use crate::compile::Reading;
-use crate::connector::{Action, Change, Outcome, Refusal};
+use super::taken_back::Undo;
+use crate::connector::{Action, Change, Outcome};
 use crate::diagnostic::Code;
-use crate::plan::{Contest, FieldWrite, Link, LinkStatus, OwnStamp, Seen};
+use crate::plan::{Contest, Link, LinkStatus, OwnStamp, Seen};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Agreed, Answered, Intent, IntentField, Intents, IntentsId, Parked, Reason};
+use crate::state::{Agreed, Answered, IntentsId, Reason};
 
 /// What came of the writes to one side, for the other side's writes of the
 /// same pairs; both by their work.
@@ -28,19 +25,6 @@ pub(super) struct Acknowledged {
     pub links: BTreeMap<usize, Link>,
     /// Pairs of which something did not go through.
     pub owing: BTreeSet<usize>,
-}
-
-/// A write to be taken back.
-struct Undo {
-    work: usize,
-    /// The key that the record has since.
-    under: Key,
-    change: Change,
-    /// The link as it was before the write, under a revision of its own.
-    before: Link,
-    /// What is put back, for whoever finds out what became of it.
-    fields: Vec<IntentField>,
-    parked: Parked,
 }
 
 impl Session<'_> {
@@ -214,137 +198,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What takes a write back whose values were not stored as they were sent,
-    /// and the link as it was before.
-    fn reversal(
-        &self,
-        side: Side,
-        send: &Send,
-        item: &Work,
-        sent: &Change,
-        link: &Link,
-        stored: Option<&[Value]>,
-    ) -> (Change, Link) {
-        let key = self.key_values(side, &link.keys[side]);
-        let before = match &send.link {
-            Some(before) if send.write.action != Action::Create => {
-                self.layouts.held(item.behind.as_deref()).unwrap_or(before)
-            }
-            _ => {
-                // Only as it was stored: what people have made of it meanwhile is theirs.
-                let read = self.program.fields.iter().filter_map(|field| match field.read[side] {
-                    Reading::Slot(slot) => Some(slot),
-                    _ => None,
-                });
-                let slots: BTreeSet<usize> = read.chain(sent.set.iter().map(|(slot, _)| *slot)).collect();
-                let expect = slots.into_iter().filter_map(|slot| Some((slot, stored?[slot].clone()))).collect();
-                let before = Link { revision: link.revision + 1, ..link.clone() };
-                return (Change { action: Action::Delete, key, set: Vec::new(), expect }, before);
-            }
-        };
-        let slots = send.write.fields.iter().filter_map(|write| {
-            let slot = self.program.fields[write.field].toward[side].as_ref()?.slot;
-            Some((slot, write.against.as_ref()?.expect.clone(), stored?[slot].clone()))
-        });
-        let (set, expect) = slots.map(|(slot, before, now)| ((slot, before), (slot, now))).unzip();
-        let before = Link { id: link.id, revision: link.revision + 1, ..before.clone() };
-        (Change { action: Action::Update, key, set, expect }, before)
-    }
-
-    /// The fields that a reversal puts back, each with its former bases; those
-    /// of a record that goes again, with nothing in their place.
-    fn put_back(&self, side: Side, send: &Send, change: &Change, before: &Link) -> Vec<IntentField> {
-        if change.action == Action::Delete {
-            let written = (0..self.program.fields.len()).filter(|field| self.program.fields[*field].writes(side));
-            let nothing = |field| IntentField { field, value: Value::Missing, expect: None, bases: Both::default() };
-            return written.map(nothing).collect();
-        }
-        let field = |write: &FieldWrite| {
-            let value = write.against.as_ref()?.expect.clone();
-            let known = before.layout == self.layouts.current;
-            let bases = known.then(|| before.bases.values(write.field).cloned()).flatten();
-            // Without bases of its own it was new to the link: the other side's value flows once more.
-            let bases = bases.unwrap_or_else(|| {
-                let mut bases = Both::<Value>::default();
-                bases[side] = value.clone();
-                bases
-            });
-            Some(IntentField { field: write.field, value, expect: None, bases })
-        };
-        send.write.fields.iter().filter_map(field).collect()
-    }
-
-    /// Takes writes back. Where that fails, what stands there stays, with bases
-    /// that keep it from flowing anywhere.
-    async fn undo(&mut self, side: Side, undo: Vec<Undo>, acknowledged: &mut Acknowledged) -> Result<(), Trouble> {
-        let setup = self.setup;
-        let keys: Vec<Key> = undo.iter().map(|undo| undo.under.clone()).collect();
-        let stored = setup.store.links(&self.program.name, side, &keys).await?;
-        let (undo, stored): (Vec<Undo>, Vec<Link>) =
-            undo.into_iter().zip(stored).filter_map(|(undo, stored)| Some((undo, stored?))).unzip();
-        let fence = self.fence.clone().expect("a run that writes has taken its mapping");
-        let mut changes = Vec::with_capacity(undo.len());
-        let mut intents = Intents {
-            side,
-            token: None,
-            at: setup.world.now(),
-            layout: self.layouts.current,
-            creates: Vec::new(),
-            changes: Vec::with_capacity(undo.len()),
-        };
-        for (undo, stored) in undo.iter().zip(&stored) {
-            changes.push(undo.change.clone());
-            intents.changes.push(Intent {
-                link: stored.id,
-                keys: stored.keys.clone(),
-                revision: undo.before.revision,
-                action: undo.change.action,
-                fields: undo.fields.clone(),
-                set: Vec::new(),
-            });
-        }
-        let mut attempt = 1;
-        let outcomes = loop {
-            let writing = setup.call(side, || setup.objects[side].begin(0)).await?;
-            intents.token = writing.token();
-            let mut recorded = None;
-            let record = async {
-                recorded = Some(setup.store.intend(&fence, &intents).await);
-                matches!(recorded, Some(Ok(_)))
-            };
-            let outcomes = writing.write(&changes, record.boxed()).await;
-            let answered = recorded.transpose()?.map(|id| Answered { intents: id, not_made: Vec::new() });
-            match outcomes {
-                // What became of it is found out as for every write.
-                Err(fault) if !is_harmless(&fault) => return Err(Trouble::Side(side, fault)),
-                Err(fault) => {
-                    self.pending.answered.extend(answered);
-                    self.flush().await?;
-                    setup.wait(side, &mut attempt, fault).await?;
-                }
-                Ok(outcomes) => {
-                    self.pending.answered.extend(answered);
-                    break outcomes;
-                }
-            }
-        };
-        for ((Undo { work, change, before, parked, .. }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored)
-        {
-            let Outcome::Done { .. } = outcome else { continue };
-            if change.action == Action::Delete {
-                // What is parked goes with the link, and is owed all the same.
-                self.forget(&stored, &[side]);
-                self.pending.park.push(parked);
-                acknowledged.links.remove(&work);
-            } else {
-                let link = Link { id: stored.id, ..before };
-                self.pending.links.push(link.clone());
-                acknowledged.links.insert(work, link);
-            }
-        }
-        self.flush().await
-    }
-
     /// Moves the bases of the fields that were written, and of no others (those
     /// of a new record stand since it was sent). Answers with the first field
     /// whose stored value means something else than what was sent.
@@ -428,17 +281,5 @@ impl Session<'_> {
         if let Some(key) = &keys[side] {
             self.again[side].insert(key.clone(), rounds);
         }
-    }
-
-    pub(super) fn park_refused(&mut self, side: Side, keys: Both<Option<Key>>, refusal: &Refusal) {
-        let field = refusal.slot.and_then(|slot| {
-            self.program.fields.iter().position(|field| field.toward[side].as_ref().is_some_and(|way| way.slot == slot))
-        });
-        let message = if refusal.native.is_empty() {
-            refusal.message.clone()
-        } else {
-            format!("{} ({})", refusal.message, refusal.native)
-        };
-        self.park(side, keys, Reason::Rejected, field, Code::REFUSED, &message);
     }
 }

@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::execute::Work;
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::expression::{Expression, Input};
-use crate::compile::{DeletedWhen, Drift, FieldProgram, Rejection};
-use crate::connector::{Found, Scope};
-use crate::diagnostic::Code;
+use crate::compile::{Drift, FieldProgram};
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen, stands};
-use crate::record::{Batch, Both, Key, Mark, Side, Value, same};
+use crate::record::{Batch, Both, Key, Mark, Side};
 
 /// A record with its link, which follows the program's layout.
 struct Paired {
@@ -101,36 +98,6 @@ impl Session<'_> {
             candidates.retain(|candidate| !matches!(there.get(&candidate.key), Some(Err(_))));
         }
         self.candidates(side, candidates).await
-    }
-
-    /// A row of a side as the planner sees it.
-    pub(super) fn see(&self, side: Side, row: &[Value], within: bool) -> Result<Seen, Rejection> {
-        let program = &self.program.sides[side];
-        match &program.deleted {
-            DeletedWhen::Mark { slot, equals } if same(&row[*slot], equals) => return Ok(Seen::Marked),
-            DeletedWhen::When(expression) if self.test(expression, row)? => {
-                return Ok(Seen::Marked);
-            }
-            _ => {}
-        }
-        if !within {
-            return Ok(Seen::Outside);
-        }
-        if let Some(when) = &program.when
-            && !self.test(when, row)?
-        {
-            return Ok(Seen::Outside);
-        }
-        self.record(side, row).map(Seen::Live)
-    }
-
-    fn record(&self, side: Side, row: &[Value]) -> Result<Record, Rejection> {
-        Ok(Record { fields: self.program.read(side, row)?, stamp: self.program.sides[side].stamp(row) })
-    }
-
-    /// An expression over a record of one side.
-    fn test(&self, expression: &Expression, row: &[Value]) -> Result<bool, Rejection> {
-        expression.test(Input::new(row)).map_err(|trouble| trouble.into_rejection("*", &self.program.place))
     }
 
     /// Deals with records of one side: finds their links, leaves alone what did
@@ -343,70 +310,6 @@ impl Session<'_> {
             Side::Source => taken.source,
             Side::Target => taken.target,
         })
-    }
-
-    /// Reads records by key, whatever the filters say. Of several rows with one
-    /// key the live one counts.
-    pub(super) async fn look(
-        &self,
-        side: Side,
-        keys: &[Key],
-    ) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
-        self.look_at_all(side, keys, false).await
-    }
-
-    /// Reads records by key; those that are outside as if they were not, where
-    /// it is asked `through` the filters.
-    pub(super) async fn look_at_all(
-        &self,
-        side: Side,
-        keys: &[Key],
-        through: bool,
-    ) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
-        let found = self.fetch_keys(side, keys).await?;
-        let mut seen = BTreeMap::new();
-        let mut live: HashMap<usize, &[Value]> = HashMap::new();
-        for (index, (mark, row)) in found.batch.rows().enumerate() {
-            let key = keys[found.probes[index]].clone();
-            let outcome = match mark {
-                Mark::Live => match self.see(side, row, found.within[index]) {
-                    Ok(Seen::Outside) if through => self.record(side, row).map(Seen::Live),
-                    seen => seen,
-                },
-                Mark::Deleted => Ok(Seen::Gone),
-                Mark::Malformed(why) => Err(self.malformed(why)),
-            };
-            // Several live rows that have the very same key: it is none.
-            if matches!(outcome, Ok(Seen::Live(_)))
-                && let Some(first) = live.insert(found.probes[index], row)
-                && self.program.sides[side].key(first) == self.program.sides[side].key(row)
-            {
-                let why = format!("several records of the {side} have the key {key}");
-                seen.insert(key, Err(self.misfit(Code::AMBIGUOUS, &why)));
-                continue;
-            }
-            match seen.get(&key) {
-                Some(Ok(Seen::Live(_))) => {}
-                Some(Err(_)) if live.contains_key(&found.probes[index]) => {}
-                _ => {
-                    seen.insert(key, outcome);
-                }
-            }
-        }
-        Ok(seen)
-    }
-
-    pub(super) async fn fetch_keys(&self, side: Side, keys: &[Key]) -> Result<Found, Trouble> {
-        let access = &self.program.sides[side].access;
-        let probes: Vec<Vec<Value>> = keys.iter().map(|key| self.key_values(side, key)).collect();
-        self.setup.call(side, || self.setup.objects[side].fetch(&access.key, &probes, Scope::Everything)).await
-    }
-
-    /// The typed values of a stored key.
-    pub(super) fn key_values(&self, side: Side, key: &Key) -> Vec<Value> {
-        let access = &self.program.sides[side].access;
-        let kinds: Vec<_> = access.key.iter().map(|slot| &access.shape.fields[*slot].kind).collect();
-        key.values(&kinds)
     }
 
     /// Looks at records of one side again, by key: those that moved while they

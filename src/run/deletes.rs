@@ -1,15 +1,16 @@
 //! How deletions are noticed, and how deletes are held back or carried out.
 
+use chrono::TimeDelta;
+
 use super::event::{Event, Fact};
 use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::{DeletePolicy, DeletedWhen, Limit};
+use crate::compile::{BaseKind, DeletePolicy, DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
 use crate::plan::{LinkId, LinkStatus};
 use crate::record::{Both, Key, Side};
 use crate::state::Spooled;
-use chrono::TimeDelta;
 
 /// By default so many deletes are let through, or 5 % of the links if that is
 /// more.
@@ -26,6 +27,15 @@ const REMEMBERED: usize = 100_000;
 const PAGE: usize = 500;
 
 impl Session<'_> {
+    /// True where a complete listing of a side doubles as its sweep.
+    pub(super) fn sweeps_by_listing(&self, side: Side) -> bool {
+        // Under `deletes: ignore` too: what is gone is severed, or forgotten where its counterpart is gone as well.
+        self.links_at_start > 0
+            && matches!(self.program.sides[side].deleted, DeletedWhen::Unknown)
+            && self.listing(side) == Listing::Full
+            && !matches!(self.program.bases, BaseKind::Digests { written } if written == side)
+    }
+
     /// Sweeps a side where that is due.
     pub(super) async fn sweep(&mut self, side: Side) -> Result<(), Trouble> {
         let DeletedWhen::Sweep(every) = self.program.sides[side].deleted else { return Ok(()) };

@@ -15,7 +15,7 @@ use crate::record::{Both, Key, Side, Value, digest};
 use crate::state::Reason;
 
 /// What a new record was found to be.
-enum Match {
+pub(super) enum Match {
     New,
     /// It may be the same as another of its batch by the system's own
     /// equality, which tells once that one stands there.
@@ -229,47 +229,6 @@ impl Session<'_> {
         self.leave_to_owners(side, new, &mut found).await?;
         self.leave_in_doubt(side, new, &mut found).await?;
         Ok(found)
-    }
-
-    /// A new record may be the very one whose creation is in doubt, and would go
-    /// back to where it came from: any, where nothing says which records are the
-    /// same, else one that matches a record in doubt that `where` or `when`
-    /// hides by now.
-    async fn leave_in_doubt(&self, side: Side, new: &[Candidate], found: &mut [Match]) -> Result<(), Trouble> {
-        let other = side.other();
-        let doubted: Vec<Key> =
-            self.in_doubt.iter().filter(|(of, _)| *of == other).map(|(_, key)| key.clone()).collect();
-        let is_new = |found: &Match| matches!(found, Match::New);
-        if doubted.is_empty() || !self.program.sides[other].may_create || !found.iter().any(is_new) {
-            return Ok(());
-        }
-        let alternatives = self.program.alternatives(other);
-        let digest = |side: Side, seen: &Seen, fields: &[usize]| {
-            let probe = seen.live().map(|record| self.probe(side, 0, record, fields))?;
-            probe.ok().flatten().map(|probe| probe.digest)
-        };
-        let mut hidden: BTreeMap<(usize, u128), &Key> = BTreeMap::new();
-        if !alternatives.is_empty() {
-            let there = self.look_at_all(other, &doubted, true).await?;
-            for (key, seen) in doubted.iter().filter_map(|key| Some((key, there.get(key)?.as_ref().ok()?))) {
-                for (alternative, fields) in alternatives.iter().enumerate() {
-                    hidden.extend(digest(other, seen, fields).map(|digest| ((alternative, digest), key)));
-                }
-            }
-        }
-        for (candidate, found) in new.iter().zip(found).filter(|(_, found)| is_new(found)) {
-            let of = |(alternative, fields): (usize, &Vec<usize>)| {
-                hidden.get(&(alternative, digest(side, &candidate.seen, fields)?)).copied()
-            };
-            let doubt =
-                if alternatives.is_empty() { doubted.first() } else { alternatives.iter().enumerate().find_map(of) };
-            if let Some(key) = doubt {
-                *found = Match::Ambiguous(format!(
-                    "it may be what became of the {other} record with key {key}, which is in doubt: settle that first"
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// New records of a side that another mapping has linked are not linked

@@ -8,20 +8,18 @@ use chrono::{DateTime, Utc};
 use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
-use super::owed::Keyless;
-use super::pages::{Page, Pages};
+use super::park::{Keyless, is_untold};
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::sent::Sent;
 use super::setup::{Options, Setup};
 use crate::compile::Program;
-use crate::connector::{Horizon, Listing};
 use crate::diagnostic::Code;
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Agreed, Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts,
-    RunRecord, RunStatus, SideCounts, Spooled, StoreError,
+    RunStatus, Spooled, StoreError,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -257,14 +255,14 @@ impl<'a> Session<'a> {
             }
             for side in Side::BOTH {
                 if let Some(key) = &parked.keys[side] {
-                    let told = parked.code.as_deref().filter(|_| !super::owed::is_untold(&parked));
+                    let told = parked.code.as_deref().filter(|_| !is_untold(&parked));
                     let code = told.and_then(Code::find);
                     let found = Owed { attempts: parked.attempts, since: parked.since, code };
                     let known = self.owed.entry((side, key.clone())).or_insert(found);
                     known.attempts = known.attempts.max(found.attempts);
                     known.since = known.since.min(found.since);
                     known.code = known.code.or(found.code);
-                    if super::owed::is_untold(&parked) {
+                    if is_untold(&parked) {
                         self.restless.insert((side, key.clone()));
                     }
                     if parked.reason == Reason::InDoubt {
@@ -275,81 +273,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Reads one side to its end, and moves its cursor there.
-    async fn read_side(&mut self, side: Side, horizon: Option<&Horizon>) -> Result<(), Trouble> {
-        let setup = self.setup;
-        let mut horizon = horizon.cloned();
-        let mut listing = self.listing(side);
-        if horizon.is_some() && self.wrote_to(side) {
-            // What this run wrote here lies before the next one's start, and what it created need not be read.
-            horizon = Some(setup.call(side, || setup.objects[side].horizon()).await?);
-            if let Listing::Changes { but_created, .. } = &mut listing {
-                *but_created = self.program.creates_whole(side);
-            }
-        }
-        let complete = listing == Listing::Full;
-        let everything = complete || matches!(listing, Listing::Changes { from: None, .. });
-        let sweeping = complete && self.sweeps_by_listing(side);
-        if sweeping {
-            self.sweep_begin(side).await?;
-        }
-        let (before, mut written_before) = (*self.counts.toward(side.other()), 0);
-        let mut pages = Pages::new(setup, side, listing);
-        let mut next = pages.next().await?;
-        while let Some(page) = next {
-            next = match page {
-                Page::Rows(batch) => {
-                    // The next batch is fetched while this one is dealt with.
-                    let (following, done) = futures::join!(pages.next(), self.batch(side, &batch, sweeping));
-                    done?;
-                    setup.observer.progress(&self.program.name, &self.counts);
-                    following?
-                }
-                Page::Anew => {
-                    if sweeping {
-                        self.sweep_begin(side).await?;
-                    }
-                    self.land().await?;
-                    self.flush().await?;
-                    written_before = self.count_anew(side.other(), &before);
-                    pages.next().await?
-                }
-            };
-        }
-        self.land().await?;
-        let counts = self.counts.toward(side.other());
-        counts.unchanged = counts.unchanged.saturating_sub(written_before);
-        // Records that are put off lie in memory alone: the cursor passes none of them.
-        self.look_again().await?;
-        if everything {
-            self.forget_rows(side).await?;
-        }
-        if let Some(horizon) = &horizon {
-            self.move_cursor(side, horizon);
-        }
-        if sweeping {
-            self.sweep_end(side).await?;
-        }
-        self.pending.mapping = Some(self.state.clone());
-        self.flush().await
-    }
-
-    /// A listing starts once more, and what it shows is counted once. Answers
-    /// with how many records of it have been written by now: they will show up
-    /// as unchanged.
-    fn count_anew(&mut self, toward: Side, before: &SideCounts) -> u64 {
-        let counts = self.counts.toward(toward);
-        let SideCounts { read, unchanged, skipped, .. } = *before;
-        *counts = SideCounts { read, unchanged, skipped, ..*counts };
-        counts.created + counts.updated - before.created - before.updated
-    }
-
-    /// This run has changed records of a side.
-    fn wrote_to(&self, side: Side) -> bool {
-        let counts = if side == Side::Target { &self.counts.to_target } else { &self.counts.to_source };
-        counts.created + counts.updated + counts.deleted > 0
     }
 
     /// Only the records asked for by key.
@@ -396,90 +319,5 @@ impl<'a> Session<'a> {
     /// Who makes the links of creates on this side.
     pub(super) fn made(&self, side: Side) -> Made {
         Made { side, run: self.run.clone(), at: self.setup.world.now() }
-    }
-
-    /// Decisions for values that still stand, and yet were not applied, did not
-    /// fit: they are asked for again, and not tried by every run.
-    async fn take_back(&self) -> Result<(), Trouble> {
-        let refused = |undecided: &&Undecided| undecided.decided_for == undecided.now;
-        let ids: Vec<i64> = self.undecided.iter().filter(refused).map(|undecided| undecided.conflict).collect();
-        if !ids.is_empty() && !self.options.dry {
-            self.setup.store.resolve(&ids, None).await?;
-        }
-        Ok(())
-    }
-
-    /// A trouble, as the list of runs has it.
-    fn on_record(&self, trouble: &Trouble) -> String {
-        match trouble {
-            Trouble::Side(side, fault) => {
-                format!("{side}: connection `{}`: {fault}", self.program.sides[*side].connection)
-            }
-            Trouble::State(_) | Trouble::Refused { .. } => trouble.to_string(),
-        }
-    }
-
-    /// The run as it stands now.
-    pub(super) fn as_it_stands(&self, status: RunStatus) -> RunRecord {
-        RunRecord {
-            run: self.run.clone(),
-            mapping: self.program.name.to_string(),
-            number: self.state.runs,
-            status,
-            started_at: self.started,
-            duration_ms: self.duration_ms(),
-            counts: self.counts,
-            errors: self.troubles.iter().map(|trouble| self.on_record(trouble)).collect(),
-        }
-    }
-
-    fn duration_ms(&self) -> u64 {
-        u64::try_from((self.setup.world.now() - self.started).num_milliseconds()).unwrap_or(0)
-    }
-
-    async fn finish(mut self) -> RunReport {
-        let duration_ms = self.duration_ms();
-        match super::owed::count_owed(&*self.setup.store, &self.program.name).await {
-            Ok(owed) => self.counts.owed = owed,
-            Err(error) => self.troubles.push(error.into()),
-        }
-        let counts = &self.counts;
-        let failed = counts.to_target.failed + counts.to_source.failed;
-        let newly = counts.to_target.parked + counts.to_source.parked + counts.conflicts + self.undecided.len() as u64;
-        let status = if !self.troubles.is_empty() {
-            RunStatus::Failure
-        } else if failed + newly + self.held_anew > 0 {
-            RunStatus::Partial
-        } else {
-            RunStatus::Success
-        };
-        self.pending.run = Some(RunRecord { duration_ms, ..self.as_it_stands(status) });
-        if self.troubles.is_empty() {
-            self.pending.mapping = Some(self.state.clone());
-        }
-        let mut status = status;
-        if let Err(trouble) = self.flush().await {
-            status = RunStatus::Failure;
-            self.troubles.push(trouble);
-        }
-        if let Err(trouble) = self.take_back().await {
-            status = RunStatus::Failure;
-            self.troubles.push(trouble);
-        }
-        RunReport {
-            mapping: self.program.name.to_string(),
-            run: self.run,
-            status,
-            started_at: self.started,
-            duration_ms,
-            counts: self.counts,
-            parked: self.parked,
-            troubles: self.troubles,
-            planned: self.planned,
-            held: self.held,
-            held_anew: self.held_anew,
-            newly_held: self.newly_held,
-            undecided: self.undecided,
-        }
     }
 }

@@ -314,7 +314,8 @@ impl JsonSchema for DeletePolicy {
     }
 }
 
-/// How much one run may change before it stops. `--over-limit` lets one run through.
+/// How much one run may change. Creates and updates are made up to the limit, there the run stops with a failure, and the
+/// next one goes on; deletes are made all or none. `--over-limit` lets one run through.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Limits {

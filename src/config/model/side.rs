@@ -129,14 +129,15 @@ impl Cursor {
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(untagged, deny_unknown_fields)]
 pub enum Deleted {
-    /// A field marks it.
+    /// A field marks it. A row that goes without its mark is not noticed.
     Mark {
         /// The field that carries the mark.
         field: At<String>,
         /// The value it has in a deleted record.
         equals: Node,
     },
-    /// An expression over its fields tells it.
+    /// An expression over its fields tells it. A row that goes before it is true
+    /// is not noticed.
     When {
         /// An expression that is true for a deleted record.
         when: At<String>,
