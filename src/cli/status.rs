@@ -105,10 +105,11 @@ pub(super) fn without_end(mapping: &str, number: u64) -> String {
     )
 }
 
-/// What is said of deletes that wait for the limit.
+/// What is said of deletes that wait.
 pub(super) fn held_back(deletes: u64) -> String {
     let are = if deletes == 1 { "is" } else { "are" };
-    format!("{} {are} held back by the limit; `engine plan` lists them", super::render::plural(deletes, "delete"))
+    let deletes = super::render::plural(deletes, "delete");
+    format!("{deletes} {are} held back: there is a limit on deletes, or the run ended before it came to them")
 }
 
 /// A schedule as one would say it.

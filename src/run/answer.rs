@@ -176,15 +176,15 @@ impl Session<'_> {
     async fn keys_taken(&mut self, side: Side, work: &[Work], taken: Vec<(usize, Key)>) -> Result<(), Trouble> {
         let keys: Vec<Key> = taken.iter().map(|(_, key)| key.clone()).collect();
         let by_key = self.program.matches_by_key(side);
-        let there = if by_key && !keys.is_empty() { self.look(side, &keys).await? } else { BTreeMap::new() };
+        let there = if keys.is_empty() { BTreeMap::new() } else { self.look(side, &keys).await? };
         for (index, key) in taken {
             let item = &work[index];
             let is_blank = self.key_values(side, &key).iter().any(Value::is_blank);
             let why = match there.get(&key) {
-                _ if !by_key => "and does not match",
-                _ if is_blank => "and a blank key matches nothing",
                 Some(Ok(Seen::Outside)) => "and `where` or `when` hides it",
                 Some(Ok(Seen::Marked)) => "and is marked as deleted",
+                _ if !by_key => "and does not match",
+                _ if is_blank => "and a blank key matches nothing",
                 // Whoever came between look and write is found at the next look.
                 _ => {
                     self.empty[side] = false;

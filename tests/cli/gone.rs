@@ -395,3 +395,19 @@ async fn what_is_written_once_is_no_edit() {
     let run = &project.run(0)["runs"][0];
     assert_eq!((&run["conflicts"], &run["to_source"]["deleted"]), (&json!(0), &json!(1)), "{run}");
 }
+
+/// Issue 2: of a marked row that has the key it was said that it does not match.
+#[tokio::test]
+async fn a_key_that_a_marked_record_has_is_told_as_marked() {
+    let mapping = MARKED.replace("key: [id]", "key: [code]").replace("match: [code]", "match: [name]");
+    let shop = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, gone TEXT DEFAULT '');
+INSERT INTO items VALUES ('A', 'Lamp', 'x');";
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, gone TEXT DEFAULT '');
+INSERT INTO items VALUES ('A', 'Lamp', '');";
+    let files =
+        [("connections.yaml", CONNECTIONS), ("items.yaml", &mapping), ("office.sql", office), ("shop.sql", shop)];
+    let project = Project::new(&files);
+    let error = project.run(1)["runs"][0]["errors"][0].clone();
+    assert_eq!(error["code"], "E0707", "{error}");
+    assert!(error["message"].as_str().unwrap().ends_with("and is marked as deleted"), "{error}");
+}

@@ -48,7 +48,7 @@ async fn a_run_of_one_key_deletes_no_others() {
     assert_eq!(status["mappings"][0]["held_deletes"], 1);
     // Nor does the list of what is owed keep quiet about it.
     let listed = project.engine("parked list .").ends(0).out;
-    assert!(listed.contains("items: 1 delete is held back by the limit; `engine plan` lists them"), "{listed}");
+    assert!(listed.contains("items: 1 delete is held back: there is a limit on deletes"), "{listed}");
     assert_eq!(project.engine("parked list . --format json").ends(0).json()["held_deletes"], 1);
 }
 

@@ -133,7 +133,8 @@ fn path(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum WriteMoment {
-    /// When the record is created; afterwards it is left alone.
+    /// When the record is created; afterwards it is left alone, and an edit of
+    /// it holds no deletion back.
     Create,
 }
 
