@@ -48,12 +48,13 @@ impl Session<'_> {
         }
     }
 
-    /// Looks at the records that people have decided about.
+    /// Looks at the records that people have decided about; where a side is not
+    /// read, at all in conflict, since an edit there may have ended it.
     pub(super) async fn decided_by_people(&mut self) -> Result<(), Trouble> {
         let filter = ConflictFilter {
             mapping: Some(self.program.name.to_string()),
             open: true,
-            decided: true,
+            decided: self.program.sides.source.read && self.program.sides.target.read,
             ..ConflictFilter::default()
         };
         let mut keys: Vec<Key> =
