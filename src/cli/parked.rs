@@ -193,8 +193,14 @@ async fn owed(store: &dyn Store, which: &Which) -> Result<Owed, Failure> {
     let reason = which.reason.map(Reason::from);
     let parked = store.parked(&ParkedFilter { mapping: mapping.clone(), reason, ..ParkedFilter::default() }).await?;
     let mut held = Vec::new();
-    for name in mapping.clone().map_or(store.mappings().await?, |name| vec![name]) {
-        let deletes = if reason.is_none() { store.count_spooled(&name).await? } else { 0 };
+    // They have none of the reasons.
+    let with_deletes = match &mapping {
+        _ if reason.is_some() => Vec::new(),
+        Some(name) => vec![name.clone()],
+        None => store.mappings().await?,
+    };
+    for name in with_deletes {
+        let deletes = store.count_spooled(&name).await?;
         if deletes > 0 {
             held.push((name, deletes));
         }

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::taken_back::Undo;
 use crate::connector::{Action, Change, Outcome};
 use crate::diagnostic::Code;
-use crate::plan::{Contest, Link, LinkStatus, OwnStamp, Seen};
+use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Agreed, Answered, IntentsId, Reason};
 
@@ -170,32 +170,6 @@ impl Session<'_> {
         }
         self.flush().await?;
         self.undo(side, undo, acknowledged).await
-    }
-
-    /// Records were to be created under keys that others have.
-    async fn keys_taken(&mut self, side: Side, work: &[Work], taken: Vec<(usize, Key)>) -> Result<(), Trouble> {
-        let keys: Vec<Key> = taken.iter().map(|(_, key)| key.clone()).collect();
-        let by_key = self.program.matches_by_key(side);
-        let there = if keys.is_empty() { BTreeMap::new() } else { self.look(side, &keys).await? };
-        for (index, key) in taken {
-            let item = &work[index];
-            let is_blank = self.key_values(side, &key).iter().any(Value::is_blank);
-            let why = match there.get(&key) {
-                Some(Ok(Seen::Outside)) => "and `where` or `when` hides it",
-                Some(Ok(Seen::Marked)) => "and is marked as deleted",
-                _ if !by_key => "and does not match",
-                _ if is_blank => "and a blank key matches nothing",
-                // Whoever came between look and write is found at the next look.
-                _ => {
-                    self.empty[side] = false;
-                    self.moved_away(side, item, item.all_keys());
-                    continue;
-                }
-            };
-            let message = format!("a {side} record with this key is there already, {why}");
-            self.park(side, item.all_keys(), Reason::Rejected, None, Code::KEY_TAKEN, &message);
-        }
-        Ok(())
     }
 
     /// Moves the bases of the fields that were written, and of no others (those

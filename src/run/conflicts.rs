@@ -3,6 +3,7 @@
 use super::event::Fact;
 use super::execute::Work;
 use super::report::{Trouble, Undecided};
+use super::send::Send;
 use super::session::Session;
 use crate::plan::{ConflictOutcome, ConflictStep, Decision, Link, OpenConflict};
 use crate::record::{Both, Key, Side, Value};
@@ -52,7 +53,7 @@ impl Session<'_> {
     }
 
     /// What happens to a conflict; `None` where it waits as before.
-    pub(super) fn conflict(
+    fn conflict(
         &mut self,
         item: &Work,
         keys: &Both<Option<Key>>,
@@ -107,6 +108,38 @@ impl Session<'_> {
             resolution: taken,
         };
         Some(Ended { conflict, outcome: step.outcome, written })
+    }
+
+    /// Puts what happened to the conflicts of a pair on record, or with the write
+    /// that carries it out. Answers with those that this was about.
+    pub(super) fn take_up_conflicts(
+        &mut self,
+        index: usize,
+        item: &Work,
+        steps: Vec<ConflictStep>,
+        contested: &[(usize, Side, Value)],
+        open: &[Conflict],
+        sends: &mut Both<Vec<Send>>,
+    ) -> Vec<i64> {
+        let keys = item.all_keys();
+        let mut dealt = Vec::new();
+        for step in steps {
+            let (resolves, field) = (step.outcome == ConflictOutcome::Resolved, step.field);
+            let write = contested.iter().find(|(contested, ..)| field == Some(*contested));
+            let write = write.map(|(_, side, value)| (*side, value.clone()));
+            let Some(ended) = self.conflict(item, &keys, step, write, open) else { continue };
+            dealt.push(ended.conflict.id);
+            let carries = |send: &&mut Send| {
+                send.work == index
+                    && field.is_none_or(|field| send.write.fields.iter().any(|write| write.field == field))
+            };
+            let Both { source, target } = &mut *sends;
+            match [source, target].into_iter().filter_map(|side| side.last_mut()).find(carries) {
+                Some(send) if resolves => send.ends.push(ended),
+                _ => self.end_conflict(ended),
+            }
+        }
+        dealt
     }
 
     /// The other open conflicts of a link, closed.

@@ -154,9 +154,6 @@ impl Session<'_> {
     /// under the limit, each looked at once more.
     pub(super) async fn flush_deletes(&mut self) -> Result<(), Trouble> {
         self.flush().await?;
-        if !self.dry_spool.is_empty() {
-            self.forget_known().await?;
-        }
         let setup = self.setup;
         let name = self.program.name.clone();
         let waits = self.spooled_on_each().await?;
@@ -215,29 +212,20 @@ impl Session<'_> {
 
     /// How many spooled deletes this run is about; in a dry run with those it
     /// would have spooled.
-    async fn spooled_on_each(&self) -> Result<Both<u64>, Trouble> {
+    async fn spooled_on_each(&mut self) -> Result<Both<u64>, Trouble> {
         let (mut waits, mut after) = (Both::default(), 0);
-        let foreseen = self.dry_spool.values();
-        foreseen.for_each(|spooled| waits[spooled.on] += 1);
-        while let Some((last, page)) = self.spooled(after).await? {
-            after = last;
-            for spooled in &page {
-                waits[spooled.on] += 1;
-            }
-        }
-        Ok(waits)
-    }
-
-    /// In a dry run: what is spooled already is not foreseen.
-    async fn forget_known(&mut self) -> Result<(), Trouble> {
-        let mut after = 0;
         while let Some((last, page)) = self.spooled(after).await? {
             after = last;
             for spooled in page {
+                waits[spooled.on] += 1;
+                // What is spooled already is not foreseen.
                 self.dry_spool.remove(&spooled.link);
             }
         }
-        Ok(())
+        for foreseen in self.dry_spool.values() {
+            waits[foreseen.on] += 1;
+        }
+        Ok(waits)
     }
 
     /// In a dry run: plans the deletes that would be held back, without another

@@ -72,6 +72,7 @@ impl Session<'_> {
             self.take_up(index, item, decision, &open, &mut sends, &mut moved);
         }
         if self.options.dry {
+            self.still_taken(&work, &mut sends).await?;
             self.only_plan(&work, &sends);
             self.plan_afterwards(&work, &sends, afterwards);
             return Ok(());

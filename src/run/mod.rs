@@ -35,6 +35,7 @@ mod send;
 mod sent;
 mod session;
 mod setup;
+mod taken;
 mod taken_back;
 mod takeover;
 mod unanswered;

@@ -50,7 +50,7 @@ impl Session<'_> {
 
     /// Looks at the records that people have decided about; where a side is not
     /// read, at all in conflict, since an edit there may have ended it.
-    pub(super) async fn decided_by_people(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn look_at_conflicts(&mut self) -> Result<(), Trouble> {
         let filter = ConflictFilter {
             mapping: Some(self.program.name.to_string()),
             open: true,

@@ -55,6 +55,7 @@ impl Session<'_> {
         self.put_aside(parked);
     }
 
+    /// What is on record of a parked record, or of one field of it.
     pub(super) fn aside(
         &self,
         side: Side,
@@ -196,24 +197,13 @@ impl Session<'_> {
     }
 
     fn rejected(&self, side: Side, keys: Both<Option<Key>>, rejection: &Rejection) -> Parked {
+        let reason = if rejection.code == Code::AMBIGUOUS { Reason::Ambiguous } else { Reason::Rejected };
         Parked {
-            id: 0,
-            mapping: self.program.name.to_string(),
-            keys,
-            row: None,
-            side,
-            reason: if rejection.code == Code::AMBIGUOUS { Reason::Ambiguous } else { Reason::Rejected },
             field: (rejection.field != "*").then(|| rejection.field.clone()),
             value: rejection.value.clone(),
-            sent: None,
-            agreed: None,
-            code: Some(rejection.code.as_str().to_owned()),
-            message: rejection.message.clone(),
             file: Some(rejection.place.file.display().to_string()),
             line: Some(rejection.place.line()),
-            attempts: 0,
-            since: self.setup.world.now(),
-            next_try: None,
+            ..self.aside(side, keys, reason, None, rejection.code, &rejection.message)
         }
     }
 

@@ -166,7 +166,7 @@ impl Session<'_> {
     }
 
     /// The values of a create: those of the key, then the others.
-    fn fill(&self, side: Side, change: &mut Change, fields: impl IntoIterator<Item = FieldWrite>) {
+    pub(super) fn fill(&self, side: Side, change: &mut Change, fields: impl IntoIterator<Item = FieldWrite>) {
         let key = &self.program.sides[side].access.key;
         change.key.resize(key.len(), Value::Missing);
         for field in fields {

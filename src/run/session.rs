@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
             }
         }
         self.refuse_unsafe_first_sync().await?;
-        self.decided_by_people().await?;
+        self.look_at_conflicts().await?;
         self.retry_owed().await?;
         self.reevaluate().await?;
         for side in Side::BOTH {

@@ -13,42 +13,40 @@ use crate::plan::{Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStat
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Conflict, Reason, Spooled};
 
+/// How far a pair that stands, or comes to stand, was taken up.
+#[derive(Default)]
+struct Kept {
+    /// Something is to be written to the side it was not read from.
+    writes_toward: bool,
+    /// Nothing is written after all.
+    parked: bool,
+    /// Fields that would be stored otherwise than they are sent.
+    waits_for_change: Vec<usize>,
+}
+
 impl Session<'_> {
     /// Puts one decision where it belongs.
     pub(super) fn take_up(
         &mut self,
         index: usize,
         item: &mut Work,
-        decision: Decision,
+        mut decision: Decision,
         open: &[Conflict],
         sends: &mut Both<Vec<Send>>,
         moved: &mut Vec<Link>,
     ) {
         let toward = item.from.other();
         let keys = item.all_keys();
-        if self.is_in_doubt(&keys) {
-            let found = item.seen.source.live().is_some() && item.seen.target.live().is_some();
-            if !(found && matches!(decision.verdict, Verdict::Keep | Verdict::Link)) {
-                return;
-            }
-            // Its counterpart stands, and they are linked: the doubt is over.
-            for side in Side::BOTH {
-                if let Some(key) = &keys[side] {
-                    self.in_doubt.remove(&(side, key.clone()));
-                    self.agreed.remove(&(side, key.clone()));
-                }
-            }
+        if self.is_in_doubt(&keys) && !self.ends_doubt(item, &decision.verdict) {
+            return;
         }
         if let (Some(link), false) =
             (&item.link, matches!(decision.verdict, Verdict::Delete { .. } | Verdict::Reject { .. }))
         {
             self.let_off(link.id);
         }
-        let mut unchanged = true;
-        let mut parked = false;
         let contested = contested_writes(&decision);
-        // Fields that would be stored otherwise than they are sent.
-        let mut waits_for_change = Vec::new();
+        let mut kept = Kept::default();
         match &decision.verdict {
             Verdict::Reject { toward, rejection } => {
                 let rejection = rejection.clone();
@@ -76,129 +74,8 @@ impl Session<'_> {
                 moved.push(Link { status: link.status, outside: false, ..stored.clone() });
                 self.tell(keys.clone(), Fact::Severed { gone: *gone });
             }
-            Verdict::Delete { on } => {
-                unchanged = false;
-                let link = item.link.as_ref().expect("only a linked record is deleted");
-                if self.deleting {
-                    sends[*on].push(self.delete(index, item, link, *on));
-                } else {
-                    let since = self.setup.world.now();
-                    let spooled = Spooled { link: link.id, keys: link.keys.clone(), on: *on, since };
-                    if self.options.dry {
-                        self.dry_spool.insert(link.id, spooled);
-                    } else {
-                        self.pending.spool.push(spooled);
-                    }
-                    self.tell(keys.clone(), Fact::Spooled { on: *on });
-                }
-            }
-            Verdict::Keep | Verdict::Link => {
-                let is_new = item.link.as_ref().is_none_or(|link| link.id == 0);
-                let adopts = is_new && keys.source.is_some() && keys.target.is_some();
-                let revived = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked)
-                    && decision.verdict == Verdict::Link;
-                let both_live = Side::BOTH.iter().all(|side| item.seen[*side].live().is_some());
-                let waits = |step: &ConflictStep| {
-                    use ConflictOutcome::{Moved, Opened, Waiting};
-                    matches!(step.outcome, Opened | Moved | Waiting)
-                };
-                let done = decision.writes.source.is_none()
-                    && decision.writes.target.is_none()
-                    && !decision.conflicts.iter().any(waits);
-                // What other rules make of a pair is known once both records stand and agree.
-                let held = self.layouts.held(item.behind.as_deref()).filter(|_| !(both_live && done));
-                let left = Side::BOTH.iter().any(|side| item.seen[*side] == Seen::Outside);
-                let outside = |link: &Link| left || link.outside && !both_live;
-                // That one of them was away is all that tells of what it missed, until that is written.
-                let was = item.link.as_ref().map(|link| (link.status, link.outside));
-                let is_written = decision.writes.source.is_some() || decision.writes.target.is_some();
-                let both_written = decision.writes.source.is_some() && decision.writes.target.is_some();
-                let away = was.filter(|(status, outside)| is_written && (*status != LinkStatus::Linked || *outside));
-                let turns = item.link.as_ref().is_some_and(|link| link.outside != outside(link));
-                if adopts || revived || !decision.settled.is_empty() || turns || item.behind.is_some() {
-                    let held = held.map(|stored| Link { outside: outside(stored), ..stored.clone() });
-                    let link = item.link.get_or_insert_with(|| self.new_link(&item.keys));
-                    link.outside = outside(link);
-                    if decision.verdict == Verdict::Link {
-                        link.status = LinkStatus::Linked;
-                    }
-                    if !decision.settled.is_empty() && self.sent.contains_key(&link.id) {
-                        // What was sent before is no longer what its bases follow.
-                        link.revision += 1;
-                    }
-                    for (field, values) in decision.settled {
-                        link.bases.set(field, values, self.written(field));
-                    }
-                    if adopts {
-                        self.tell(keys.clone(), Fact::Adopted);
-                    } else if revived && both_live {
-                        self.tell(keys.clone(), Fact::Resumed);
-                    }
-                    match held {
-                        None => {
-                            let (status, outside) = away.unwrap_or((link.status, link.outside));
-                            moved.push(Link { status, outside, ..link.clone() });
-                        }
-                        Some(stored) if turns && away.is_none() => moved.push(stored),
-                        Some(_) => {}
-                    }
-                }
-                if let Some((side, returning)) = self.rings.returning(index) {
-                    let field = &self.program.fields[returning.field].name;
-                    let message = format!(
-                        "the value of `{field}` began in the {side} record with key {}, and comes back changed through other mappings",
-                        returning.began
-                    );
-                    self.park(side, keys.clone(), Reason::Loop, Some(returning.field), Code::LOOPING, &message);
-                    parked = true;
-                }
-                let Both { source, target } = decision.writes;
-                let writes = [(Side::Source, source), (Side::Target, target)];
-                let mut writes: Vec<_> = writes.into_iter().filter_map(|(side, write)| Some((side, write?))).collect();
-                let looping = writes.iter().find_map(|(side, write)| {
-                    Some((*side, item.link.as_ref().and_then(|link| self.looping(link, write))?))
-                });
-                if let (Some((side, looping)), false) = (looping, parked) {
-                    let field = self.program.fields[looping].name.clone();
-                    let message = format!("`{field}` was written four times in ten runs, each time against a change");
-                    self.park(side, keys.clone(), Reason::Loop, Some(looping), Code::LOOPING, &message);
-                    parked = true;
-                }
-                if parked {
-                    // Nothing of it is written, so that nothing of it is half written.
-                    unchanged = false;
-                    writes.clear();
-                }
-                for (side, write) in writes {
-                    if self.was_taken_back(side, &keys, &write) {
-                        waits_for_change.extend(write.fields.iter().map(|field| field.field));
-                        continue;
-                    }
-                    if side == toward {
-                        unchanged = false;
-                    }
-                    let people = item.seen[side.other()].live().and_then(|record| record.stamp);
-                    let link = item.link.clone();
-                    sends[side].push(Send {
-                        work: index,
-                        link,
-                        write,
-                        people,
-                        set: Vec::new(),
-                        expect: Vec::new(),
-                        owing: false,
-                        away: away.filter(|_| both_written && side == Side::Target),
-                        ends: Vec::new(),
-                    });
-                }
-                if !waits_for_change.is_empty() {
-                    let others = sends.source.last_mut().into_iter().chain(sends.target.last_mut());
-                    others.filter(|send| send.work == index).for_each(|send| send.owing = true);
-                }
-                if decision.again && !parked && waits_for_change.is_empty() {
-                    self.queue(item.from, &keys, 0);
-                }
-            }
+            Verdict::Delete { on } => self.take_up_delete(index, item, *on, sends),
+            Verdict::Keep | Verdict::Link => kept = self.keep(index, item, &mut decision, sends, moved),
         }
         let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
         let deletes = matches!(decision.verdict, Verdict::Delete { .. });
@@ -208,29 +85,14 @@ impl Session<'_> {
                 self.claimed[side].extend(keys[side].clone());
             }
         }
-        let mut dealt = Vec::new();
-        for step in decision.conflicts {
+        let mut steps = decision.conflicts;
+        steps.retain(|step| {
             let decides = matches!(step.outcome, ConflictOutcome::Decided | ConflictOutcome::Resolved);
-            let waits = step.field.is_some_and(|field| waits_for_change.contains(&field));
-            if decides && (deletes && !writes || parked || waits) {
-                // What was decided is not done yet: it is decided again when it is.
-                continue;
-            }
-            let (resolves, field) = (step.outcome == ConflictOutcome::Resolved, step.field);
-            let write = contested.iter().find(|(contested, ..)| field == Some(*contested));
-            let write = write.map(|(_, side, value)| (*side, value.clone()));
-            let Some(ended) = self.conflict(item, &keys, step, write, open) else { continue };
-            dealt.push(ended.conflict.id);
-            let carries = |send: &&mut Send| {
-                send.work == index
-                    && field.is_none_or(|field| send.write.fields.iter().any(|write| write.field == field))
-            };
-            let Both { source, target } = &mut *sends;
-            match [source, target].into_iter().filter_map(|side| side.last_mut()).find(carries) {
-                Some(send) if resolves => send.ends.push(ended),
-                _ => self.end_conflict(ended),
-            }
-        }
+            let waits = step.field.is_some_and(|field| kept.waits_for_change.contains(&field));
+            // What was decided is not done yet: it is decided again when it is.
+            !(decides && (deletes && !writes || kept.parked || waits))
+        });
+        let dealt = self.take_up_conflicts(index, item, steps, &contested, open, sends);
         // Nothing can settle a field while one side has no record; should that come back, both are compared anew.
         let severed = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked);
         if severed && !writes || deletes && writes {
@@ -243,10 +105,10 @@ impl Session<'_> {
             }
         }
         // What is to be written is owed until that went through.
-        if !writes && !parked && !deletes && waits_for_change.is_empty() {
+        if !writes && !kept.parked && !deletes && kept.waits_for_change.is_empty() {
             self.clear_both(&keys);
         }
-        if unchanged && item.read.is_some() {
+        if !deletes && !kept.parked && !kept.writes_toward && item.read.is_some() {
             if item.seen.source == Seen::Outside || item.seen.target == Seen::Outside {
                 // Whatever changed goes over when both are back.
                 self.counts.toward(toward).skipped += 1;
@@ -254,6 +116,167 @@ impl Session<'_> {
                 self.count_unchanged(toward, &keys);
             }
         }
+    }
+
+    /// A record in doubt whose counterpart stands, linked to it: the doubt is
+    /// over. Whatever else was decided waits.
+    fn ends_doubt(&mut self, item: &Work, verdict: &Verdict) -> bool {
+        let found = Side::BOTH.iter().all(|side| item.seen[*side].live().is_some());
+        if !(found && matches!(verdict, Verdict::Keep | Verdict::Link)) {
+            return false;
+        }
+        let keys = item.all_keys();
+        for side in Side::BOTH {
+            if let Some(key) = &keys[side] {
+                self.in_doubt.remove(&(side, key.clone()));
+                self.agreed.remove(&(side, key.clone()));
+            }
+        }
+        true
+    }
+
+    /// A delete is sent where the deletes are being carried out, and spooled
+    /// until then.
+    fn take_up_delete(&mut self, index: usize, item: &Work, on: Side, sends: &mut Both<Vec<Send>>) {
+        let link = item.link.as_ref().expect("only a linked record is deleted");
+        if self.deleting {
+            sends[on].push(self.delete(index, item, link, on));
+            return;
+        }
+        let spooled = Spooled { link: link.id, keys: link.keys.clone(), on, since: self.setup.world.now() };
+        if self.options.dry {
+            self.dry_spool.insert(link.id, spooled);
+        } else {
+            self.pending.spool.push(spooled);
+        }
+        self.tell(item.all_keys(), Fact::Spooled { on });
+    }
+
+    /// A pair that stands, or comes to stand: its link, and what is written.
+    fn keep(
+        &mut self,
+        index: usize,
+        item: &mut Work,
+        decision: &mut Decision,
+        sends: &mut Both<Vec<Send>>,
+        moved: &mut Vec<Link>,
+    ) -> Kept {
+        let keys = item.all_keys();
+        let mut kept = Kept::default();
+        let was = item.link.as_ref().map(|link| (link.status, link.outside));
+        let is_written = Side::BOTH.map(|side| decision.writes[side].is_some());
+        // That one of them was away is all that tells of what it missed, until that is written.
+        let away =
+            was.filter(|(status, outside)| is_written.contains(&true) && (*status != LinkStatus::Linked || *outside));
+        self.keep_link(item, decision, away, moved);
+        if let Some((side, field, message)) = self.goes_round(index, item, decision) {
+            // Nothing of it is written, so that nothing of it is half written.
+            self.park(side, keys, Reason::Loop, Some(field), Code::LOOPING, &message);
+            return Kept { parked: true, ..kept };
+        }
+        let writes = std::mem::take(&mut decision.writes);
+        for (side, write) in [(Side::Source, writes.source), (Side::Target, writes.target)] {
+            let Some(write) = write else { continue };
+            if self.was_taken_back(side, &keys, &write) {
+                kept.waits_for_change.extend(write.fields.iter().map(|field| field.field));
+                continue;
+            }
+            kept.writes_toward |= side == item.from.other();
+            sends[side].push(Send {
+                work: index,
+                link: item.link.clone(),
+                write,
+                people: item.seen[side.other()].live().and_then(|record| record.stamp),
+                set: Vec::new(),
+                expect: Vec::new(),
+                owing: false,
+                away: away.filter(|_| is_written == [true, true] && side == Side::Target),
+                ends: Vec::new(),
+            });
+        }
+        if !kept.waits_for_change.is_empty() {
+            let others = sends.source.last_mut().into_iter().chain(sends.target.last_mut());
+            others.filter(|send| send.work == index).for_each(|send| send.owing = true);
+        } else if decision.again {
+            self.queue(item.from, &keys, 0);
+        }
+        kept
+    }
+
+    /// Brings the link of a pair up to what was decided; it is made to last
+    /// where that is no part of a write.
+    fn keep_link(
+        &mut self,
+        item: &mut Work,
+        decision: &mut Decision,
+        away: Option<(LinkStatus, bool)>,
+        moved: &mut Vec<Link>,
+    ) {
+        let keys = item.all_keys();
+        let links = decision.verdict == Verdict::Link;
+        let is_new = item.link.as_ref().is_none_or(|link| link.id == 0);
+        let adopts = is_new && keys.source.is_some() && keys.target.is_some();
+        let revived = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked) && links;
+        let both_live = Side::BOTH.iter().all(|side| item.seen[*side].live().is_some());
+        let waits = |step: &ConflictStep| {
+            use ConflictOutcome::{Moved, Opened, Waiting};
+            matches!(step.outcome, Opened | Moved | Waiting)
+        };
+        let done = decision.writes.source.is_none()
+            && decision.writes.target.is_none()
+            && !decision.conflicts.iter().any(waits);
+        // What other rules make of a pair is known once both records stand and agree.
+        let held = self.layouts.held(item.behind.as_deref()).filter(|_| !(both_live && done));
+        let left = Side::BOTH.iter().any(|side| item.seen[*side] == Seen::Outside);
+        let outside = |link: &Link| left || link.outside && !both_live;
+        let turns = item.link.as_ref().is_some_and(|link| link.outside != outside(link));
+        if !(adopts || revived || !decision.settled.is_empty() || turns || item.behind.is_some()) {
+            return;
+        }
+        let held = held.map(|stored| Link { outside: outside(stored), ..stored.clone() });
+        let link = item.link.get_or_insert_with(|| self.new_link(&item.keys));
+        link.outside = outside(link);
+        if links {
+            link.status = LinkStatus::Linked;
+        }
+        if !decision.settled.is_empty() && self.sent.contains_key(&link.id) {
+            // What was sent before is no longer what its bases follow.
+            link.revision += 1;
+        }
+        for (field, values) in std::mem::take(&mut decision.settled) {
+            link.bases.set(field, values, self.written(field));
+        }
+        if adopts {
+            self.tell(keys, Fact::Adopted);
+        } else if revived && both_live {
+            self.tell(keys, Fact::Resumed);
+        }
+        match held {
+            None => {
+                let (status, outside) = away.unwrap_or((link.status, link.outside));
+                moved.push(Link { status, outside, ..link.clone() });
+            }
+            Some(stored) if turns && away.is_none() => moved.push(stored),
+            Some(_) => {}
+        }
+    }
+
+    /// What was decided only follows what the engine itself wrote: the side, the
+    /// field and why.
+    fn goes_round(&self, index: usize, item: &Work, decision: &Decision) -> Option<(Side, usize, String)> {
+        if let Some((side, returning)) = self.rings.returning(index) {
+            let field = &self.program.fields[returning.field].name;
+            let message = format!(
+                "the value of `{field}` began in the {side} record with key {}, and comes back changed through other mappings",
+                returning.began
+            );
+            return Some((side, returning.field, message));
+        }
+        let link = item.link.as_ref()?;
+        let looping = |side: Side| Some((side, self.looping(link, decision.writes[side].as_ref()?)?));
+        let (side, field) = Side::BOTH.into_iter().find_map(looping)?;
+        let name = &self.program.fields[field].name;
+        Some((side, field, format!("`{name}` was written four times in ten runs, each time against a change")))
     }
 
     /// The delete of a record, or what `deletes: { set: … }` makes of it, as

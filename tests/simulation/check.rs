@@ -172,10 +172,11 @@ impl End<'_> {
                 };
                 for &slot in self.scenario.followed() {
                     let open = self.open(code, slot);
-                    let agree = number(&rows[0][slot]) == number(&counterpart[0][slot])
+                    let equal = number(&rows[0][slot]) == number(&counterpart[0][slot]);
+                    let agree = equal
                         || !self.scenario.two_way && self.has_drifted(code, slot, number(&rows[0][slot]))
                         || !self.scenario.two_way && self.is_left_to_the_target(code);
-                    if from == Side::Source && agree && open.is_some() {
+                    if from == Side::Source && equal && open.is_some() {
                         broken.push(format!("{code}.{slot} is the same on both sides and in conflict"));
                     }
                     if from == Side::Source && !agree && open.is_none() {

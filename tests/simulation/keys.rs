@@ -167,7 +167,7 @@ async fn what_a_record_missed_while_it_was_away_is_owed_until_it_is_written() {
 /// the record's key meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_sum_in_doubt_waits_for_a_person() {
-    for what in ["nothing", "edited", "decided at first", "without a field", "under another key"] {
+    for what in ["nothing", "edited", "decided at first", "without a field", "under another key", "unreadable"] {
         let first = (what == "decided at first").then_some(Policy::Source);
         let (policies, matched) = ([Policy::Manual, Policy::SumDeltas], MatchedBy::Name);
         let case = Case::new(Scenario { two_way: true, policies, first, matched, ..keyed() }, 1);
@@ -181,6 +181,12 @@ async fn a_sum_in_doubt_waits_for_a_person() {
         let edited = what != "nothing";
         if edited {
             case.set(Side::Target, MERGED, Value::Integer(begun + 1_003));
+        }
+        if what == "unreadable" {
+            case.set(Side::Target, NOTE, Value::text("torn"));
+            let report = case.run().await;
+            assert_eq!((report.counts.conflicts, report.counts.owed), (0, 1), "{report:?}");
+            case.set(Side::Target, NOTE, Value::Null);
         }
         if what == "under another key" {
             case.rename(Side::Target, "c2");

@@ -15,9 +15,17 @@ use futures::stream::BoxStream;
 
 use super::forms::number;
 use super::mutants::Mutant;
-use super::scenario::{ID, MODIFIED};
+use super::scenario::{ID, MODIFIED, NOTE};
 use super::stage::{Shared, Stage, all_done};
 use super::system::Fate;
+
+/// A row whose note is text cannot be read.
+fn mark(row: &[Value]) -> Mark {
+    match &row[NOTE] {
+        Value::Text(why) => Mark::Malformed(why.to_string().into()),
+        _ => Mark::Live,
+    }
+}
 
 pub(super) struct SimObject {
     pub(super) side: Side,
@@ -90,7 +98,7 @@ impl SimObject {
                 let Some((last, _)) = due.last() else { return Ok(None) };
                 let last = *last;
                 for (_, row) in due {
-                    batch.push(Mark::Live, row.iter().cloned());
+                    batch.push(mark(row), row.iter().cloned());
                 }
                 batch.reached = Some(Value::Instant(last.0));
                 Place::After(last.0, last.1)
@@ -115,7 +123,7 @@ impl SimObject {
                                 blank.map(|(slot, value)| if slot == key { value.clone() } else { Value::Missing }),
                             );
                         }
-                        _ => batch.push(Mark::Live, row),
+                        _ => batch.push(mark(&row), row),
                     }
                 }
                 if later.is_empty() { Place::End } else { Place::Rows(later) }
@@ -191,7 +199,7 @@ impl Object for SimObject {
                     if !within && scope != Scope::Everything {
                         continue;
                     }
-                    found.batch.push(Mark::Live, row);
+                    found.batch.push(mark(&row), row);
                     found.probes.push(position);
                     found.within.push(within);
                 }
