@@ -178,7 +178,8 @@ async fn show_one(arguments: &ShowArguments, context: Context<'_>) -> Done {
                 Cell::text(base(Side::Target)),
             ]);
             let now = |side: Side| Cell::text(conflict.values[side].to_json().to_string());
-            grid.row(vec![Cell::text("now"), now(Side::Source), now(Side::Target)]);
+            let when = if conflict.status == ConflictStatus::Open { "now" } else { "before it ended" };
+            grid.row(vec![Cell::text(when), now(Side::Source), now(Side::Target)]);
             page.grid(grid);
             page.line(format!(
                 "policy {}, last seen {}",

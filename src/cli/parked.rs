@@ -200,7 +200,7 @@ async fn owed(store: &dyn Store, which: &Which) -> Result<Owed, Failure> {
         None => store.mappings().await?,
     };
     for name in with_deletes {
-        let deletes = store.count_spooled(&name).await?;
+        let deletes = store.count_owed(&name).await?.held;
         if deletes > 0 {
             held.push((name, deletes));
         }
@@ -293,6 +293,7 @@ impl Owed {
         for parked in &self.parked {
             let next = match (parked.reason, parked.next_try) {
                 (Reason::InDoubt, _) => "when settled".to_owned(),
+                (Reason::Loop, None) => "by `parked retry`".to_owned(),
                 (_, None) => "when it changes".to_owned(),
                 (_, Some(time)) if time <= SystemWorld.now() => "next run".to_owned(),
                 (_, Some(time)) => time.format("%Y-%m-%d %H:%M UTC").to_string(),

@@ -78,6 +78,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
 fn run_json(told: &Told) -> Json {
     let mut run = told.json();
     run["changes"] = told.report.planned.iter().map(|planned| change_json(planned, told)).collect();
+    run["unanswered"] = told.report.unanswered.into();
     run
 }
 
@@ -109,7 +110,7 @@ fn page(runs: &[Told], shown: usize, path: &str) -> Page {
     let mut page = Page::new();
     for told in runs {
         page.gap();
-        one_plan(told, shown, &mut page);
+        one_plan(told, shown, path, &mut page);
         emptied(told, path, &mut page);
     }
     if runs.is_empty() {
@@ -118,12 +119,13 @@ fn page(runs: &[Told], shown: usize, path: &str) -> Page {
     page
 }
 
-fn one_plan(told: &Told, shown: usize, page: &mut Page) {
+fn one_plan(told: &Told, shown: usize, path: &str, page: &mut Page) {
     let report = &told.report;
     let took = (Tone::Faint, format!(" ({})", duration(report.duration_ms)));
     let count = report.planned.len();
     let made = report.planned.iter().filter(|planned| !is_held(planned, report)).count();
     let what = match (made, report.troubles.is_empty()) {
+        (0, true) if !report.parked.is_empty() || report.counts.conflicts > 0 => "nothing to write".to_owned(),
         (0, true) => "nothing to do".to_owned(),
         (0, false) => "cannot be planned".to_owned(),
         (1, _) => "1 change".to_owned(),
@@ -135,8 +137,16 @@ fn one_plan(told: &Told, shown: usize, page: &mut Page) {
         page.spans([(Tone::Bad, format!("  {} ", wrong.code)), (Tone::Plain, format!("{place}{}", wrong.message))]);
     }
     for trouble in told.troubles() {
-        let (words, at) = told.words(trouble);
-        page.toned(Tone::Bad, format!("  {at}: {words}"));
+        super::report::trouble(told, trouble, path, page);
+    }
+    if report.unanswered > 0 {
+        let writes = super::render::plural(report.unanswered, "write");
+        page.toned(
+            Tone::Warn,
+            format!(
+                "  {writes} of an earlier run without an answer: a run looks first what became of them, and may do less"
+            ),
+        );
     }
     for planned in report.planned.iter().take(shown) {
         change(planned, is_held(planned, report), page);

@@ -364,14 +364,10 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
             page.toned(Tone::Faint, format!("    help: {help}"));
         }
     }
-    for trouble in told.troubles() {
-        let (words, at) = told.words(trouble);
-        page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, format!("{at}: {words}"))]);
-        if let Some(hint) = hint(trouble, path) {
-            page.toned(Tone::Faint, format!("    help: {hint}"));
-        }
+    for of_run in told.troubles() {
+        trouble(told, of_run, path, page);
     }
-    newly_parked(&report.parked, path, &report.mapping, page);
+    newly_parked(report, path, page);
     for undecided in report.undecided.iter().take(NAMED) {
         let message = format!("  {} {}: {undecided}", keys(&undecided.keys), undecided.field);
         page.toned(Tone::Warn, message);
@@ -393,13 +389,23 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
     held(told, path, page);
 }
 
+/// What stopped a run, and what to do about it.
+pub(super) fn trouble(told: &Told, trouble: &Trouble, path: &str, page: &mut Page) {
+    let (words, at) = told.words(trouble);
+    page.spans([(Tone::Bad, format!("  {} ", trouble_code(trouble))), (Tone::Plain, format!("{at}: {words}"))]);
+    if let Some(hint) = hint(trouble, path) {
+        page.toned(Tone::Faint, format!("    help: {hint}"));
+    }
+}
+
 /// The field that something is parked for, before what is said of it.
 pub(super) fn field(parked: &Parked) -> String {
     parked.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default()
 }
 
 /// What is new among the parked records: the reasons, and the first of each.
-fn newly_parked(parked: &[Parked], path: &str, mapping: &str, page: &mut Page) {
+fn newly_parked(report: &RunReport, path: &str, page: &mut Page) {
+    let RunReport { parked, mapping, counts, .. } = report;
     let mut reasons: Vec<_> = parked.iter().map(|parked| parked.reason).collect();
     reasons.sort();
     reasons.dedup();
@@ -417,6 +423,11 @@ fn newly_parked(parked: &[Parked], path: &str, mapping: &str, page: &mut Page) {
         if of.len() > NAMED {
             page.toned(Tone::Faint, format!("    … and {} more", of.len() - NAMED));
         }
+    }
+    // Not all of very many are kept for the report.
+    let others = (counts.to_target.parked + counts.to_source.parked).saturating_sub(parked.len() as u64);
+    if others > 0 {
+        page.toned(Tone::Warn, format!("  newly parked besides: {others}"));
     }
     if !parked.is_empty() {
         page.toned(Tone::Faint, format!("  all that is owed: `engine parked list {path} --mapping {mapping}`"));

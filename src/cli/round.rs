@@ -1,6 +1,7 @@
 //! Mappings run, or planned, one after the other: what `engine run` and
 //! `engine plan` share.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::config::model::Mapping;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::record::{Both, Key, Side};
 use crate::run::{Options, RunReport, SystemWorld, Trouble, World, fail_run};
-use crate::state::{ParkedFilter, RunCounts, Store};
+use crate::state::{Parked, ParkedFilter, RunCounts, Store};
 use crate::work::run_once;
 
 /// What is asked for.
@@ -176,15 +177,21 @@ async fn number_parked(report: &mut RunReport, store: &dyn Store) -> Result<(), 
     if report.parked.is_empty() {
         return Ok(());
     }
-    let filter = ParkedFilter { mapping: Some(report.mapping.clone()), ..ParkedFilter::default() };
-    let stored = store.parked(&filter).await?;
-    let numbers: std::collections::HashMap<_, _> = stored
-        .iter()
-        .map(|parked| ((parked.side, &parked.keys.source, &parked.keys.target, &parked.row, &parked.field), parked.id))
-        .collect();
-    for parked in &mut report.parked {
-        let place = (parked.side, &parked.keys.source, &parked.keys.target, &parked.row, &parked.field);
-        parked.id = numbers.get(&place).copied().unwrap_or(0);
+    let place = |parked: &Parked| {
+        let Parked { side, keys, row, field, .. } = parked.clone();
+        (side, keys.source, keys.target, row, field)
+    };
+    let mut unnumbered: HashMap<_, &mut Parked> =
+        report.parked.iter_mut().map(|parked| (place(parked), parked)).collect();
+    let mut filter = ParkedFilter { mapping: Some(report.mapping.clone()), limit: 1000, ..ParkedFilter::default() };
+    loop {
+        let page = store.parked(&filter).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        filter.after = last.id;
+        for stored in &page {
+            if let Some(parked) = unnumbered.remove(&place(stored)) {
+                parked.id = stored.id;
+            }
+        }
     }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use super::wire::{Loaded, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Schedule;
 use crate::record::{Both, Value};
-use crate::state::{ConflictFilter, MappingState, ParkedFilter, RunRecord, Store};
+use crate::state::{MappingState, OwedCounts, RunRecord, Store};
 
 /// Show each mapping: its schedule, its last run, what is owed, how far it was read.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,7 @@ struct Line {
     enabled: Option<bool>,
     schedule: Option<String>,
     links: u64,
-    /// As the report of a run counts it: parked, in conflict, deletes held back.
-    owed: u64,
-    parked: u64,
-    conflicts: u64,
-    held: u64,
+    owed: OwedCounts,
     cursors: Both<Option<Value>>,
     last: Option<RunRecord>,
     /// The number of a run that began and has no end on record.
@@ -66,11 +62,7 @@ pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) ->
 
 async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, Failure> {
     let mapping = loaded.project.mapping(&name);
-    let of = || Some(name.clone());
-    let parked = store.parked(&ParkedFilter { mapping: of(), ..ParkedFilter::default() }).await?.len() as u64;
-    let open = ConflictFilter { mapping: of(), open: true, ..ConflictFilter::default() };
-    let conflicts = store.conflicts(&open).await?.len() as u64;
-    let held = store.count_spooled(&name).await?;
+    let owed = store.count_owed(&name).await?;
     let state = store.mapping(&name).await?.unwrap_or_default();
     let last = store.runs(Some(&name), 1).await?.into_iter().next();
     let unfinished = unfinished(&state, last.as_ref());
@@ -79,10 +71,7 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
         enabled: mapping.map(|mapping| loaded.switched_off(mapping).is_none()),
         schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
         links: store.count_links(&name).await?,
-        owed: parked + conflicts + held,
-        parked,
-        conflicts,
-        held,
+        owed,
         cursors: cursors.map(|cursor| cursor.and_then(|cursor| cursor.low)),
         last,
         unfinished,
@@ -134,10 +123,10 @@ fn line_json(line: &Line) -> Json {
         "enabled": line.enabled,
         "schedule": line.schedule,
         "links": line.links,
-        "owed": line.owed,
-        "parked": line.parked,
-        "conflicts": line.conflicts,
-        "held_deletes": line.held,
+        "owed": line.owed.all(),
+        "parked": line.owed.parked,
+        "conflicts": line.owed.conflicts,
+        "held_deletes": line.owed.held,
         "source_cursor": line.cursors.source.as_ref().map(Value::to_json),
         "target_cursor": line.cursors.target.as_ref().map(Value::to_json),
         "last_run": line.last.as_ref().map(run_json),
@@ -167,14 +156,14 @@ fn page(lines: &[Line]) -> Page {
         };
         let ran = line.last.as_ref().map(|run| run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
         let cursor = |cursor: &Option<Value>| cursor.as_ref().map_or_else(|| "-".to_owned(), Value::to_string);
-        let owed = Cell::number(line.owed);
+        let owed = Cell::number(line.owed.all());
         grid.row(vec![
             Cell::text(&line.mapping).tone(Tone::Strong),
             Cell::text(schedule),
             Cell::text(ran.unwrap_or_else(|| "-".to_owned())),
             Cell::text(status).tone(tone),
             Cell::number(line.links),
-            if line.owed > 0 { owed.tone(Tone::Warn) } else { owed },
+            if line.owed.all() > 0 { owed.tone(Tone::Warn) } else { owed },
             Cell::text(cursor(&line.cursors.source)),
             Cell::text(cursor(&line.cursors.target)),
         ]);
@@ -185,8 +174,8 @@ fn page(lines: &[Line]) -> Page {
             page.toned(Tone::Warn, without_end(&line.mapping, number));
         }
     }
-    for line in lines.iter().filter(|line| line.held > 0) {
-        page.toned(Tone::Warn, format!("{}: {}", line.mapping, held_back(line.held)));
+    for line in lines.iter().filter(|line| line.owed.held > 0) {
+        page.toned(Tone::Warn, format!("{}: {}", line.mapping, held_back(line.owed.held)));
     }
     page
 }

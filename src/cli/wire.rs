@@ -330,7 +330,9 @@ impl<'a> Systems<'a> {
             let (connection, connector) = connectors[side].as_ref().ok()?;
             let object = &mapping.side(side).object;
             Some(match world {
-                Some(world) => retry_policy(connection).call(world, || connector.describe(object)).await,
+                Some(world) => {
+                    retry_policy(connection).call(world, &connection.full_name(), || connector.describe(object)).await
+                }
                 None => connector.describe(object).await,
             })
         };
@@ -377,10 +379,11 @@ impl<'a> Systems<'a> {
         let mut misunderstood = false;
         for side in Side::BOTH {
             let open = || systems[side].0.open(program.sides[side].access.clone());
-            let opened = retry[side].call(world, open).await;
+            let connection = &program.sides[side].connection;
+            let opened = retry[side].call(world, connection, open).await;
             let object = opened.map_err(|fault| Unready::Fault(side, fault))?;
             if program.sides[side].access.filter.is_some() {
-                let asked = retry[side].call(world, || object.understand()).await;
+                let asked = retry[side].call(world, connection, || object.understand()).await;
                 match understood(asked, mapping.side(side), side, diagnostics) {
                     Err(Unready::Wrong) => misunderstood = true,
                     done => done?,

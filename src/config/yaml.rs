@@ -359,11 +359,16 @@ impl Builder<'_> {
 
     fn syntax(&self, error: &ScanError, text: &str) -> Diagnostic {
         let mut start = position(*error.marker());
-        // A tab is told where the value before it ended.
+        // A tab is told where the value before it ended, or behind it.
+        let told = start.byte as usize;
+        let behind = || {
+            text.get(..told).filter(|before| before.ends_with('\t')).map(|before| before.trim_end_matches('\t').len())
+        };
+        let ahead = || text.get(told..).and_then(|rest| rest.find('\t')).map(|tab| told + tab);
         if is_tab(error.kind())
-            && let Some(tab) = text.get(start.byte as usize..).and_then(|rest| rest.find('\t'))
+            && let Some(tab) = behind().or_else(ahead)
         {
-            start = end_of(&text[..start.byte as usize + tab]);
+            start = end_of(&text[..tab]);
         }
         // A pair in a list is a map without brackets of its own.
         let stands_at = |frame: &&Frame| {

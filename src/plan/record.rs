@@ -7,7 +7,7 @@ use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, Recor
 use super::field::{Case, FieldStep, Refused};
 use super::link::{Bases, Link, LinkStatus};
 use super::seen::{Record, Seen};
-use crate::compile::{DeletePolicy, FieldProgram, Misfitting, Policy, Program, Rejection};
+use crate::compile::{DeletePolicy, DeletedWhen, FieldProgram, Misfitting, Policy, Program, Rejection};
 use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::record::{Both, Side, Value, same, short_digest};
@@ -162,8 +162,15 @@ fn create(program: &Program, to: Side, record: &Record) -> Decision {
 fn one_gone(program: &Program, pair: &Pair, link: &Link, gone: Side, left: &Record) -> Decision {
     let on = gone.other();
     if let LinkStatus::Severed { gone: known } = link.status {
-        // Whoever is gone by now is waited for.
-        return if known == gone { Decision::keep() } else { Decision::only(Verdict::Sever { gone }) };
+        let was_deleted = matches!(program.sides[known].deleted, DeletedWhen::Unknown | DeletedWhen::Sweep(_))
+            && matches!(program.sides[gone].deletes, DeletePolicy::Set(_));
+        return match known == gone {
+            true => Decision::keep(),
+            // Entered anew after its deletion had gone over.
+            false if was_deleted => bring_back(program, gone, left),
+            // Whoever is gone by now is waited for.
+            false => Decision::only(Verdict::Sever { gone }),
+        };
     }
     let side = &program.sides[on];
     let policy = match &side.deletes {

@@ -134,6 +134,7 @@ impl Session<'_> {
                     expect: Vec::new(),
                     owing: false,
                     away: None,
+                    again: false,
                     ends: Vec::new(),
                 }));
             }

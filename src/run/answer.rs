@@ -13,7 +13,7 @@ use super::session::Session;
 use super::taken_back::Undo;
 use crate::connector::{Action, Change, Outcome};
 use crate::diagnostic::Code;
-use crate::plan::{Contest, Link, LinkStatus, OwnStamp};
+use crate::plan::{Bases, Contest, Link, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Agreed, Answered, IntentsId, Reason};
 
@@ -27,6 +27,28 @@ pub(super) struct Acknowledged {
     pub owing: BTreeSet<usize>,
 }
 
+/// One write that was answered.
+struct Written<'a> {
+    send: Send,
+    change: &'a Change,
+    item: &'a Work,
+    /// Of a new record: its position among the creates, and the link that was
+    /// recorded for it.
+    recorded: Option<(usize, Link)>,
+}
+
+/// What the answers to a batch lead to.
+#[derive(Default)]
+struct Sequel {
+    /// The creates whose links do not stand as they were recorded.
+    not_made: Vec<usize>,
+    undo: Vec<Undo>,
+    /// Links whose key is among what was written, each with the key before.
+    rekeyed: Vec<(Key, Link)>,
+    /// Creates under keys that others have.
+    taken: Vec<(usize, Key)>,
+}
+
 impl Session<'_> {
     /// Takes in what a side answered to a batch.
     pub(super) async fn answered(
@@ -37,130 +59,33 @@ impl Session<'_> {
         outcomes: Vec<Outcome>,
         acknowledged: &mut Acknowledged,
     ) -> Result<(), Trouble> {
-        let mut not_made = Vec::new();
-        let mut undo = Vec::new();
-        // Whose key is among what was written to them.
-        let mut rekeyed = Vec::new();
-        let mut taken = Vec::new();
+        let mut sequel = Sequel::default();
         let mut creates = intents.creates.into_iter().enumerate();
-        for ((mut send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
+        for ((send, change), outcome) in sends.into_iter().zip(&changes).zip(outcomes) {
             let item = &work[send.work];
             let recorded =
                 send.link.is_none().then(|| creates.next().expect("the link of each new record was recorded"));
+            if let Outcome::Done { key, stored } = outcome {
+                let written = Written { send, change, item, recorded };
+                if written.send.write.action == Action::Create && Key::new(&key).is_none() {
+                    self.done_untold(side, written, &mut sequel);
+                } else {
+                    self.done(side, written, &key, stored.as_deref(), &mut sequel, acknowledged);
+                }
+                continue;
+            }
+            acknowledged.owing.insert(send.work);
+            sequel.not_made.extend(recorded.map(|(position, _)| position));
             match outcome {
-                // Done, and nobody says under which key: found again by `match`, or by a person.
-                Outcome::Done { key, .. } if send.write.action == Action::Create && Key::new(&key).is_none() => {
-                    self.counts.toward(side).created += 1;
-                    let from = item.all_keys()[side.other()].clone().expect("what is created comes from a record");
-                    let bases = match recorded {
-                        Some((position, link)) => {
-                            not_made.push(position);
-                            link.bases
-                        }
-                        None => {
-                            let mut bases =
-                                send.link.as_ref().expect("a record that is not new has a link").bases.clone();
-                            for write in &send.write.fields {
-                                bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
-                            }
-                            bases
-                        }
-                    };
-                    let agreed = Agreed { layout: self.layouts.current, bases, certain: true };
-                    self.park_in_doubt(side, &from, KEY_UNTOLD, Some(agreed));
-                }
-                Outcome::Done { key, stored } => {
-                    let (position, mut link) = match recorded {
-                        Some((position, link)) => (Some(position), link),
-                        None => (None, send.link.clone().expect("a record that is not new has a link")),
-                    };
-                    let as_recorded = position.is_some() && stored.is_none() && key == change.key;
-                    let before = link.keys[side].clone();
-                    if !as_recorded && let Some(key) = Key::new(&key) {
-                        link.keys[side] = key;
-                    }
-                    if item.from == side {
-                        // Written before the other side's page shows the record.
-                        self.early[side].insert(link.keys[side.other()].clone());
-                    }
-                    self.remember(side, send.work, &link.keys[side], change, stored.as_deref());
-                    if as_recorded {
-                        // The link stands as it was recorded.
-                        self.clear_both(&link.keys.map(Some));
-                        self.counts.toward(side).created += 1;
-                        continue;
-                    }
-                    let keys = link.keys.clone().map(Some);
-                    let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored.as_deref());
-                    if otherwise.is_none() {
-                        for ended in std::mem::take(&mut send.ends) {
-                            self.end_conflict(ended);
-                        }
-                        if !send.owing {
-                            self.clear_both(&keys);
-                        }
-                    }
-                    if send.write.action == Action::Delete {
-                        self.forget(&link, &Side::BOTH);
-                        self.counts.toward(side).deleted += 1;
-                        self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
-                        continue;
-                    }
-                    if !send.set.is_empty() {
-                        link.status = LinkStatus::Severed { gone: side.other() };
-                    }
-                    not_made.extend(position);
-                    let away = send.away.unwrap_or((link.status, link.outside));
-                    let kept = Link { status: away.0, outside: away.1, ..link.clone() };
-                    if send.write.action == Action::Update && before != link.keys[side] && otherwise.is_none() {
-                        rekeyed.push((before, kept));
-                    } else {
-                        self.pending.links.push(kept);
-                    }
-                    let counts = self.counts.toward(side);
-                    match send.action() {
-                        Action::Create => counts.created += 1,
-                        Action::Update => counts.updated += 1,
-                        Action::Delete => counts.deleted += 1,
-                    }
-                    if position.is_none() {
-                        let fields = self.changes(side, &send);
-                        self.tell(keys.clone(), Fact::Written { side, action: send.action(), fields });
-                    }
-                    if let Some((field, message)) = otherwise {
-                        let sent = self.digest_of(side, change);
-                        let (change, before) = self.reversal(side, &send, item, change, &link, stored.as_deref());
-                        let fields = self.put_back(side, &send, &change, &before);
-                        let mut keys = keys;
-                        if change.action == Action::Delete {
-                            // It is about to be gone: the other side's record is what stays owed.
-                            keys[side] = None;
-                        }
-                        self.park_taken_back(side, keys, field, &message, sent);
-                        let parked = self.pending.park.last().expect("it was just parked").clone();
-                        let under = link.keys[side].clone();
-                        undo.push(Undo { work: send.work, under, change, before, fields, parked });
-                        acknowledged.owing.insert(send.work);
-                    }
-                    acknowledged.links.insert(send.work, link);
-                }
-                Outcome::Moved | Outcome::Gone => {
-                    acknowledged.owing.insert(send.work);
-                    not_made.extend(recorded.map(|(position, _)| position));
-                    self.moved_away(side, item, item.all_keys());
-                }
+                Outcome::Done { .. } => {}
+                Outcome::Moved | Outcome::Gone => self.moved_away(side, item, item.all_keys()),
                 Outcome::Exists => {
-                    acknowledged.owing.insert(send.work);
-                    not_made.extend(recorded.map(|(position, _)| position));
-                    taken.push((send.work, Key::new(&change.key).unwrap_or_else(Key::untold)));
+                    sequel.taken.push((send.work, Key::new(&change.key).unwrap_or_else(Key::untold)));
                 }
-                Outcome::Refused(refusal) => {
-                    acknowledged.owing.insert(send.work);
-                    not_made.extend(recorded.map(|(position, _)| position));
-                    self.park_refused(side, item.all_keys(), &refusal);
-                }
+                Outcome::Refused(refusal) => self.park_refused(side, item.all_keys(), &refusal),
             }
         }
+        let Sequel { not_made, undo, rekeyed, taken } = sequel;
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         self.rekeyed(side, rekeyed).await?;
@@ -170,6 +95,114 @@ impl Session<'_> {
         }
         self.flush().await?;
         self.undo(side, undo, acknowledged).await
+    }
+
+    /// Created, and nobody says under which key: found again by `match`, or by a
+    /// person.
+    fn done_untold(&mut self, side: Side, Written { send, item, recorded, .. }: Written<'_>, sequel: &mut Sequel) {
+        self.counts.toward(side).created += 1;
+        let from = item.all_keys()[side.other()].clone().expect("what is created comes from a record");
+        let bases = if let Some((position, link)) = recorded {
+            sequel.not_made.push(position);
+            link.bases
+        } else {
+            let mut bases = Bases::none(self.program.fields.len(), self.program.keeps_digests());
+            for write in &send.write.fields {
+                bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
+            }
+            bases
+        };
+        let agreed = Agreed { layout: self.layouts.current, bases, certain: true };
+        self.park_in_doubt(side, &from, KEY_UNTOLD, Some(agreed));
+    }
+
+    /// It is in effect, under this key.
+    fn done(
+        &mut self,
+        side: Side,
+        Written { mut send, change, item, recorded }: Written<'_>,
+        key: &[Value],
+        stored: Option<&[Value]>,
+        sequel: &mut Sequel,
+        acknowledged: &mut Acknowledged,
+    ) {
+        let (position, mut link) = match recorded {
+            Some((position, link)) => (Some(position), link),
+            None => (None, send.link.clone().expect("a record that is not new has a link")),
+        };
+        let as_recorded = position.is_some() && stored.is_none() && key == change.key;
+        let before = link.keys[side].clone();
+        if !as_recorded && let Some(key) = Key::new(key) {
+            link.keys[side] = key;
+        }
+        if item.from == side {
+            // Written before the other side's page shows the record.
+            self.early[side].insert(link.keys[side.other()].clone());
+        }
+        self.remember(side, send.work, &link.keys[side], change, stored);
+        if as_recorded {
+            // The link stands as it was recorded.
+            self.clear_both(&link.keys.map(Some));
+            self.counts.toward(side).created += 1;
+            return;
+        }
+        let keys = link.keys.clone().map(Some);
+        let otherwise = self.acknowledge(side, &send, item, &mut link, change, stored);
+        if otherwise.is_none() {
+            for ended in std::mem::take(&mut send.ends) {
+                self.end_conflict(ended);
+            }
+            if !send.owing {
+                self.clear_both(&keys);
+            }
+            if send.again {
+                let message = format!("the {side} is written, and the {} is not yet", side.other());
+                self.park(side.other(), keys.clone(), Reason::Rejected, None, Code::RESTLESS, &message);
+            }
+        }
+        if send.write.action == Action::Delete {
+            self.forget(&link, &Side::BOTH);
+            self.counts.toward(side).deleted += 1;
+            self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
+            return;
+        }
+        if !send.set.is_empty() {
+            link.status = LinkStatus::Severed { gone: side.other() };
+        }
+        sequel.not_made.extend(position);
+        let away = send.away.unwrap_or((link.status, link.outside));
+        let kept = Link { status: away.0, outside: away.1, ..link.clone() };
+        if send.write.action == Action::Update && before != link.keys[side] && otherwise.is_none() {
+            sequel.rekeyed.push((before, kept));
+        } else {
+            self.pending.links.push(kept);
+        }
+        let counts = self.counts.toward(side);
+        match send.action() {
+            Action::Create => counts.created += 1,
+            Action::Update => counts.updated += 1,
+            Action::Delete => counts.deleted += 1,
+        }
+        if position.is_none() {
+            let fields = self.changes(side, &send);
+            self.tell(keys.clone(), Fact::Written { side, action: send.action(), fields });
+        }
+        if let Some((field, message)) = otherwise {
+            let sent = self.digest_of(side, change);
+            let (change, before) = self.reversal(side, &send, item, change, &link, stored);
+            let fields = self.put_back(side, &send, &change, &before);
+            let mut keys = keys;
+            if change.action == Action::Delete {
+                // It is about to be gone: the other side's record is what stays owed.
+                keys[side] = None;
+            }
+            self.park_taken_back(side, keys, field, &message, sent);
+            let parked = self.pending.park.last().expect("it was just parked").clone();
+            let under = link.keys[side].clone();
+            sequel.undo.push(Undo { work: send.work, under, change, before, fields, parked });
+            acknowledged.owing.insert(send.work);
+        }
+        acknowledged.links.insert(send.work, link);
     }
 
     /// Moves the bases of the fields that were written, and of no others (those
@@ -188,6 +221,9 @@ impl Session<'_> {
         link.layout = self.layouts.current;
         if link.id != 0 {
             link.revision += 1;
+        }
+        if send.link.is_some() && send.write.action == Action::Create {
+            link.bases = Bases::none(link.bases.len(), self.program.keeps_digests());
         }
         for write in &send.write.fields {
             link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));

@@ -82,7 +82,7 @@ impl Session<'_> {
         let taken = known
             .filter(|_| step.outcome == ConflictOutcome::Resolved)
             .and_then(|conflict| conflict.resolution.clone());
-        if let Some(known) = known.filter(|known| known.resolution.is_some())
+        if let Some((known, decision)) = known.and_then(|known| Some((known, known.resolution.clone()?)))
             && step.outcome == ConflictOutcome::Moved
             && !self.undecided.iter().any(|undecided| undecided.conflict == known.id)
         {
@@ -90,6 +90,7 @@ impl Session<'_> {
                 conflict: known.id,
                 keys: keys.clone(),
                 field: field.clone(),
+                decision,
                 decided_for: known.values.clone(),
                 now: step.values.clone(),
             });
@@ -124,7 +125,9 @@ impl Session<'_> {
         let keys = item.all_keys();
         let mut dealt = Vec::new();
         for step in steps {
-            let (resolves, field) = (step.outcome == ConflictOutcome::Resolved, step.field);
+            // Until what it lets go over is written, it stays open: a run that breaks off decides the same again.
+            let ends = matches!(step.outcome, ConflictOutcome::Resolved | ConflictOutcome::Closed);
+            let field = step.field;
             let write = contested.iter().find(|(contested, ..)| field == Some(*contested));
             let write = write.map(|(_, side, value)| (*side, value.clone()));
             let Some(ended) = self.conflict(item, &keys, step, write, open) else { continue };
@@ -135,7 +138,7 @@ impl Session<'_> {
             };
             let Both { source, target } = &mut *sends;
             match [source, target].into_iter().filter_map(|side| side.last_mut()).find(carries) {
-                Some(send) if resolves => send.ends.push(ended),
+                Some(send) if ends => send.ends.push(ended),
                 _ => self.end_conflict(ended),
             }
         }

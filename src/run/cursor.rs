@@ -8,26 +8,45 @@ use rust_decimal::Decimal;
 use super::pages::{Page, Pages};
 use super::report::Trouble;
 use super::session::Session;
+use super::setup::Setup;
 use crate::connector::{Horizon, Listing};
 use crate::diagnostic::Code;
 use crate::plan::{Link, LinkStatus, Record, Seen};
 use crate::record::{Key, Kind, Mark, Side, Value, order, same};
-use crate::state::{Ahead, Cursor};
+use crate::state::{Ahead, Cursor, MappingState};
+
+/// Why nothing is done for a mapping of which a side was restored.
+fn restored(mapping: &str, side: Side, how: &str) -> Trouble {
+    let message = format!(
+        "the {side} of `{mapping}` was restored from a backup ({how}); what the restore took back cannot be told from \
+         what people edited or deleted: look, then `engine reset`",
+    );
+    Trouble::Refused { code: Code::RESTORED, side: Some(side), message }
+}
+
+impl Setup {
+    /// A side that was found to be restored is left alone until somebody has
+    /// looked, whatever it shows by now: what the restore took back is still
+    /// not known.
+    pub(super) fn refuse_restored(&self, stored: &MappingState) -> Result<(), Trouble> {
+        let is_restored = |side: &Side| stored.cursors[*side].as_ref().is_some_and(|cursor| cursor.restored);
+        match Side::BOTH.into_iter().find(is_restored) {
+            Some(side) => Err(restored(&self.program.name, side, "as an earlier run has found")),
+            None => Ok(()),
+        }
+    }
+}
 
 impl Session<'_> {
     /// Where the side stands before its first page.
     pub(super) async fn horizon(&mut self, side: Side) -> Result<Horizon, Trouble> {
         let horizon = self.setup.call(side, || self.setup.objects[side].horizon()).await?;
         let Some(cursor) = self.state.cursors[side].clone() else { return Ok(horizon) };
-        if cursor.restored {
-            // Whatever it shows by now: what the restore took back is still not known.
-            return Err(self.restored(side, "as an earlier run has found"));
-        }
         if let (Some(before), Some(now)) = (&cursor.timeline, &horizon.timeline)
             && before != now
         {
-            let how = format!("its timeline was {before} and is {now}");
-            return Err(self.refuse_restored(side, &how).await?);
+            let how = format!("its history was {before} and is {now}");
+            return Err(self.note_restored(side, &how).await?);
         }
         if let (Some(low), Some(largest)) = (&cursor.low, &horizon.largest)
             && order(largest, low) == Some(Ordering::Less)
@@ -38,7 +57,7 @@ impl Session<'_> {
                     "its newest stamps lie before those already read, and the record {key} shows other values under an \
                      old stamp"
                 );
-                return Err(self.refuse_restored(side, &how).await?);
+                return Err(self.note_restored(side, &how).await?);
             }
             // What was found harmless once need not be listed again.
             self.state.cursors[side] = Some(Cursor { receded: Some(largest.clone()), ..cursor });
@@ -47,22 +66,13 @@ impl Session<'_> {
     }
 
     /// No run reads or writes anything until somebody has looked.
-    async fn refuse_restored(&mut self, side: Side, how: &str) -> Result<Trouble, Trouble> {
+    async fn note_restored(&mut self, side: Side, how: &str) -> Result<Trouble, Trouble> {
         if let Some(cursor) = &mut self.state.cursors[side] {
             cursor.restored = true;
         }
         self.pending.mapping = Some(self.state.clone());
         self.flush().await?;
-        Ok(self.restored(side, how))
-    }
-
-    fn restored(&self, side: Side, how: &str) -> Trouble {
-        let message = format!(
-            "the {side} of `{}` was restored from a backup ({how}); what the restore took back cannot be told from what \
-             people edited or deleted: look, then `engine reset`",
-            self.program.name
-        );
-        Trouble::Refused { code: Code::RESTORED, side: Some(side), message }
+        Ok(restored(&self.program.name, side, how))
     }
 
     /// The newest stamps of a side lie before its cursor. Either its newest

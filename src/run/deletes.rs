@@ -55,8 +55,9 @@ impl Session<'_> {
             let keys: Vec<Key> = batch.rows().filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
             self.sweep_seen(side, &keys).await?;
         }
-        self.sweep_end(side).await?;
-        self.state.swept[side] = Some(now);
+        if self.sweep_end(side).await? {
+            self.state.swept[side] = Some(now);
+        }
         self.look_again().await
     }
 
@@ -80,8 +81,9 @@ impl Session<'_> {
     }
 
     /// Links whose key was not in the listing are looked at one by one: a get
-    /// by key, without `where`, says whether the record is gone.
-    pub(super) async fn sweep_end(&mut self, side: Side) -> Result<(), Trouble> {
+    /// by key, without `where`, says whether the record is gone. False for an
+    /// empty listing, which says nothing.
+    pub(super) async fn sweep_end(&mut self, side: Side) -> Result<bool, Trouble> {
         // What this run has created itself fills no side.
         let own = if self.options.dry { 0 } else { self.counts.toward(side).created };
         if self.swept <= own {
@@ -91,7 +93,7 @@ impl Session<'_> {
                 let event = Event { keys: Both::default(), fact: Fact::Emptied { side, links } };
                 self.setup.observer.event(&self.program.name, &self.run, &event);
             }
-            return Ok(());
+            return Ok(false);
         }
         let mut after = 0;
         loop {
@@ -100,7 +102,7 @@ impl Session<'_> {
                 Some(fence) => store.sweep_absent(fence, side, after, 1000).await?,
                 None => store.links_after(&self.program.name, after, 1000).await?,
             };
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { return Ok(true) };
             after = last.id;
             let keys = page
                 .iter()
@@ -204,8 +206,10 @@ impl Session<'_> {
             let gone = on.other();
             let of = page.iter().filter(|spooled| spooled.on == on);
             self.revisit(gone, of.clone().map(|spooled| spooled.keys[gone].clone()).collect()).await?;
-            // Only now: a delete that could not be sent stays owed.
-            self.pending.unspool.extend(of.map(|spooled| spooled.link));
+            // Only now: a delete that could not be sent stays owed, and so does that of a record in doubt.
+            let dealt = of.filter(|spooled| !self.is_in_doubt(&spooled.keys.clone().map(Some)));
+            let dealt: Vec<LinkId> = dealt.map(|spooled| spooled.link).collect();
+            self.pending.unspool.extend(dealt);
         }
         self.flush().await
     }

@@ -1,18 +1,28 @@
 //! A run is at its end: what it did goes on record and into its report.
 
+use std::collections::BTreeMap;
+
 use super::report::{RunReport, Trouble, Undecided};
 use super::session::Session;
-use crate::state::{RunRecord, RunStatus};
+use crate::plan::Resolution;
+use crate::state::{ConflictFilter, RunRecord, RunStatus};
 
 impl Session<'_> {
     /// Decisions for values that still stand, and yet were not applied, did not
     /// fit: they are asked for again, and not tried by every run.
     async fn take_back(&self) -> Result<(), Trouble> {
         let refused = |undecided: &&Undecided| undecided.decided_for == undecided.now;
-        let ids: Vec<i64> = self.undecided.iter().filter(refused).map(|undecided| undecided.conflict).collect();
-        if !ids.is_empty() && !self.options.dry {
-            self.setup.store.resolve(&ids, None).await?;
+        let refused: BTreeMap<i64, &Resolution> =
+            self.undecided.iter().filter(refused).map(|undecided| (undecided.conflict, &undecided.decision)).collect();
+        if refused.is_empty() || self.options.dry {
+            return Ok(());
         }
+        // Meanwhile somebody may have decided something else.
+        let filter = ConflictFilter { ids: refused.keys().copied().collect(), ..ConflictFilter::default() };
+        let mut known = self.setup.store.conflicts(&filter).await?;
+        known.retain(|conflict| refused.get(&conflict.id).copied() == conflict.resolution.as_ref());
+        let ids: Vec<i64> = known.into_iter().map(|conflict| conflict.id).collect();
+        self.setup.store.resolve(&ids, None).await?;
         Ok(())
     }
 
@@ -46,8 +56,8 @@ impl Session<'_> {
 
     pub(super) async fn finish(mut self) -> RunReport {
         let duration_ms = self.duration_ms();
-        match super::owed::count_owed(&*self.setup.store, &self.program.name).await {
-            Ok(owed) => self.counts.owed = owed,
+        match self.setup.store.count_owed(&self.program.name).await {
+            Ok(owed) => self.counts.owed = owed.all(),
             Err(error) => self.troubles.push(error.into()),
         }
         let counts = &self.counts;
@@ -83,6 +93,7 @@ impl Session<'_> {
             parked: self.parked,
             troubles: self.troubles,
             planned: self.planned,
+            unanswered: self.unanswered,
             held: self.held,
             held_anew: self.held_anew,
             newly_held: self.newly_held,

@@ -108,8 +108,8 @@ impl Session<'_> {
             .into_iter()
             .filter_map(|mut send| {
                 send.owing |= written.owing.contains(&send.work);
-                if send.owing && self.layouts.held(work[send.work].behind.as_deref()).is_some() {
-                    // Written now, its link would no longer tell that the target is still without the new rules.
+                if send.owing && self.held(&work[send.work]).is_some() {
+                    // Written now, its link would no longer tell that the target is still without the edit.
                     return None;
                 }
                 if let Some(link) = written.links.remove(&send.work) {
@@ -127,6 +127,12 @@ impl Session<'_> {
         let stale = item.behind.as_ref().map_or(&[][..], |stored| self.layouts.stale(stored));
         let pair = Pair { link: item.link.as_ref(), seen: item.seen.as_ref(), open: &waiting, stale };
         decide(self.program, &pair)
+    }
+
+    /// The link as it is stored, where that has to stand until the mapping's
+    /// edit has taken effect on the pair.
+    pub(super) fn held<'w>(&self, item: &'w Work) -> Option<&'w Link> {
+        self.layouts.held(item.behind.as_deref(), self.program.keeps_digests())
     }
 
     /// Newly adopted links got their numbers in the commit.

@@ -17,14 +17,18 @@ impl Setup {
         side: Side,
         call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Trouble> {
-        let answer = self.retry[side].call(&*self.world, call).await;
+        let answer = self.retry[side].call(&*self.world, self.connection(side), call).await;
         answer.map_err(|fault| Trouble::Side(side, fault))
     }
 
     /// Waits before the next attempt, or gives up.
     pub(super) async fn wait(&self, side: Side, attempt: &mut u32, fault: Fault) -> Result<(), Trouble> {
-        let waited = self.retry[side].wait(&*self.world, attempt, fault).await;
+        let waited = self.retry[side].wait(&*self.world, self.connection(side), attempt, fault).await;
         waited.map_err(|fault| Trouble::Side(side, fault))
+    }
+
+    fn connection(&self, side: Side) -> &str {
+        &self.program.sides[side].connection
     }
 }
 
@@ -46,32 +50,37 @@ impl Setup {
 }
 
 impl RetryPolicy {
-    /// Makes a call that changes nothing, again after each passing fault.
+    /// Makes a call to a connection that changes nothing, again after each
+    /// passing fault.
     ///
     /// # Errors
     /// The last fault, once there is no hope.
     pub async fn call<'a, T>(
         self,
         world: &dyn World,
+        connection: &str,
         mut call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let mut attempt = 1;
         loop {
             match call().await {
                 Ok(answer) => return Ok(answer),
-                Err(fault) => self.wait(world, &mut attempt, fault).await?,
+                Err(fault) => self.wait(world, connection, &mut attempt, fault).await?,
             }
         }
     }
 
-    async fn wait(self, world: &dyn World, attempt: &mut u32, fault: Fault) -> Result<(), Fault> {
+    async fn wait(self, world: &dyn World, connection: &str, attempt: &mut u32, fault: Fault) -> Result<(), Fault> {
         match fault.retry {
             Retry::Later(at_least) if *attempt < self.attempts => {
                 let doubled = self.backoff.saturating_mul(1 << (*attempt - 1).min(16));
                 let pause = doubled.min(self.max).max(at_least);
                 *attempt += 1;
                 // Else a run that waits for a system looks like one that hangs.
-                tracing::warn!(target: "engine::retry", "{fault}; attempt {attempt} of {} in {pause:?}", self.attempts);
+                let attempts = self.attempts;
+                let message =
+                    format!("connection `{connection}`: {fault}; attempt {attempt} of {attempts} in {pause:?}");
+                tracing::warn!(target: "engine::retry", "{message}");
                 world.sleep(pause).await;
                 Ok(())
             }

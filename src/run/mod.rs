@@ -20,6 +20,7 @@ mod first;
 mod flight;
 mod layout;
 mod look;
+mod loops;
 mod matching;
 mod neighbours;
 mod owed;

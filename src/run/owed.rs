@@ -6,7 +6,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::plan::LinkStatus;
 use crate::record::{Both, Key, Side};
-use crate::state::{ConflictFilter, ParkedFilter, Reason, Store, StoreError};
+use crate::state::{ConflictFilter, ParkedFilter, Reason};
 
 impl Session<'_> {
     /// Tries again what is parked and due.
@@ -132,13 +132,4 @@ impl Session<'_> {
         }
         Ok(())
     }
-}
-
-/// Everything a mapping owes: what is parked, conflicts that wait for a person,
-/// and deletes that are held back.
-pub(super) async fn count_owed(store: &dyn Store, mapping: &str) -> Result<u64, StoreError> {
-    let parked = ParkedFilter { mapping: Some(mapping.to_owned()), ..ParkedFilter::default() };
-    let open = ConflictFilter { mapping: Some(mapping.to_owned()), open: true, ..ConflictFilter::default() };
-    let listed = store.parked(&parked).await?.len() + store.conflicts(&open).await?.len();
-    Ok(listed as u64 + store.count_spooled(mapping).await?)
 }

@@ -37,6 +37,10 @@ pub(super) fn is_untold(parked: &Parked) -> bool {
     parked.code.as_deref() == Some(Code::RESTLESS.as_str()) && parked.attempts < RESTLESS_RUNS
 }
 
+/// So many of the records that are newly parked are in the report; the events
+/// name all.
+const NAMED: usize = 1000;
+
 /// Retried on every run up to this many attempts, then less and less often.
 const EAGER: u32 = 10;
 
@@ -112,7 +116,8 @@ impl Session<'_> {
         let tried = places.iter().any(|place| self.tried.contains(place));
         parked.attempts = (known.map_or(0, |(attempts, _)| attempts) + u32::from(!tried)).max(1);
         parked.since = known.map_or(parked.since, |(_, since)| since);
-        parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() {
+        let waits = parked.reason == Reason::Loop && places.iter().any(|place| self.loops.contains_key(place));
+        parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() || waits {
             None
         } else if parked.row.is_some() && parked.attempts >= LISTED {
             // Whether it is still there is known by reading everything only.
@@ -129,7 +134,9 @@ impl Session<'_> {
             }
             self.counts.toward(parked.side).parked += 1;
             self.tell(parked.keys.clone(), Fact::Parked(Box::new(parked.clone())));
-            self.parked.push(parked.clone());
+            if self.parked.len() < NAMED {
+                self.parked.push(parked.clone());
+            }
         }
         if is_untold(&parked) {
             self.restless.extend(places.iter().cloned());

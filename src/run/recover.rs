@@ -7,7 +7,7 @@ use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{ConflictOutcome, Link, LinkStatus};
+use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus};
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Agreed, Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
@@ -25,10 +25,13 @@ impl Session<'_> {
     /// Finds out what became of every write without an answer, before anything
     /// else is done.
     pub(super) async fn recover(&mut self) -> Result<(), Trouble> {
+        let open = self.setup.store.open_intents(&self.program.name).await?;
         if self.options.dry {
+            self.unanswered =
+                open.iter().map(|(_, intents)| (intents.creates.len() + intents.changes.len()) as u64).sum();
             return Ok(());
         }
-        for (id, intents) in self.setup.store.open_intents(&self.program.name).await? {
+        for (id, intents) in open {
             let side = intents.side;
             match self.outcome(side, intents.token.as_deref()).await? {
                 Settled::NotApplied => {
@@ -194,6 +197,10 @@ impl Session<'_> {
     pub(super) fn sent_for(&self, layout: i64, intent: &Intent, mut link: Link) -> Link {
         self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
         let known = link.bases.len();
+        if intent.action == Action::Create {
+            // What was not written to a record that was made anew has not agreed.
+            link.bases = Bases::none(known, matches!(link.bases, Bases::Digests(_)));
+        }
         for field in intent.fields.iter().filter(|field| field.field < known) {
             // Which side is the written one matters to digests alone, and there it is one for all fields.
             link.bases.set(field.field, field.bases.clone(), self.written(0));

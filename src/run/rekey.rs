@@ -15,7 +15,7 @@ use crate::compile::{Reading, Way};
 use crate::diagnostic::Code;
 use crate::plan::{Link, LinkId, Seen};
 use crate::record::{Both, Key, Kind, Side, Value};
-use crate::state::{Commit, ConflictFilter, Reason, StoreError};
+use crate::state::{Commit, ConflictFilter, Parked, ParkedFilter, Reason, StoreError};
 
 impl Session<'_> {
     /// Of these links those whose record of `side` is verified gone.
@@ -51,7 +51,7 @@ impl Session<'_> {
         // What is being created there has to have its link.
         self.land().await?;
         let mut found: Vec<(usize, Key)> = Vec::new();
-        // What went away between two looks: the next run tells.
+        // What went away between two looks is looked at once more.
         let mut restless = BTreeSet::new();
         for (alternative, fields) in program.matching.iter().enumerate() {
             let mapped = fields.iter().all(|field| self.shows_there(gone, *field));
@@ -119,6 +119,9 @@ impl Session<'_> {
             work[index].seen[gone] = seen;
             taken.insert(key);
         }
+        for index in &restless {
+            self.moved_away(gone, &work[*index], work[*index].all_keys());
+        }
         let mut index = 0..;
         work.retain(|_| index.next().is_none_or(|index| !restless.contains(&index)));
         self.rekeyed(gone, moved).await?;
@@ -184,10 +187,9 @@ impl Session<'_> {
             self.pending.spool.retain(|spooled| spooled.link != link.id);
             self.pending.unspool.push(link.id);
             if self.owed.contains_key(&(side, before.clone())) {
-                // What it still owes, it owes under its new key.
+                self.owe_as(side, &before, &link.keys).await?;
                 self.queue(side.other(), &link.keys.clone().map(Some), 0);
             }
-            self.clear_owed(side, &before);
             self.left[side].insert(before.clone());
             if self.options.dry {
                 self.claimed[side].extend([before.clone(), link.keys[side].clone()]);
@@ -202,6 +204,28 @@ impl Session<'_> {
             self.pending.links.push(link);
         }
         self.flush().await
+    }
+
+    /// What a record still owes, it owes under its new key.
+    async fn owe_as(&mut self, side: Side, before: &Key, keys: &Both<Key>) -> Result<(), Trouble> {
+        let filter = ParkedFilter { mapping: Some(self.program.name.to_string()), ..ParkedFilter::default() };
+        let mut owed = self.setup.store.parked(&filter).await?;
+        owed.retain(|parked| parked.keys[side].as_ref() == Some(before) && parked.reason != Reason::InDoubt);
+        for mut parked in owed {
+            parked.keys[side] = Some(keys[side].clone());
+            self.pending.park.push(Parked { id: 0, ..parked });
+        }
+        let (before, now) = ((side, before.clone()), (side, keys[side].clone()));
+        if !self.in_doubt.contains(&before) {
+            if let Some(owed) = self.owed.remove(&before) {
+                self.owed.insert(now.clone(), owed);
+            }
+            self.pending.unpark.push(before.clone());
+        }
+        if let Some(sent) = self.taken_back.remove(&(side.other(), before.1)) {
+            self.taken_back.insert((side.other(), now.1), sent);
+        }
+        Ok(())
     }
 
     /// A batch was to make a second link for a key: nothing of it was sent.

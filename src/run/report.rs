@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::connector::{Action, Fault, FaultKind};
 use crate::diagnostic::Code;
+use crate::plan::Resolution;
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{Parked, RunCounts, RunStatus, Spooled, StoreError};
 
@@ -24,6 +25,9 @@ pub struct RunReport {
     pub troubles: Vec<Trouble>,
     /// In a dry run: what would be done.
     pub planned: Vec<Planned>,
+    /// In a dry run: writes of earlier runs without an answer, which a run
+    /// settles before it does anything.
+    pub unanswered: u64,
     /// Deletes that were held back: the side, how many, and the limit.
     pub held: Both<Option<(u64, u64)>>,
     /// How many of them were not held back before, and the first of those.
@@ -43,6 +47,7 @@ pub struct Undecided {
     pub keys: Both<Option<Key>>,
     /// The target path; `*` for the record as a whole.
     pub field: String,
+    pub decision: Resolution,
     /// What both sides showed when it was decided, and what they show now.
     pub decided_for: Both<Value>,
     pub now: Both<Value>,

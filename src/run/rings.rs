@@ -6,7 +6,7 @@
 //! told by the state: a value is the engine's own as long as it stands as it
 //! was written, and people's from their first edit on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::execute::Work;
@@ -203,6 +203,7 @@ impl Session<'_> {
         if !self.setup.neighbours.in_ring[side] {
             return;
         }
+        let not_made: BTreeSet<&usize> = not_made.iter().collect();
         let made = intents.creates.iter().enumerate().filter(|(position, _)| !not_made.contains(position));
         for (_, link) in made {
             for position in 0..link.bases.len() {

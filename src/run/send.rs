@@ -34,6 +34,8 @@ pub(super) struct Send {
     /// What the link tells until the other side is written as well: that one of
     /// its records was gone, or outside.
     pub away: Option<(LinkStatus, bool)>,
+    /// The same decision writes the other side next: owed until that is done.
+    pub again: bool,
     /// Conflicts that are at their end once this is written: what people
     /// decided about them is done by it.
     pub ends: Vec<Ended>,

@@ -60,6 +60,7 @@ pub(super) struct Session<'a> {
     pub parked: Vec<Parked>,
     pub troubles: Vec<Trouble>,
     pub planned: Vec<Planned>,
+    pub unanswered: u64,
     pub held: Both<Option<(u64, u64)>>,
     /// How many of them are new, and the first of those.
     pub held_anew: u64,
@@ -76,6 +77,10 @@ pub(super) struct Session<'a> {
     pub restless: BTreeSet<(Side, Key)>,
     /// Rows of each side that have no key and are owed, by their digest.
     pub keyless: Both<BTreeMap<String, Keyless>>,
+    /// What is parked as a loop until somebody decides, under each key.
+    pub loops: BTreeMap<(Side, Key), Parked>,
+    /// Loops that a person wants tried again.
+    pub released: BTreeSet<(Side, Key)>,
     /// Records whose last write is in doubt, by the side and key they come from.
     /// Nothing is written for them until they are linked, or a person settles it.
     pub in_doubt: BTreeSet<(Side, Key)>,
@@ -145,6 +150,7 @@ impl<'a> Session<'a> {
             parked: Vec::new(),
             troubles: Vec::new(),
             planned: Vec::new(),
+            unanswered: 0,
             held: Both::default(),
             held_anew: 0,
             newly_held: Vec::new(),
@@ -154,6 +160,8 @@ impl<'a> Session<'a> {
             tried: BTreeSet::new(),
             restless: BTreeSet::new(),
             keyless: Both::default(),
+            loops: BTreeMap::new(),
+            released: BTreeSet::new(),
             in_doubt: BTreeSet::new(),
             taken_back: BTreeMap::new(),
             agreed: BTreeMap::new(),
@@ -236,7 +244,8 @@ impl<'a> Session<'a> {
         let filter = ConflictFilter { mapping: Some(name.to_string()), open: true, ..ConflictFilter::default() };
         self.in_conflict = setup.store.conflicts(&filter).await?.into_iter().map(|conflict| conflict.link).collect();
         self.pending.mapping = Some(self.state.clone());
-        self.flush().await
+        self.flush().await?;
+        setup.refuse_restored(&self.state)
     }
 
     async fn load_owed(&mut self) -> Result<(), Trouble> {
@@ -264,6 +273,11 @@ impl<'a> Session<'a> {
                     known.code = known.code.or(found.code);
                     if is_untold(&parked) {
                         self.restless.insert((side, key.clone()));
+                    }
+                    match (parked.reason, parked.next_try) {
+                        (Reason::Loop, None) => drop(self.loops.insert((side, key.clone()), parked.clone())),
+                        (Reason::Loop, Some(_)) => drop(self.released.insert((side, key.clone()))),
+                        _ => {}
                     }
                     if parked.reason == Reason::InDoubt {
                         self.in_doubt.insert((side, key.clone()));

@@ -45,9 +45,7 @@ impl Session<'_> {
     ) -> (Change, Link) {
         let key = self.key_values(side, &link.keys[side]);
         let before = match &send.link {
-            Some(before) if send.write.action != Action::Create => {
-                self.layouts.held(item.behind.as_deref()).unwrap_or(before)
-            }
+            Some(before) if send.write.action != Action::Create => self.held(item).unwrap_or(before),
             _ => {
                 // Only as it was stored: what people have made of it meanwhile is theirs.
                 let read = self.program.fields.iter().filter_map(|field| match field.read[side] {

@@ -5,7 +5,6 @@
 use chrono::{DateTime, Utc};
 
 use super::layout::Layouts;
-use super::owed::count_owed;
 use super::report::{RunReport, Trouble};
 use super::setup::Setup;
 use super::world::World;
@@ -33,11 +32,13 @@ async fn store_links(
     agreed: Option<Agreed>,
 ) -> Result<(), Trouble> {
     let name = &*setup.program.name;
+    let before = setup.store.mapping(name).await?.unwrap_or_default();
+    setup.refuse_other_sides(&before)?;
+    setup.refuse_restored(&before)?;
     // Records that did not change since the cursor have to be compared as well.
     setup.store.reset(name, false).await?;
     let fence = setup.store.acquire(name).await?;
     let mut state = setup.store.mapping(name).await?.unwrap_or_default();
-    setup.refuse_other_sides(&state)?;
     state.fingerprints = setup.fingerprints.clone();
     let current = Layouts::enter(&mut state, &setup.layout).current;
     let digests = setup.program.keeps_digests();
@@ -160,6 +161,7 @@ impl RunReport {
             parked: Vec::new(),
             troubles: vec![trouble],
             planned: Vec::new(),
+            unanswered: 0,
             held: Both::default(),
             held_anew: 0,
             newly_held: Vec::new(),
@@ -179,7 +181,7 @@ async fn note(
     let fence = store.acquire(name).await?;
     let mut state: MappingState = store.mapping(name).await?.unwrap_or_default();
     state.runs += u64::from(number.is_none());
-    report.counts.owed = count_owed(store, name).await?;
+    report.counts.owed = store.count_owed(name).await?.all();
     let run = RunRecord {
         run: report.run.clone(),
         mapping: name.to_owned(),

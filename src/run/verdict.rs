@@ -8,10 +8,9 @@ use super::send::Send;
 use super::session::Session;
 use crate::compile::{BaseKind, DeletePolicy, Policy};
 use crate::connector::Action;
-use crate::diagnostic::Code;
 use crate::plan::{Bases, ConflictOutcome, ConflictStep, Decision, Link, LinkStatus, RecordWrite, Seen, Verdict};
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Conflict, Reason, Spooled};
+use crate::state::{Conflict, Spooled};
 
 /// How far a pair that stands, or comes to stand, was taken up.
 #[derive(Default)]
@@ -38,6 +37,7 @@ impl Session<'_> {
         let toward = item.from.other();
         let keys = item.all_keys();
         if self.is_in_doubt(&keys) && !self.ends_doubt(item, &decision.verdict) {
+            self.counts.toward(toward).skipped += u64::from(item.read.is_some());
             return;
         }
         if let (Some(link), false) =
@@ -66,12 +66,13 @@ impl Session<'_> {
                 self.tell(keys.clone(), Fact::Forgotten);
             }
             Verdict::Sever { gone } => {
+                let status = LinkStatus::Severed { gone: *gone };
+                // What was edited in the mapping is for when it is back.
+                let link = self.held(item).or(item.link.as_ref()).expect("only a link is severed");
+                let severed = Link { status, outside: false, ..link.clone() };
+                moved.push(severed);
                 let link = item.link.as_mut().expect("only a link is severed");
-                link.status = LinkStatus::Severed { gone: *gone };
-                link.outside = false;
-                // Other rules are for when it is back.
-                let stored = self.layouts.held(item.behind.as_deref()).unwrap_or(link);
-                moved.push(Link { status: link.status, outside: false, ..stored.clone() });
+                (link.status, link.outside) = (status, false);
                 self.tell(keys.clone(), Fact::Severed { gone: *gone });
             }
             Verdict::Delete { on } => self.take_up_delete(index, item, *on, sends),
@@ -169,9 +170,9 @@ impl Session<'_> {
         let away =
             was.filter(|(status, outside)| is_written.contains(&true) && (*status != LinkStatus::Linked || *outside));
         self.keep_link(item, decision, away, moved);
-        if let Some((side, field, message)) = self.goes_round(index, item, decision) {
+        if let Some(parked) = self.comes_back(index, item).or_else(|| self.fights(item, decision)) {
             // Nothing of it is written, so that nothing of it is half written.
-            self.park(side, keys, Reason::Loop, Some(field), Code::LOOPING, &message);
+            self.put_aside(parked);
             return Kept { parked: true, ..kept };
         }
         let writes = std::mem::take(&mut decision.writes);
@@ -189,8 +190,10 @@ impl Session<'_> {
                 people: item.seen[side.other()].live().and_then(|record| record.stamp),
                 set: Vec::new(),
                 expect: Vec::new(),
-                owing: false,
+                // What it still owes, it owes until both sides are written.
+                owing: is_written == [true, true] && side == Side::Target,
                 away: away.filter(|_| is_written == [true, true] && side == Side::Target),
+                again: decision.again,
                 ends: Vec::new(),
             });
         }
@@ -226,7 +229,7 @@ impl Session<'_> {
             && decision.writes.target.is_none()
             && !decision.conflicts.iter().any(waits);
         // What other rules make of a pair is known once both records stand and agree.
-        let held = self.layouts.held(item.behind.as_deref()).filter(|_| !(both_live && done));
+        let held = self.held(item).filter(|_| !(both_live && done));
         let left = Side::BOTH.iter().any(|side| item.seen[*side] == Seen::Outside);
         let outside = |link: &Link| left || link.outside && !both_live;
         let turns = item.link.as_ref().is_some_and(|link| link.outside != outside(link));
@@ -261,24 +264,6 @@ impl Session<'_> {
         }
     }
 
-    /// What was decided only follows what the engine itself wrote: the side, the
-    /// field and why.
-    fn goes_round(&self, index: usize, item: &Work, decision: &Decision) -> Option<(Side, usize, String)> {
-        if let Some((side, returning)) = self.rings.returning(index) {
-            let field = &self.program.fields[returning.field].name;
-            let message = format!(
-                "the value of `{field}` began in the {side} record with key {}, and comes back changed through other mappings",
-                returning.began
-            );
-            return Some((side, returning.field, message));
-        }
-        let link = item.link.as_ref()?;
-        let looping = |side: Side| Some((side, self.looping(link, decision.writes[side].as_ref()?)?));
-        let (side, field) = Side::BOTH.into_iter().find_map(looping)?;
-        let name = &self.program.fields[field].name;
-        Some((side, field, format!("`{name}` was written four times in ten runs, each time against a change")))
-    }
-
     /// The delete of a record, or what `deletes: { set: … }` makes of it, as
     /// long as it shows what it showed when that was decided.
     pub(super) fn delete(&self, work: usize, item: &Work, link: &Link, on: Side) -> Send {
@@ -303,6 +288,7 @@ impl Session<'_> {
             expect,
             owing: false,
             away: None,
+            again: false,
             ends: Vec::new(),
         }
     }
@@ -344,15 +330,6 @@ impl Session<'_> {
                 self.clear_owed(side, key);
             }
         }
-    }
-
-    /// The field of a write that the engine has written four times in ten runs,
-    /// each time against a change.
-    fn looping(&self, link: &Link, write: &RecordWrite) -> Option<usize> {
-        let recent = self.state.runs.saturating_sub(10);
-        write.fields.iter().filter(|field| field.contested()).map(|field| field.field).find(|field| {
-            link.contests.iter().filter(|contest| contest.field as usize == *field && contest.run > recent).count() >= 4
-        })
     }
 
     pub(super) fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {

@@ -171,6 +171,22 @@ pub struct Agreed {
     pub certain: bool,
 }
 
+/// How much a mapping owes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwedCounts {
+    pub parked: u64,
+    /// Conflicts that are open.
+    pub conflicts: u64,
+    /// Deletes that are held back.
+    pub held: u64,
+}
+
+impl OwedCounts {
+    pub fn all(self) -> u64 {
+        self.parked + self.conflicts + self.held
+    }
+}
+
 /// Which parked records. Empty lists everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParkedFilter {

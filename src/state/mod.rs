@@ -24,8 +24,8 @@ use crate::record::{Both, Key, Side};
 pub use error::StoreError;
 pub use intent::{Intent, IntentField, Intents, IntentsId};
 pub use ledger::{
-    Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, Parked, ParkedFilter, Reason, RunCounts, RunRecord,
-    RunStatus, SideCounts, Spooled,
+    Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, OwedCounts, Parked, ParkedFilter, Reason, RunCounts,
+    RunRecord, RunStatus, SideCounts, Spooled,
 };
 pub use mapping::{Ahead, Cursor, Layout, LayoutField, MappingState};
 pub use memory::MemoryStore;
@@ -100,7 +100,7 @@ pub trait Store: Send + Sync {
     /// `after`.
     fn spooled<'a>(&'a self, mapping: &'a str, after: LinkId, limit: usize) -> Answer<'a, Vec<Spooled>>;
 
-    fn count_spooled<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64>;
+    fn count_owed<'a>(&'a self, mapping: &'a str) -> Answer<'a, OwedCounts>;
 
     /// Starts a sweep of one side: forgets what an earlier one has seen.
     fn sweep_begin<'a>(&'a self, fence: &'a Fence, side: Side) -> Answer<'a, ()>;

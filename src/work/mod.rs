@@ -1,8 +1,7 @@
 //! When and where runs happen.
 //!
-//! Owns the running of many mappings in one process: in the order of their
-//! dependencies, each on a task of its own, so that one that panics does not
-//! end the others. Knows nothing of records.
+//! Owns the running of a mapping on a task of its own, so that one that panics
+//! does not end the others. Knows nothing of records.
 
 mod once;
 

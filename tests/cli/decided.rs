@@ -98,6 +98,17 @@ async fn of_a_pair_that_loops_nothing_is_written() {
     assert_eq!(run["errors"][0]["code"], "E0706");
     assert_eq!(project.run(0)["runs"][0]["owed"], 1, "it stays owed");
     assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["Lamp"]);
+    // Nor does it begin anew once the writes were long ago.
+    for round in 0..12 {
+        project.edit("shop", &format!("UPDATE goods SET price = 5{round} WHERE sku = 'A'")).await;
+        assert_eq!(project.run(0)["runs"][0]["owed"], 1);
+    }
+    let price = "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'";
+    assert_eq!(project.column("shop", price).await, ["511"]);
+    assert!(project.engine("parked list .").ends(0).out.contains("by `parked retry`"));
+    project.engine("parked retry . --mapping items").ends(0);
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", price).await, ["35"]);
 }
 
 /// Issue 2: a run that was refused told of links and conflicts that it had not

@@ -312,6 +312,14 @@ deletes: { to_target: propagate, to_source: propagate }
         let run = project.run(1)["runs"][0].clone();
         assert_eq!(run["errors"][0]["code"], "E0902", "{run}");
     }
+    // Nor by a key, and no import of links forgets it.
+    let by_key = project.engine("run . --once --key 1 --format json").ends(1).json();
+    assert_eq!(by_key["runs"][0]["errors"][0]["code"], "E0902", "{by_key}");
+    let others = format!("{}\n77,77\n", project.engine("links export . items").ends(0).out.lines().next().unwrap());
+    project.write("links.csv", &others);
+    let imported = project.engine("links import . items links.csv").ends(1).err;
+    assert!(imported.contains("E0902"), "{imported}");
+    assert_eq!(project.run(1)["runs"][0]["errors"][0]["code"], "E0902");
     assert_eq!(project.column("office", "SELECT code FROM items ORDER BY id").await, ["A2", "B"]);
     project.engine("reset . items --yes").ends(0);
     let ended = project.engine("run . --once --format json").json();

@@ -310,6 +310,31 @@ async fn a_key_that_a_hidden_record_has_is_told_as_taken() {
     assert_eq!(project.run(1)["runs"][0]["conflicts"], 1);
 }
 
+/// Issue 2: a record that was made anew for an edit of the other side wiped the
+/// fields there that come from it alone.
+#[tokio::test]
+async fn what_is_made_anew_wipes_nothing() {
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY AUTOINCREMENT, sku TEXT, title TEXT, own TEXT, price TEXT);";
+    let fields = "  - { source: price, target: price, direction: source_to_target }\n";
+    let items = PLAIN.replace("DELETES", BOTH_WAYS) + fields;
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &items), ("shop.sql", shop)]);
+    project.run(0);
+    let price = "SELECT price FROM goods WHERE sku = 'A'";
+    let before = project.column("shop", price).await;
+    project.edit("office", "DELETE FROM items WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET title = 'Lamp!' WHERE sku = 'A'").await;
+    project.run(1);
+    project.engine("conflicts resolve . --mapping items --take target").ends(0);
+    assert_eq!(project.run(0)["runs"][0]["to_source"]["created"], 1);
+    project.run(0);
+    assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["Lamp!"]);
+    assert_eq!(project.column("shop", price).await, before);
+    // The next value there goes over.
+    project.edit("office", "UPDATE items SET price = 7 WHERE code = 'A'").await;
+    project.run(0);
+    assert_eq!(project.column("shop", price).await, ["7"]);
+}
+
 /// Issue 2: an edit was counted as unchanged where the other record had left
 /// `where`.
 #[tokio::test]
@@ -404,6 +429,29 @@ async fn what_is_written_once_is_no_edit() {
     project.edit("shop", "DELETE FROM goods WHERE sku = 'A'").await;
     let run = &project.run(0)["runs"][0];
     assert_eq!((&run["conflicts"], &run["to_source"]["deleted"]), (&json!(0), &json!(1)), "{run}");
+}
+
+/// Issue 2: a record that was entered anew after its deletion had gone over as a
+/// mark waited for the mark to be taken off, without a word.
+#[tokio::test]
+async fn what_is_entered_anew_after_its_deletion_goes_over_anew() {
+    let mapping = MARKED.replace("key: [id], deleted: { field: gone, equals: x } }\ntarget", "key: [code] }\ntarget");
+    let mapping = mapping.replace("to_source: { set: { gone: x } }", "to_source: propagate");
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT);
+INSERT INTO items VALUES ('A', 'Lamp'), ('B', 'Chair');";
+    let shop = "CREATE TABLE items (id INTEGER PRIMARY KEY, code TEXT, name TEXT, gone TEXT DEFAULT '');";
+    let files =
+        [("connections.yaml", CONNECTIONS), ("items.yaml", &mapping), ("office.sql", office), ("shop.sql", shop)];
+    let project = Project::new(&files);
+    project.run(0);
+    project.edit("office", "DELETE FROM items WHERE code = 'A'").await;
+    project.run(0);
+    project.edit("office", "INSERT INTO items VALUES ('A', 'Desk lamp')").await;
+    assert_eq!(project.run(0)["runs"][0]["to_target"]["created"], 1);
+    let shown = "SELECT name || ':' || coalesce(gone, '') FROM items WHERE code = 'A' ORDER BY id";
+    assert_eq!(project.column("shop", shown).await, ["Lamp:x", "Desk lamp:"]);
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", shown).await.len(), 2);
 }
 
 /// Issue 2: of a marked row that has the key it was said that it does not match.

@@ -84,6 +84,32 @@ INSERT INTO items VALUES ('A', 'Lamp', 19.90, NULL), ('B', 'Chair', 80, NULL);";
     assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'").await, ["19.9"]);
 }
 
+/// Issue 2: what was taken back was owed no more once the record it was sent to
+/// had been deleted and entered anew.
+#[tokio::test]
+async fn what_was_taken_back_stays_owed_under_another_key() {
+    let shop =
+        "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title TEXT, price DECIMAL(10,2), made_on DATE);
+CREATE TRIGGER rounds AFTER UPDATE OF price ON goods BEGIN
+    UPDATE goods SET price = round(price) WHERE id = NEW.id; END;";
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", ITEMS), ("shop.sql", shop)]);
+    project.run(0);
+    project.edit("office", "UPDATE items SET price = 80.5 WHERE code = 'B'").await;
+    assert_eq!(project.run(1)["runs"][0]["owed"], 1);
+    project.edit("shop", "DELETE FROM goods WHERE sku = 'B'").await;
+    project.edit("shop", "INSERT INTO goods (id, sku, title, price) VALUES (70, 'B', 'Chair', 80)").await;
+    for _ in 0..2 {
+        assert_eq!(project.run(0)["runs"][0]["owed"], 1);
+    }
+    let owed = project.engine("parked list . --format json").ends(0).json();
+    assert_eq!(owed["parked"].as_array().unwrap().len(), 1, "{owed}");
+    assert_eq!(owed["parked"][0]["target_key"]["id"], 70, "{owed}");
+    project.edit("shop", "DROP TRIGGER rounds").await;
+    retry(&project);
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE id = 70").await, ["80.5"]);
+}
+
 /// Issue 2: it was tried in each run, though it could not be otherwise.
 #[tokio::test]
 async fn what_was_taken_back_is_tried_again_when_it_changes() {

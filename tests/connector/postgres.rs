@@ -288,6 +288,10 @@ async fn an_open_transaction_holds_the_horizon_back() {
     assert_eq!(horizon.largest, Some(Value::Instant(stamp(&rows[1]))));
     assert!(stamp(&rows[1]) <= clock);
     assert!(horizon.timeline.is_some());
+    // A dump that is restored makes the table anew, whatever is edited in it afterwards.
+    assert_eq!(object.horizon().await.unwrap().timeline, horizon.timeline);
+    postgres.run("CREATE TABLE copy AS TABLE t; DROP TABLE t; ALTER TABLE copy RENAME TO t").await;
+    assert_ne!(object.horizon().await.unwrap().timeline, horizon.timeline);
 
     // A prepared transaction is open too, though nobody is connected to it.
     postgres.run("BEGIN; INSERT INTO t VALUES (3); PREPARE TRANSACTION 'late'").await;

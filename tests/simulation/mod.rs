@@ -20,6 +20,7 @@ mod keys;
 mod merges;
 mod mutants;
 mod object;
+mod owing;
 mod people;
 mod play;
 mod scenario;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use engine::plan::{Link, LinkId, Resolution};
 use engine::record::{Key, Side};
 use engine::state::{
-    Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, MappingState, MemoryStore, Parked,
-    ParkedFilter, RunRecord, Spooled, Store, StoreError, Written,
+    Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, MappingState, MemoryStore,
+    OwedCounts, Parked, ParkedFilter, RunRecord, Spooled, Store, StoreError, Written,
 };
 use futures::future::BoxFuture;
 
@@ -88,7 +88,7 @@ impl Store for SimStore {
         retry(ids: &'a [i64]) -> u64;
         drop_parked(ids: &'a [i64]) -> u64;
         spooled(mapping: &'a str, after: LinkId, limit: usize) -> Vec<Spooled>;
-        count_spooled(mapping: &'a str) -> u64;
+        count_owed(mapping: &'a str) -> OwedCounts;
         sweep_begin(fence: &'a Fence, side: Side) -> ();
         sweep_seen(fence: &'a Fence, side: Side, keys: &'a [Key]) -> ();
         sweep_absent(fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Vec<Link>;

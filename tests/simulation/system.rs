@@ -324,11 +324,16 @@ impl Stage {
         found.map(|(id, _)| *id)
     }
 
-    /// The other side's record of the name that the one under this key has, or
-    /// last had.
+    /// The record that the engine made on the other side for the one under this
+    /// key, by the name that this one has, or last had.
     pub(super) fn counterpart(&self, side: Side, key: &Key) -> Option<Key> {
         let other = side.other();
-        let row = self.row_of(other, self.systems[side].known.get(key)?)?;
+        let name = self.systems[side].known.get(key)?;
+        let row = self.row_of(other, name)?;
+        let shown = self.systems[other].history.get(&(name.clone(), EDITED[0]));
+        if shown.and_then(|versions| versions.first()).is_some_and(|first| first.by_people) {
+            return None;
+        }
         Key::new([&self.systems[other].rows[&row][self.scenario.key(other)]])
     }
 

@@ -11,6 +11,7 @@ const NEW: &str = "new.yaml";
 
 const DOCUMENTS: &[Mistake] = &[
     mistake("a tab for indentation", CUSTOMERS, "  object: SA1\n", "\tobject: SA1\n"),
+    mistake("a tab below a name", CUSTOMERS, "source:\n  connection", "source:\n\tconnection"),
     mistake("a quote that is not closed", CUSTOMERS, "\"A1_TIPO = 'F'\"", "\"A1_TIPO = 'F'"),
     mistake("a single quote that is not closed", NEW, "", "mapping: 'x\n"),
     mistake("a bracket that is not closed", CUSTOMERS, "copy: [email, notes]", "copy: [email, notes"),

@@ -63,11 +63,16 @@ pub enum Policy {
     /// conflicts resolve`; the rest of the record goes on.
     #[default]
     Manual,
-    /// Both changes of a number are added up, as for stock and balances.
+    /// Both changes of a number are added up, as for stock and balances. Where
+    /// both sides come to show the same number they agree on it, as in any
+    /// field, and nothing is added. Where one of the values is missing, the field
+    /// waits as under `manual`.
     SumDeltas,
-    /// The two lists are joined.
+    /// The two lists are joined. Where one is missing, the field waits as under
+    /// `manual`.
     Union,
-    /// The larger value is taken.
+    /// The larger value is taken. Where one is missing, the field waits as under
+    /// `manual`; so it does under `min`.
     Max,
     /// The smaller value is taken.
     Min,
@@ -186,7 +191,9 @@ pub struct Conflicts {
     #[schemars(example = &"newest")]
     pub default: Option<At<Policy>>,
     /// The policy where two existing records meet for the first time and a
-    /// field differs. It outranks a field's `conflict`. Default: as `default`.
+    /// field differs. It outranks a field's `conflict`. A value that one side has
+    /// and the other leaves blank (nothing, empty text, blanks) is filled in
+    /// there, whichever side that is. Default: as `default`.
     #[schemars(example = &"source")]
     pub first: Option<At<Policy>>,
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::{
     Agreed, Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents,
-    Layout, LayoutField, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus, Spooled,
-    Store, StoreError,
+    Layout, LayoutField, Made, MappingState, OwedCounts, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
+    Spooled, Store, StoreError,
 };
 use crate::compile::Policy;
 use crate::plan::{Bases, Link, LinkStatus};
@@ -203,7 +203,7 @@ async fn nothing_is_known_at_first(store: &dyn Store) {
     assert_eq!(store.count_links(MAPPING).await, Ok(0));
     assert_eq!(store.open_intents(MAPPING).await, Ok(Vec::new()));
     assert_eq!(store.spooled(MAPPING, 0, 10).await, Ok(Vec::new()));
-    assert_eq!(store.count_spooled(MAPPING).await, Ok(0));
+    assert_eq!(store.count_owed(MAPPING).await, Ok(OwedCounts::default()));
     assert_eq!(store.runs(Some(MAPPING), 10).await, Ok(Vec::new()));
     assert_eq!(store.deleted_since(MAPPING, time(0)).await, Ok(0));
     assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()));
@@ -239,7 +239,7 @@ async fn a_commit_is_all_or_nothing(store: &dyn Store) {
     assert_eq!(store.open_intents(MAPPING).await.map(|open| open.len()), Ok(1));
     assert_eq!(store.parked(&ParkedFilter::default()).await, Ok(Vec::new()));
     assert_eq!(conflicts(store, ConflictFilter::default()).await, Vec::new());
-    assert_eq!(store.count_spooled(MAPPING).await, Ok(0));
+    assert_eq!(store.count_owed(MAPPING).await, Ok(OwedCounts::default()));
     assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()));
     assert_eq!(store.runs(None, 10).await, Ok(Vec::new()));
     let state = store.mapping(MAPPING).await.expect("the mapping is read").expect("it had a commit");
@@ -435,7 +435,7 @@ async fn a_reset_forgets_what_it_says(store: &dyn Store) {
     assert_eq!(store.count_links(MAPPING).await, Ok(0));
     assert_eq!(conflicts(store, ConflictFilter::default()).await, Vec::new());
     assert_eq!(store.parked(&ParkedFilter::default()).await, Ok(Vec::new()));
-    assert_eq!(store.count_spooled(MAPPING).await, Ok(0));
+    assert_eq!(store.count_owed(MAPPING).await, Ok(OwedCounts::default()));
     assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await.map(|events| events.len()), Ok(1));
     assert_eq!(store.runs(Some(MAPPING), 10).await.map(|runs| runs.len()), Ok(1));
     assert_eq!(store.open_intents(MAPPING).await, Ok(vec![(id, pending)]), "what was sent may still arrive");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Answered, Commit, Conflict, ConflictStatus, Intents, IntentsId, MappingState, Parked, Spooled, StoreError,
+    Answered, Commit, Conflict, ConflictStatus, Intents, IntentsId, MappingState, OwedCounts, Parked, Spooled,
+    StoreError,
 };
 
 /// The last number given of each kind; none is ever given twice.
@@ -42,6 +43,15 @@ pub(super) struct Open {
 impl Kept {
     pub(super) fn links_after(&self, after: LinkId) -> impl Iterator<Item = &Link> {
         self.links.range(after.saturating_add(1)..).map(|(_, link)| &**link)
+    }
+
+    pub(super) fn owed(&self) -> OwedCounts {
+        let is_open = |conflict: &&Arc<Conflict>| conflict.status == ConflictStatus::Open;
+        OwedCounts {
+            parked: self.parked.len() as u64,
+            conflicts: self.conflicts.values().filter(is_open).count() as u64,
+            held: self.spooled.len() as u64,
+        }
     }
 
     /// Answers with the links that are there newly.

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, Made, MappingState, Parked,
-    ParkedFilter, RunRecord, RunStatus, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
+    Answer, Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, Made, MappingState,
+    OwedCounts, Parked, ParkedFilter, RunRecord, RunStatus, Spooled, Store, StoreError, Written, insert_event,
+    same_but_for_padding,
 };
 use kept::{Given, Kept, Open, open_conflict};
 
@@ -242,8 +243,8 @@ impl Store for MemoryStore {
         })
     }
 
-    fn count_spooled<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64> {
-        self.call(move |all| Ok(all.kept(mapping).map_or(0, |kept| kept.spooled.len() as u64)))
+    fn count_owed<'a>(&'a self, mapping: &'a str) -> Answer<'a, OwedCounts> {
+        self.call(move |all| Ok(all.kept(mapping).map_or_else(OwedCounts::default, Kept::owed)))
     }
 
     fn sweep_begin<'a>(&'a self, fence: &'a Fence, side: Side) -> Answer<'a, ()> {

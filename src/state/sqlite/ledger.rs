@@ -8,7 +8,9 @@ use super::codec::{named, parse_time, side, signed, time_text, unsigned};
 use super::error::damaged;
 use super::links::{bounds, json_keys, json_numbers, page};
 use super::mappings::MappingRow;
-use super::{EventRecord, Made, RunRecord, RunStatus, Spooled, StoreError, insert_event, same_but_for_padding};
+use super::{
+    EventRecord, Made, OwedCounts, RunRecord, RunStatus, Spooled, StoreError, insert_event, same_but_for_padding,
+};
 use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Side};
 
@@ -107,14 +109,15 @@ pub(super) async fn spooled(
         .collect()
 }
 
-pub(super) async fn count_spooled(connection: &mut SqliteConnection, mapping: i64) -> Result<u64, StoreError> {
+pub(super) async fn count_owed(connection: &mut SqliteConnection, mapping: i64) -> Result<OwedCounts, StoreError> {
     let (first, last) = bounds(mapping);
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM spooled WHERE link BETWEEN ? AND ?")
-        .bind(first)
-        .bind(last)
-        .fetch_one(connection)
-        .await?;
-    unsigned(count)
+    let counts = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM parked WHERE mapping = ?1), \
+         (SELECT count(*) FROM conflicts WHERE mapping = ?1 AND status = 'open'), \
+         (SELECT count(*) FROM spooled WHERE link BETWEEN ?2 AND ?3)",
+    );
+    let (parked, conflicts, held) = counts.bind(mapping).bind(first).bind(last).fetch_one(connection).await?;
+    Ok(OwedCounts { parked: unsigned(parked)?, conflicts: unsigned(conflicts)?, held: unsigned(held)? })
 }
 
 pub(super) async fn store_run(

@@ -32,8 +32,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord,
-    Fence, Intent, IntentField, Intents, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunRecord,
-    RunStatus, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
+    Fence, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter, Reason,
+    RunRecord, RunStatus, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
@@ -265,11 +265,11 @@ impl Store for SqliteStore {
         })
     }
 
-    fn count_spooled<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64> {
+    fn count_owed<'a>(&'a self, mapping: &'a str) -> Answer<'a, OwedCounts> {
         Box::pin(async move {
             let mut reader = self.readers.acquire().await?;
-            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(0) };
-            ledger::count_spooled(&mut reader, number).await
+            let Some(number) = self.number(&mut reader, mapping).await? else { return Ok(OwedCounts::default()) };
+            ledger::count_owed(&mut reader, number).await
         })
     }
 

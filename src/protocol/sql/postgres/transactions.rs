@@ -88,7 +88,7 @@ impl Opened {
     }
 
     async fn ask_horizon(&self, lease: &mut Lease) -> Result<Horizon, sqlx::Error> {
-        let mut horizon = Horizon { timeline: timeline(lease).await?, ..Horizon::default() };
+        let mut horizon = Horizon { timeline: self.timeline(lease).await?, ..Horizon::default() };
         if let Some(cursor) = self.access.cursor {
             // The clock first: a transaction that begins after it has later stamps.
             let (clock, known): (DateTime<Utc>, String) =
@@ -125,6 +125,25 @@ impl Opened {
             }
         }
         Ok(horizon)
+    }
+
+    /// The cluster, its timeline and the table, of which the second changes when
+    /// the server is restored, and the third when a dump is. What we may not ask
+    /// for, or a view has not, is left out.
+    async fn timeline(&self, lease: &mut Lease) -> Result<Option<String>, sqlx::Error> {
+        let table: Option<String> =
+            sqlx::query_scalar("SELECT oid::text FROM pg_class WHERE oid = to_regclass($1) AND relkind IN ('r', 'p')")
+                .bind(&*self.selection.table)
+                .fetch_optional(&mut **lease)
+                .await?;
+        let server = timeline(lease).await?;
+        Ok(match (server, table) {
+            (None, None) => None,
+            (server, table) => {
+                let table = table.map(|table| format!("table {table}"));
+                Some(server.into_iter().chain(table).collect::<Vec<_>>().join(", "))
+            }
+        })
     }
 
     /// A point in time as the column of this slot would hold it at the least:
