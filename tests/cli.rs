@@ -16,6 +16,7 @@ mod project;
 mod readings;
 mod records;
 mod rings;
+mod service;
 mod story;
 mod systems;
 mod taken_back;

@@ -5,6 +5,7 @@
 //! mapping meets no other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::keys::fingerprint;
 use super::wire::{Loaded, Systems, Unready};
@@ -29,16 +30,26 @@ impl Systems<'_> {
         if !meets_another(mapping, loaded) {
             return Neighbours::default();
         }
-        if self.flows.is_none() {
-            let mut flows = Vec::new();
-            let mut away = BTreeSet::new();
-            for other in on(loaded) {
-                flows.extend(self.flow(other, store, &mut away).await);
-            }
-            self.flows = Some(flows);
+        let known = self.shared.flows.lock().expect("nothing panics while it notes").clone();
+        let flows = match known {
+            Some(flows) => flows,
+            None => self.flows(store).await,
+        };
+        Neighbours::of(&flow(program, fingerprints.clone()), &flows)
+    }
+
+    /// What all mappings flow between. Where a system did not answer, or a mapping
+    /// cannot be compiled yet, that is asked anew by the next run.
+    async fn flows(&mut self, store: &dyn Store) -> Arc<[Flow]> {
+        let (mut flows, mut away) = (Vec::new(), BTreeSet::new());
+        for other in on(self.loaded) {
+            flows.extend(self.flow(other, store, &mut away).await);
         }
-        let own = flow(program, fingerprints.clone());
-        Neighbours::of(&own, self.flows.as_deref().unwrap_or_default())
+        let flows: Arc<[Flow]> = flows.into();
+        if away.is_empty() && flows.len() == on(self.loaded).count() {
+            *self.shared.flows.lock().expect("nothing panics while it notes") = Some(flows.clone());
+        }
+        flows
     }
 
     /// A mapping's flow: as its systems tell, else between the objects its
@@ -99,13 +110,15 @@ fn on(loaded: &Loaded) -> impl Iterator<Item = &Mapping> {
 /// one reads and reads what it writes, and none writes to its target.
 fn meets_another(mapping: &Mapping, loaded: &Loaded) -> bool {
     let others: Vec<&Mapping> = on(loaded).filter(|other| other.full_name != mapping.full_name).collect();
-    let touches = |other: &&Mapping, side: Side| Side::BOTH.iter().any(|of| name(other, *of) == name(mapping, side));
+    let touches = |other: &&Mapping, side: Side| {
+        Side::BOTH.iter().any(|of| object_name(other, *of) == object_name(mapping, side))
+    };
     let in_ring = Side::BOTH.into_iter().all(|side| others.iter().any(|other| touches(other, side)));
-    in_ring || others.iter().any(|other| name(other, Side::Target) == name(mapping, Side::Target))
+    in_ring || others.iter().any(|other| object_name(other, Side::Target) == object_name(mapping, Side::Target))
 }
 
 /// The last part of an object's name, as it is written, in small letters.
-fn name(mapping: &Mapping, side: Side) -> String {
+pub(super) fn object_name(mapping: &Mapping, side: Side) -> String {
     let object = &mapping.side(side).object.value;
     object.rsplit('.').next().unwrap_or(object).trim_matches('"').to_lowercase()
 }

@@ -1,16 +1,18 @@
 //! `engine plan`: what a run would do.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::render::{Page, Tone};
 use super::report::{Told, counts_grid, duration, emptied, overall};
-use super::round::{Asked, Round, round};
+use super::round::{Asked, How, Round, round};
 use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::record::{Side, Value};
-use crate::run::{Options, Planned, RunReport};
+use crate::run::{Options, Planned, RunReport, SystemWorld};
 
 /// Changes shown for each mapping, unless all are asked for.
 const SHOWN: usize = 20;
@@ -52,12 +54,12 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
     if arguments.out.is_some() {
         return Err(Failure::not_yet("`--out`", "without it the plan is printed; `--format json` can be kept"));
     }
+    let options = Options { full: arguments.full, over_limit: arguments.over_limit, dry: true, ..Options::default() };
     let asked = Asked {
         path: &arguments.path,
         mappings: &arguments.mappings,
-        keys: &arguments.key,
-        side: arguments.side.into(),
-        options: Options { full: arguments.full, over_limit: arguments.over_limit, dry: true, ..Options::default() },
+        how: How { options, keys: arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect() },
+        world: Arc::new(SystemWorld),
     };
     let Some(Round { told, drafted }) = round(&asked, context).await? else { return Ok(Exit::Wrong) };
     for name in drafted {

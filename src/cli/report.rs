@@ -1,5 +1,6 @@
 //! Reports of runs and plans, in both forms.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
 use super::Exit;
@@ -283,7 +284,8 @@ pub(super) fn page(runs: &[Told], path: &str) -> Page {
         page.gap();
     }
     for told in runs {
-        summary(told, path, &mut page);
+        page.spans(headline(told, ""));
+        details(told, path, &mut page);
     }
     if runs.is_empty() {
         page.line("no mapping to run");
@@ -331,7 +333,27 @@ pub(super) fn counts_grid(reports: &[&RunReport]) -> Grid {
     grid
 }
 
-fn summary(told: &Told, path: &str, page: &mut Page) {
+/// One run of many, as it ends: nothing where there was nothing to do.
+pub(super) fn line(told: &Told, at: DateTime<Utc>, path: &str, page: &mut Page) {
+    if told.is_quiet() {
+        return;
+    }
+    let mut did = Vec::new();
+    for (side, counts) in [("target", told.report.counts.to_target), ("source", told.report.counts.to_source)] {
+        let counts = [("created", counts.created), ("updated", counts.updated), ("deleted", counts.deleted)];
+        let counts: Vec<String> =
+            counts.into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
+        if !counts.is_empty() {
+            did.push(format!(", {} on the {side}", counts.join(" and ")));
+        }
+    }
+    let at = (Tone::Faint, at.format("%Y-%m-%d %H:%M:%S UTC  ").to_string());
+    page.spans(std::iter::once(at).chain(headline(told, &did.concat())));
+    details(told, path, page);
+}
+
+/// How a run went, in a line; `did` says what it did.
+fn headline(told: &Told, did: &str) -> [(Tone, String); 5] {
     let report = &told.report;
     let (word, tone) = match report.status {
         _ if told.is_quiet() => ("nothing to do", Tone::Good),
@@ -340,9 +362,9 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
         RunStatus::Failure => ("failed", Tone::Bad),
         RunStatus::Running | RunStatus::Interrupted => ("interrupted", Tone::Warn),
     };
-    let mut rest = String::new();
+    let mut rest = did.to_owned();
     if report.counts.conflicts > 0 {
-        rest = format!(", {}", plural(report.counts.conflicts, "new conflict"));
+        rest = format!("{rest}, {}", plural(report.counts.conflicts, "new conflict"));
     }
     if told.adopted > 0 {
         rest = format!("{rest}, {} linked", plural(told.adopted, "record"));
@@ -350,13 +372,18 @@ fn summary(told: &Told, path: &str, page: &mut Page) {
     if report.counts.owed > 0 {
         rest = format!("{rest}, {} owed", report.counts.owed);
     }
-    page.spans([
+    [
         (Tone::Strong, report.mapping.clone()),
         (Tone::Plain, ": ".to_owned()),
         (tone, word.to_owned()),
         (Tone::Plain, rest),
         (Tone::Faint, format!(" ({})", duration(report.duration_ms))),
-    ]);
+    ]
+}
+
+/// What a person has to know of a run.
+fn details(told: &Told, path: &str, page: &mut Page) {
+    let report = &told.report;
     for wrong in &told.wrong {
         let place = wrong.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         page.spans([(Tone::Bad, format!("  {} ", wrong.code)), (Tone::Plain, format!("{place}{}", wrong.message))]);

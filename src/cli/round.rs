@@ -14,7 +14,7 @@ use super::{Context, Failure};
 use crate::config::model::Mapping;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::record::{Both, Key, Side};
-use crate::run::{Options, RunReport, SystemWorld, Trouble, World, fail_run};
+use crate::run::{Options, RunReport, Trouble, World, fail_run, is_stopped, unless_stopped};
 use crate::state::{Parked, ParkedFilter, RunCounts, Store};
 use crate::work::run_once;
 
@@ -23,11 +23,17 @@ pub(super) struct Asked<'a> {
     pub path: &'a Path,
     /// Only these mappings; all that are switched on where it is empty.
     pub mappings: &'a [String],
-    /// Only the records of these keys.
-    pub keys: &'a [String],
-    /// The side that the keys are of.
-    pub side: Side,
+    pub how: How,
+    pub world: Arc<dyn World>,
+}
+
+/// How each run is to behave.
+#[derive(Debug, Clone, Default)]
+pub(super) struct How {
     pub options: Options,
+    /// Only the records of these keys, as they were typed, and the side that
+    /// they are of.
+    pub keys: Vec<(Side, String)>,
 }
 
 /// What came of it.
@@ -46,27 +52,34 @@ pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Opt
         return Ok(None);
     }
     if loaded.project.mappings.is_empty() {
-        let message = format!("there is no mapping in `{}`: nothing would run", asked.path.display());
-        let failure = Failure::wrong(message).help("a mapping is a document that begins with `mapping: NAME`");
-        return Err(Failure { code: Some(Code::NOTHING_THERE), ..failure });
+        return Err(nothing_there(asked.path));
     }
     let mappings = chosen(&loaded, asked.mappings)?;
     context.screen.aside(&diagnostics, &loaded.project);
     let root = &loaded.project.root;
-    let (store, systems) = if asked.options.dry {
+    let (store, systems) = if asked.how.options.dry {
         (open(context, root).await?, Systems::for_looking(&loaded))
     } else {
         (open_for_run(context, root).await?, Systems::new(&loaded))
     };
     let mut systems = systems.remembered_by(&*store).await?;
     let teller = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store, world: Arc::new(SystemWorld), observer: teller.clone() };
+    let surroundings = Surroundings { store, world: asked.world.clone(), observer: teller.clone() };
     let mut told = Vec::with_capacity(mappings.len());
     for mapping in mappings {
-        told.push(one(mapping, &mut systems, &surroundings, &teller, asked).await?);
+        if is_stopped(&*asked.world) {
+            break;
+        }
+        told.extend(one(mapping, &mut systems, &surroundings, &teller, &asked.how).await?);
         teller.done(&mapping.full_name);
     }
     Ok(Some(Round { told, drafted: systems.drafted().to_vec() }))
+}
+
+pub(super) fn nothing_there(path: &Path) -> Failure {
+    let message = format!("there is no mapping in `{}`: nothing would run", path.display());
+    let failure = Failure::wrong(message).help("a mapping is a document that begins with `mapping: NAME`");
+    Failure { code: Some(Code::NOTHING_THERE), ..failure }
 }
 
 /// The mappings to run. One that is asked for by its name has to be switched on.
@@ -82,25 +95,26 @@ pub(super) fn chosen<'a>(loaded: &'a Loaded, names: &[String]) -> Result<Vec<&'a
 }
 
 /// Runs one mapping. What keeps it from beginning is in its report: the others
-/// run all the same.
-async fn one(
+/// run all the same. `None` where the engine was stopped before it could begin.
+pub(super) async fn one(
     mapping: &Mapping,
     systems: &mut Systems<'_>,
     surroundings: &Surroundings,
     teller: &Teller,
-    asked: &Asked<'_>,
-) -> Result<Told, Failure> {
+    how: &How,
+) -> Result<Option<Told>, Failure> {
     let store = &*surroundings.store;
     let started = surroundings.world.now();
     let leads = Both::from_fn(|side| systems.loaded.connection(mapping, side).map(|own| systems.loaded.lead(own)));
     let places = Places::of(mapping);
     let mut diagnostics = Diagnostics::new();
-    let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
+    let prepared = systems.prepare(mapping, surroundings, &mut diagnostics);
+    let Some(setup) = unless_stopped(&*surroundings.world, prepared).await else { return Ok(None) };
     let wrong = diagnostics.into_sorted();
     let trouble = match setup {
         Ok(setup) => {
-            let mut options = asked.options.clone();
-            options.keys = keys(&setup.program, asked.side, asked.keys)?;
+            let mut options = how.options.clone();
+            options.keys = keys(&setup.program, &how.keys)?;
             let names = KeyNames::of(&setup.program);
             let asked_keys = options.keys.clone();
             teller.begins(&mapping.full_name, names.clone());
@@ -111,14 +125,14 @@ async fn one(
             let held = if held { store.spooled(&report.mapping, 0, 20).await? } else { Vec::new() };
             let adopted = teller.adopted(&report.mapping);
             let emptied = teller.emptied(&report.mapping);
-            return Ok(Told { report, names, wrong, held, adopted, emptied, unknown, leads, places });
+            return Ok(Some(Told { report, names, wrong, held, adopted, emptied, unknown, leads, places }));
         }
         Err(Unready::Fault(side, fault)) => Trouble::Side(side, fault),
         Err(Unready::Wrong) => first_error(&wrong),
     };
     let name = &mapping.full_name;
     let world: &dyn World = &*surroundings.world;
-    let report = if asked.options.dry {
+    let report = if how.options.dry {
         RunReport::unstarted(name, world, started, trouble)
     } else {
         let words = match &trouble {
@@ -129,7 +143,7 @@ async fn one(
         fail_run(store, world, name, started, trouble, words).await
     };
     let names = key_names(store, name).await?;
-    Ok(Told {
+    Ok(Some(Told {
         report,
         names,
         wrong,
@@ -139,7 +153,7 @@ async fn one(
         unknown: Vec::new(),
         leads,
         places,
-    })
+    }))
 }
 
 fn first_error(wrong: &[Diagnostic]) -> Trouble {
@@ -148,9 +162,9 @@ fn first_error(wrong: &[Diagnostic]) -> Trouble {
     Trouble::Refused { code, side: None, message }
 }
 
-fn keys(program: &crate::compile::Program, side: Side, written: &[String]) -> Result<Vec<(Side, Key)>, Failure> {
+fn keys(program: &crate::compile::Program, written: &[(Side, String)]) -> Result<Vec<(Side, Key)>, Failure> {
     let names = KeyNames::of(program);
-    written.iter().map(|key| Ok((side, typed(program, side, &names.parse(side, key)?)?))).collect()
+    written.iter().map(|(side, key)| Ok((*side, typed(program, *side, &names.parse(*side, key)?)?))).collect()
 }
 
 /// The keys asked for that nothing came of and nothing is known of.

@@ -1,21 +1,30 @@
-//! `engine run`: runs mappings.
+//! `engine run`: runs mappings, once or on their schedules.
+
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::render::Page;
 use super::report::{Told, overall, page};
-use super::round::{Asked, Round, round};
+use super::round::{Asked, How, Round, round};
+use super::service::{Service, serve};
+use super::stop::Stop;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::record::Side;
-use crate::run::Options;
+use crate::run::{Options, World};
 
-/// Run mappings, each once.
+/// Run mappings, on their schedules or once.
 ///
 /// Reads what changed on both sides, writes only that, and says what was done. What could not be written is parked and
 /// owed; what was edited on both sides is a conflict, and waits where the mapping does not say who wins.
+///
+/// Without `--once` each mapping runs whenever its `schedule` says, until Ctrl-C or SIGTERM. Edited YAML is taken over
+/// within seconds; where it is wrong that is said, and the mappings go on as they were. A time that was missed is made
+/// up for by one run. A mapping that fails several times in a row is tried less and less often.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  engine run mappings/
   engine run mappings/ --once
   engine run mappings/ customers --once --full
   engine run mappings/ customers --once --key A1_COD=000001,A1_LOJA=01
@@ -41,6 +50,9 @@ pub(super) struct RunArguments {
     /// Let this run delete, create and update more than the limits allow.
     #[arg(long)]
     over_limit: bool,
+    /// So many mappings run at once on schedules; and as many more of those that failed last.
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
 }
 
 /// A side on the command line.
@@ -60,65 +72,59 @@ impl From<SideArgument> for Side {
 }
 
 pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done {
+    let (mut stop, world) = Stop::listen();
+    let world: Arc<dyn World> = Arc::new(world);
     if !arguments.once {
-        return Err(Failure::not_yet(
-            "running on schedules",
-            "`--once` runs each mapping once, in the order of their dependencies",
-        ));
+        return keep_running(arguments, context, stop, world).await;
     }
-    let asked = Asked {
-        path: &arguments.path,
-        mappings: &arguments.mappings,
-        keys: &arguments.key,
-        side: arguments.side.into(),
-        options: Options { full: arguments.full, over_limit: arguments.over_limit, ..Options::default() },
+    let keys = arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect();
+    let options = Options { full: arguments.full, over_limit: arguments.over_limit, ..Options::default() };
+    let asked = Asked { path: &arguments.path, mappings: &arguments.mappings, how: How { options, keys }, world };
+    let (done, stopped) = stop.during(Box::pin(round(&asked, context)), || says_that_it_stops(context)).await;
+    let told = match done {
+        Some(round) => match round? {
+            Some(Round { told, .. }) => told,
+            None => return Ok(Exit::Wrong),
+        },
+        None => Vec::new(),
     };
-    let stop = stopped();
-    let done = tokio::select! {
-        biased;
-        done = round(&asked, context) => done?,
-        exit = stop => {
-            let mut page = Page::new();
-            page.line("stopped; what was written is on record, and the next run goes on from there");
-            context.screen.note(&page);
-            context.screen.answer(|| json!({ "status": "interrupted", "runs": [] }), Page::new);
-            return Ok(exit);
-        }
-    };
-    let Some(Round { told, .. }) = done else { return Ok(Exit::Wrong) };
     let path = arguments.path.display().to_string();
+    let status = || if stopped.is_some() { "interrupted".into() } else { json!(overall(&told)) };
     context.screen.answer(
-        || json!({ "status": overall(&told), "runs": told.iter().map(Told::json).collect::<Vec<_>>() }),
-        || page(&told, &path),
+        || json!({ "status": status(), "runs": told.iter().map(Told::json).collect::<Vec<_>>() }),
+        || if told.is_empty() && stopped.is_some() { Page::new() } else { page(&told, &path) },
     );
-    Ok(told.iter().map(Told::exit).max().unwrap_or(Exit::Well))
-}
-
-/// Ends when somebody stops the process. Listens from the call on, not only
-/// once it is awaited.
-#[cfg(unix)]
-fn stopped() -> impl Future<Output = Exit> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = [(SignalKind::interrupt(), Exit::Interrupted), (SignalKind::terminate(), Exit::Terminated)];
-    let waits = signals.map(|(kind, exit)| {
-        let listening = signal(kind);
-        Box::pin(async move {
-            if let Ok(mut signals) = listening
-                && signals.recv().await.is_some()
-            {
-                return exit;
-            }
-            std::future::pending().await
-        })
-    });
-    async move { futures::future::select_all(waits).await.0 }
-}
-
-/// Ends when somebody stops the process.
-#[cfg(not(unix))]
-async fn stopped() -> Exit {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Exit::Interrupted,
-        Err(_) => std::future::pending().await,
+    if stopped.is_some() {
+        says_where_it_stopped(context);
     }
+    Ok(stopped.unwrap_or_else(|| told.iter().map(Told::exit).max().unwrap_or(Exit::Well)))
+}
+
+/// Runs on schedules until somebody stops it.
+async fn keep_running(arguments: &RunArguments, context: Context<'_>, mut stop: Stop, world: Arc<dyn World>) -> Done {
+    let only_once =
+        [(arguments.full, "--full"), (!arguments.key.is_empty(), "--key"), (arguments.over_limit, "--over-limit")];
+    if let Some((_, name)) = only_once.into_iter().find(|(given, _)| *given) {
+        let help = format!("`engine run … --once {name}` runs each mapping once like that");
+        return Err(Failure::wrong(format!("`{name}` is for `--once`")).help(help));
+    }
+    let asked = Service { path: &arguments.path, mappings: &arguments.mappings, parallel: arguments.parallel, world };
+    let (done, stopped) = stop.during(Box::pin(serve(asked, context)), || says_that_it_stops(context)).await;
+    if let Some(exit) = done.transpose()?.filter(|exit| *exit != Exit::Well) {
+        return Ok(exit);
+    }
+    says_where_it_stopped(context);
+    Ok(stopped.unwrap_or(Exit::Well))
+}
+
+fn says_that_it_stops(context: Context<'_>) {
+    let mut page = Page::new();
+    page.line("stopping: what is being written is finished first; once more stops at once");
+    context.screen.note(&page);
+}
+
+fn says_where_it_stopped(context: Context<'_>) {
+    let mut page = Page::new();
+    page.line("stopped; what was written is on record, and the next run goes on from there");
+    context.screen.note(&page);
 }

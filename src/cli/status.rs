@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value as Json, json};
 
 use super::home::open;
@@ -11,7 +12,9 @@ use super::wire::{Loaded, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Schedule;
 use crate::record::{Both, Value};
+use crate::run::{SystemWorld, World};
 use crate::state::{MappingState, OwedCounts, RunRecord, Store};
+use crate::work::{History, REMEMBERED, Timetable};
 
 /// Show each mapping: its schedule, its last run, what is owed, how far it was read.
 #[derive(Debug, clap::Args)]
@@ -30,6 +33,8 @@ struct Line {
     /// `None` where it is in the state and no file has it any more.
     enabled: Option<bool>,
     schedule: Option<String>,
+    /// When it is due by the clock; in the past where it waits for an engine.
+    next: Option<DateTime<Utc>>,
     links: u64,
     owed: OwedCounts,
     cursors: Both<Option<Value>>,
@@ -64,11 +69,17 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
     let mapping = loaded.project.mapping(&name);
     let owed = store.count_owed(&name).await?;
     let state = store.mapping(&name).await?.unwrap_or_default();
-    let last = store.runs(Some(&name), 1).await?.into_iter().next();
+    let runs = store.runs(Some(&name), REMEMBERED).await?;
+    let enabled = mapping.map(|mapping| loaded.switched_off(mapping).is_none());
+    let timetable =
+        mapping.and_then(|mapping| Timetable::of(mapping.schedule.as_ref()?)).filter(|_| enabled == Some(true));
+    let next = timetable.and_then(|timetable| timetable.next(&name, &History::of(&runs), SystemWorld.now()));
+    let last = runs.into_iter().next();
     let unfinished = unfinished(&state, last.as_ref());
     let cursors = state.cursors;
     Ok(Line {
-        enabled: mapping.map(|mapping| loaded.switched_off(mapping).is_none()),
+        enabled,
+        next,
         schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
         links: store.count_links(&name).await?,
         owed,
@@ -122,6 +133,7 @@ fn line_json(line: &Line) -> Json {
         "mapping": line.mapping,
         "enabled": line.enabled,
         "schedule": line.schedule,
+        "next_run_at": line.next.map(|next| next.to_rfc3339_opts(SecondsFormat::Millis, true)),
         "links": line.links,
         "owed": line.owed.all(),
         "parked": line.owed.parked,
@@ -134,14 +146,32 @@ fn line_json(line: &Line) -> Json {
     })
 }
 
+/// When a mapping runs next, where an engine keeps its times.
+fn next(due: Option<DateTime<Utc>>) -> String {
+    match due {
+        None => "-".to_owned(),
+        Some(due) if due <= SystemWorld.now() => "due".to_owned(),
+        Some(due) => due.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    }
+}
+
 fn page(lines: &[Line]) -> Page {
     let mut page = Page::new();
     if lines.is_empty() {
         page.line("no mappings");
         return page;
     }
-    let mut grid =
-        Grid::new(&["mapping", "schedule", "last run", "status", "links", "owed", "source read to", "target read to"]);
+    let mut grid = Grid::new(&[
+        "mapping",
+        "schedule",
+        "last run",
+        "status",
+        "next",
+        "links",
+        "owed",
+        "source read to",
+        "target read to",
+    ]);
     for line in lines {
         let schedule = match (line.enabled, &line.schedule) {
             (None, _) => "no file has it".to_owned(),
@@ -162,6 +192,7 @@ fn page(lines: &[Line]) -> Page {
             Cell::text(schedule),
             Cell::text(ran.unwrap_or_else(|| "-".to_owned())),
             Cell::text(status).tone(tone),
+            Cell::text(next(line.next)),
             Cell::number(line.links),
             if line.owed.all() > 0 { owed.tone(Tone::Warn) } else { owed },
             Cell::text(cursor(&line.cursors.source)),

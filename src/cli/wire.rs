@@ -5,8 +5,8 @@
 //! decides anything about records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::drafts::Drafts;
@@ -163,39 +163,93 @@ pub(super) enum Unready {
     Fault(Side, Fault),
 }
 
+/// What the runs of one project have in common, also where they run at once.
+#[derive(Clone, Default)]
+pub(super) struct Shared {
+    /// The connections that are open, by their full name.
+    open: Arc<Mutex<BTreeMap<String, Opened>>>,
+    /// The connections whose records the state knows: a database of theirs
+    /// that is not there is missing, and not yet to be made.
+    remembered: Arc<Mutex<BTreeSet<String>>>,
+    /// What all mappings flow between, once a run has asked and everybody has
+    /// answered.
+    pub(super) flows: Arc<Mutex<Option<Arc<[Flow]>>>>,
+}
+
+/// A connection that is open.
+struct Opened {
+    connector: Arc<dyn Connector>,
+    /// Of a database in a file: where it lies, and which file it was there.
+    file: Option<(PathBuf, Option<FileIdentity>)>,
+}
+
+impl Opened {
+    /// False where another file lies there by now: what would be written goes
+    /// nowhere, and closing the former takes the log of the new one away.
+    fn still_stands(&mut self) -> bool {
+        let Some((file, known)) = &mut self.file else { return true };
+        let now = identity(file);
+        let stands = known.is_none() || *known == now;
+        // A database that is made with its first use has no file before.
+        *known = known.or(now);
+        stands
+    }
+}
+
+/// Tells one file from another that took its name.
+type FileIdentity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(file: &Path) -> Option<FileIdentity> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(file).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<FileIdentity> {
+    // A file that is open cannot be taken away there.
+    None
+}
+
 /// The systems of a project, each connected once.
 pub(super) struct Systems<'a> {
     pub(super) loaded: &'a Loaded,
-    open: BTreeMap<String, Arc<dyn Connector>>,
+    pub(super) shared: Shared,
     /// Where only looking is allowed: the copies that stand in for databases
     /// that a run would make.
     drafts: Option<Drafts>,
     /// Where only looking is allowed: systems that did not answer, which are
     /// not waited for once more.
     away: BTreeMap<String, Fault>,
-    /// The connections whose records the state knows: a database of theirs
-    /// that is not there is missing, and not yet to be made.
-    remembered: BTreeSet<String>,
-    /// What all mappings flow between, once a run has asked.
-    pub(super) flows: Option<Vec<Flow>>,
 }
 
 impl<'a> Systems<'a> {
     pub(super) fn new(loaded: &'a Loaded) -> Systems<'a> {
-        let (open, away) = (BTreeMap::new(), BTreeMap::new());
-        Systems { loaded, open, drafts: None, away, remembered: BTreeSet::new(), flows: None }
+        Systems::sharing(loaded, &Shared::default())
+    }
+
+    /// The systems for one of several runs.
+    pub(super) fn sharing(loaded: &'a Loaded, shared: &Shared) -> Systems<'a> {
+        Systems { loaded, shared: shared.clone(), drafts: None, away: BTreeMap::new() }
     }
 
     /// The same systems, where those that the state has links with are not
     /// made anew.
-    pub(super) async fn remembered_by(mut self, store: &dyn Store) -> Result<Systems<'a>, StoreError> {
+    pub(super) async fn remembered_by(self, store: &dyn Store) -> Result<Systems<'a>, StoreError> {
         for mapping in &self.loaded.project.mappings {
-            let Some(stored) = store.mapping(&mapping.full_name).await? else { continue };
-            let known = Side::BOTH.into_iter().filter(|side| !stored.fingerprints[*side].is_empty());
-            let connections = known.filter_map(|side| self.loaded.connection(mapping, side));
-            self.remembered.extend(connections.map(Connection::full_name));
+            self.remember(mapping, store).await?;
         }
         Ok(self)
+    }
+
+    /// Notes the systems that the state has links of a mapping with.
+    pub(super) async fn remember(&self, mapping: &Mapping, store: &dyn Store) -> Result<(), StoreError> {
+        let Some(stored) = store.mapping(&mapping.full_name).await? else { return Ok(()) };
+        let known = Side::BOTH.into_iter().filter(|side| !stored.fingerprints[*side].is_empty());
+        let connections = known.filter_map(|side| self.loaded.connection(mapping, side));
+        let mut remembered = self.shared.remembered.lock().expect("nothing panics while it notes");
+        remembered.extend(connections.map(Connection::full_name));
+        Ok(())
     }
 
     /// Systems that are looked at and not changed: a database that a run would
@@ -220,13 +274,23 @@ impl<'a> Systems<'a> {
         diagnostics: &mut Diagnostics,
     ) -> Result<Option<Arc<dyn Connector>>, Fault> {
         let name = connection.full_name();
-        if let Some(open) = self.open.get(&name) {
-            return Ok(Some(open.clone()));
+        // Opening waits for nobody: the first call to the system does.
+        let opened = self.shared.open.clone();
+        let mut opened = opened.lock().expect("nothing panics while it opens");
+        if let Some(open) = opened.get_mut(&name) {
+            if open.still_stands() {
+                return Ok(Some(open.connector.clone()));
+            }
+            let message = "another file has taken the place of its database while that was open: stop the engine, look \
+                           that the right file is there, and start it again";
+            return Err(Fault::user(format!("opening `{name}`"), "", message));
         }
         let Some(mut settings) = self.settings(connection, diagnostics) else { return Ok(None) };
         if matches!(connection.system, System::Sqlite(_)) && settings.create_from.is_some() {
             let file = sqlite_file(&settings)?;
-            if !file.exists() && self.remembered.contains(&name) {
+            let is_remembered =
+                || self.shared.remembered.lock().expect("nothing panics while it notes").contains(&name);
+            if !file.exists() && is_remembered() {
                 let message = format!(
                     "there is no database file `{}` any more, and the state has links with its records: put it back, \
                      or forget them with `engine reset --links`, and the next run makes it anew from `create_from`",
@@ -252,7 +316,9 @@ impl<'a> Systems<'a> {
                 }
             },
         };
-        self.open.insert(name, connector.clone());
+        let file = matches!(connection.system, System::Sqlite(_)).then(|| sqlite_file(&settings)).transpose()?;
+        let file = file.map(|file| (file.clone(), identity(&file)));
+        opened.insert(name, Opened { connector: connector.clone(), file });
         Ok(Some(connector))
     }
 

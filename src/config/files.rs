@@ -133,7 +133,11 @@ fn list(folder: &Path, diagnostics: &mut Diagnostics) -> (Vec<PathBuf>, Vec<(Str
             continue;
         }
         let path = if folder == Path::new(".") { PathBuf::from(&name) } else { folder.join(&name) };
-        if path.is_dir() {
+        // Only a link has to be followed to know.
+        let is_folder = entry
+            .file_type()
+            .map_or_else(|_| path.is_dir(), |kind| kind.is_dir() || kind.is_symlink() && path.is_dir());
+        if is_folder {
             folders.push((name, path));
         } else if matches!(path.extension().and_then(|e| e.to_str()), Some("yaml" | "yml")) {
             files.push(path);
@@ -142,6 +146,22 @@ fn list(folder: &Path, diagnostics: &mut Diagnostics) -> (Vec<PathBuf>, Vec<(Str
     files.sort();
     folders.sort();
     (files, folders)
+}
+
+/// What tells that a file was changed: when, and how long it is.
+pub type FileStamp = (PathBuf, Option<std::time::SystemTime>, u64);
+
+/// The files that a project is made of as they are now, `.env` among them.
+pub fn stamps(path: &Path) -> Vec<FileStamp> {
+    let (root, below_root) = root(path);
+    let found = find(path, &root, &below_root, &mut Diagnostics::new()).into_iter().map(|found| found.path);
+    let stamp = |path: PathBuf| {
+        let metadata = std::fs::metadata(&path).ok();
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        (path, modified, metadata.map_or(0, |metadata| metadata.len()))
+    };
+    let beside = root.parent().map(|parent| parent.join(".env"));
+    found.chain([root.join(".env")]).chain(beside).map(stamp).collect()
 }
 
 /// The bytes of a file that is not too large.

@@ -20,6 +20,6 @@ pub mod reference;
 pub mod model;
 
 pub use environment::Environment;
-pub use files::STATE_FOLDER;
+pub use files::{FileStamp, STATE_FOLDER, stamps};
 pub use project::{Project, project_root, relative_to};
 pub use yaml::parse;

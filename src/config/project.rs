@@ -185,6 +185,11 @@ impl Project {
         levels(namespace).find_map(|level| self.mapping_index.get(&join(level, name))).copied()
     }
 
+    /// The full name of a mapping, as it is named in a folder.
+    pub fn seen_from(&self, namespace: &str, name: &str) -> Option<String> {
+        self.find_mapping(namespace, name).map(|index| self.mappings[index].full_name.clone())
+    }
+
     /// The mappings in an order in which each comes after those it names under
     /// `schedule.after`; otherwise as they stand in `mappings`.
     pub fn in_order(&self) -> Vec<&Mapping> {

@@ -150,7 +150,9 @@ pub struct Horizon {
     /// What stands in the object now, in the side's own words, where it can
     /// tell later which rows have come since.
     pub known: Option<String>,
-    /// Changes when the side was restored from a backup (a timeline id).
+    /// Changes when the side was restored from a backup: parts such as `server
+    /// ID/TIMELINE` and `table ID`, with `, ` between them. What the side does
+    /// not tell is left out, and not compared.
     pub timeline: Option<String>,
 }
 

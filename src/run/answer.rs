@@ -80,9 +80,13 @@ impl Session<'_> {
                 Outcome::Done { .. } => {}
                 Outcome::Moved | Outcome::Gone => self.moved_away(side, item, item.all_keys()),
                 Outcome::Exists => {
+                    self.keep_filling(item, send.link);
                     sequel.taken.push((send.work, Key::new(&change.key).unwrap_or_else(Key::untold)));
                 }
-                Outcome::Refused(refusal) => self.park_refused(side, item.all_keys(), &refusal),
+                Outcome::Refused(refusal) => {
+                    self.keep_filling(item, send.link);
+                    self.park_refused(side, item.all_keys(), &refusal);
+                }
             }
         }
         let Sequel { not_made, undo, rekeyed, taken } = sequel;
@@ -95,6 +99,14 @@ impl Session<'_> {
         }
         self.flush().await?;
         self.undo(side, undo, acknowledged).await
+    }
+
+    /// What is parked is known to be owed: its link need not tell that new fields
+    /// are still to be filled, and keeps what has agreed.
+    fn keep_filling(&mut self, item: &Work, link: Option<Link>) {
+        if self.to_be_filled(item).is_some() {
+            self.pending.links.extend(link);
+        }
     }
 
     /// Created, and nobody says under which key: found again by `match`, or by a

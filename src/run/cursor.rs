@@ -1,6 +1,7 @@
 //! Where a run starts to read a side, and where the next one will.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use chrono::{Datelike, TimeDelta};
 use rust_decimal::Decimal;
@@ -14,6 +15,16 @@ use crate::diagnostic::Code;
 use crate::plan::{Link, LinkStatus, Record, Seen};
 use crate::record::{Key, Kind, Mark, Side, Value, order, same};
 use crate::state::{Ahead, Cursor, MappingState};
+
+/// Of what both timelines tell of, something differs.
+fn is_another(before: &str, now: &str) -> bool {
+    let parts = |timeline: &str| -> BTreeMap<String, String> {
+        let part = |part: &str| part.split_once(' ').map(|(of, what)| (of.to_owned(), what.to_owned()));
+        timeline.split(", ").filter_map(part).collect()
+    };
+    let now = parts(now);
+    parts(before).iter().any(|(of, what)| now.get(of).is_some_and(|now| now != what))
+}
 
 /// Why nothing is done for a mapping of which a side was restored.
 fn restored(mapping: &str, side: Side, how: &str) -> Trouble {
@@ -43,7 +54,7 @@ impl Session<'_> {
         let horizon = self.setup.call(side, || self.setup.objects[side].horizon()).await?;
         let Some(cursor) = self.state.cursors[side].clone() else { return Ok(horizon) };
         if let (Some(before), Some(now)) = (&cursor.timeline, &horizon.timeline)
-            && before != now
+            && is_another(before, now)
         {
             let how = format!("its history was {before} and is {now}");
             return Err(self.note_restored(side, &how).await?);

@@ -48,6 +48,7 @@ impl Session<'_> {
         self.sweep_begin(side).await?;
         let mut pages = Pages::new(self.setup, side, Listing::Keys);
         while let Some(page) = pages.next().await? {
+            self.go_on()?;
             let Page::Rows(batch) = page else {
                 self.sweep_begin(side).await?;
                 continue;
@@ -187,6 +188,7 @@ impl Session<'_> {
         self.indexes = Both::default();
         let mut after = 0;
         while let Some((last, page)) = self.spooled(after).await? {
+            self.go_on()?;
             after = last;
             self.carry_out(&page).await?;
         }
@@ -206,8 +208,11 @@ impl Session<'_> {
             let gone = on.other();
             let of = page.iter().filter(|spooled| spooled.on == on);
             self.revisit(gone, of.clone().map(|spooled| spooled.keys[gone].clone()).collect()).await?;
-            // Only now: a delete that could not be sent stays owed, and so does that of a record in doubt.
-            let dealt = of.filter(|spooled| !self.is_in_doubt(&spooled.keys.clone().map(Some)));
+            // Only now: a delete that could not be sent stays owed, and so does that of a record in doubt, or of one that
+            // is looked at once more.
+            let again =
+                |spooled: &&Spooled| Side::BOTH.iter().any(|of| self.again[*of].contains_key(&spooled.keys[*of]));
+            let dealt = of.filter(|spooled| !self.is_in_doubt(&spooled.keys.clone().map(Some)) && !again(spooled));
             let dealt: Vec<LinkId> = dealt.map(|spooled| spooled.link).collect();
             self.pending.unspool.extend(dealt);
         }

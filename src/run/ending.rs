@@ -65,13 +65,15 @@ impl Session<'_> {
         let newly = counts.to_target.parked + counts.to_source.parked + counts.conflicts + self.undecided.len() as u64;
         let status = if !self.troubles.is_empty() {
             RunStatus::Failure
+        } else if self.stopped {
+            RunStatus::Interrupted
         } else if failed + newly + self.held_anew > 0 {
             RunStatus::Partial
         } else {
             RunStatus::Success
         };
         self.pending.run = Some(RunRecord { duration_ms, ..self.as_it_stands(status) });
-        if self.troubles.is_empty() {
+        if self.troubles.is_empty() && !self.stopped {
             self.pending.mapping = Some(self.state.clone());
         }
         let mut status = status;

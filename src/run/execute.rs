@@ -132,7 +132,13 @@ impl Session<'_> {
     /// The link as it is stored, where that has to stand until the mapping's
     /// edit has taken effect on the pair.
     pub(super) fn held<'w>(&self, item: &'w Work) -> Option<&'w Link> {
-        self.layouts.held(item.behind.as_deref(), self.program.keeps_digests())
+        self.layouts.held(item.behind.as_deref())
+    }
+
+    /// The link as it is stored, where it tells that new fields are still to be
+    /// filled.
+    pub(super) fn to_be_filled<'w>(&self, item: &'w Work) -> Option<&'w Link> {
+        self.layouts.to_be_filled(item.behind.as_deref(), self.program.keeps_digests())
     }
 
     /// Newly adopted links got their numbers in the commit.

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::report::Trouble;
 use super::setup::{RetryPolicy, Setup};
-use super::world::World;
+use super::world::{World, unless_stopped};
 use crate::connector::{Applied, Fault, Retry, Settled};
 use crate::record::Side;
 
@@ -81,8 +81,7 @@ impl RetryPolicy {
                 let message =
                     format!("connection `{connection}`: {fault}; attempt {attempt} of {attempts} in {pause:?}");
                 tracing::warn!(target: "engine::retry", "{message}");
-                world.sleep(pause).await;
-                Ok(())
+                unless_stopped(world, world.sleep(pause)).await.ok_or(fault)
             }
             _ => Err(fault),
         }

@@ -66,10 +66,14 @@ impl Layouts {
         stale.filter(|stale| stale.contains(&true)).unwrap_or_default()
     }
 
-    /// A stored link whose fields have other rules now, or have come since it
-    /// was stored.
-    pub(super) fn held<'a>(&self, stored: Option<&'a Link>, digests: bool) -> Option<&'a Link> {
-        stored.filter(|stored| !self.means_the_same(stored, digests))
+    /// A stored link whose fields have other rules now.
+    pub(super) fn held<'a>(&self, stored: Option<&'a Link>) -> Option<&'a Link> {
+        stored.filter(|stored| !self.stale(stored).is_empty())
+    }
+
+    /// A stored link to which fields have come, and nothing else has changed.
+    pub(super) fn to_be_filled<'a>(&self, stored: Option<&'a Link>, digests: bool) -> Option<&'a Link> {
+        stored.filter(|stored| self.stale(stored).is_empty() && !self.means_the_same(stored, digests))
     }
 
     /// True where fields only went, or stand in another order: nothing has to

@@ -49,4 +49,5 @@ pub use report::{Planned, RunReport, Trouble, Undecided};
 pub use session::run_mapping;
 pub use setup::{Options, RetryPolicy, Setup, key_of_fingerprint};
 pub use takeover::{adopt_sides, fail_begun_run, fail_run, import_links, settle_as_not_sent, settle_as_sent};
-pub use world::{SystemWorld, World};
+pub use world::{StoppableWorld, SystemWorld, World};
+pub(crate) use world::{is_stopped, unless_stopped};

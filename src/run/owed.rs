@@ -29,6 +29,7 @@ impl Session<'_> {
             ..ParkedFilter::default()
         };
         loop {
+            self.go_on()?;
             let page = self.setup.store.parked(&filter).await?;
             let Some(last) = page.last() else { return Ok(()) };
             filter.after = last.id;
@@ -75,6 +76,7 @@ impl Session<'_> {
         let side = if self.program.sides.source.read { Side::Source } else { Side::Target };
         let mut after = 0;
         loop {
+            self.go_on()?;
             let mut page = self.setup.store.links_after(&self.program.name, after, 1000).await?;
             let Some(last) = page.last() else { break };
             after = last.id;
@@ -91,6 +93,8 @@ impl Session<'_> {
             self.flush().await?;
             self.revisit(side, keys).await?;
         }
+        // Those that moved meanwhile, too.
+        self.look_again().await?;
         self.forget_layouts().await
     }
 

@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 
 use super::report::Trouble;
 use super::setup::Setup;
+use super::world::unless_stopped;
 use crate::connector::{Fault, Listing};
 use crate::record::{Batch, Side};
 
@@ -40,7 +41,7 @@ impl<'a> Pages<'a> {
         loop {
             let (setup, side) = (self.setup, self.side);
             let stream = self.stream.get_or_insert_with(|| setup.objects[side].read(self.listing.clone()));
-            match stream.next().await {
+            match unless_stopped(&*setup.world, stream.next()).await.ok_or_else(Trouble::stopped)? {
                 None => return Ok(None),
                 Some(Ok(batch)) => {
                     if let (Listing::Changes { from, .. }, Some(reached)) = (&mut self.listing, &batch.reached) {

@@ -30,6 +30,7 @@ impl Session<'_> {
         let mut pages = Pages::new(setup, side, listing);
         let mut next = pages.next().await?;
         while let Some(page) = next {
+            self.go_on()?;
             next = match page {
                 Page::Rows(batch) => {
                     // The next batch is fetched while this one is dealt with.

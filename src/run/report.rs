@@ -96,6 +96,12 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Somebody wants the engine to end.
+    pub fn stopped() -> Trouble {
+        let message = "stopped; what was written is on record, and the next run goes on from there".to_owned();
+        Trouble::Refused { code: Code::STOPPED, side: None, message }
+    }
+
     /// True where a system could not be reached or refused us, so that the
     /// command ends with 3.
     pub fn is_unreachable(&self) -> bool {

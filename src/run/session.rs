@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::event::{Event, Fact};
+use super::fault::is_harmless;
 use super::flight::Airborne;
 use super::layout::Layouts;
 use super::park::{Keyless, is_untold};
@@ -13,6 +14,7 @@ use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::sent::Sent;
 use super::setup::{Options, Setup};
+use super::world::is_stopped;
 use crate::compile::Program;
 use crate::diagnostic::Code;
 use crate::plan::LinkId;
@@ -27,8 +29,12 @@ use crate::state::{
 /// report.
 pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     let mut session = Session::new(setup, options);
-    if let Err(trouble) = Box::pin(session.go()).await {
-        session.troubles.push(trouble);
+    match Box::pin(session.go()).await {
+        Ok(()) => {}
+        Err(Trouble::Refused { code: Code::STOPPED, .. }) => session.stopped = true,
+        // A wait for a system that does not answer was broken off.
+        Err(Trouble::Side(_, fault)) if is_harmless(&fault) && is_stopped(&*setup.world) => session.stopped = true,
+        Err(trouble) => session.troubles.push(trouble),
     }
     if let Err(trouble) = session.land().await {
         session.troubles.push(trouble);
@@ -59,6 +65,8 @@ pub(super) struct Session<'a> {
     pub counts: RunCounts,
     pub parked: Vec<Parked>,
     pub troubles: Vec<Trouble>,
+    /// It ends before it is done, for somebody wants the engine to end.
+    pub stopped: bool,
     pub planned: Vec<Planned>,
     pub unanswered: u64,
     pub held: Both<Option<(u64, u64)>>,
@@ -149,6 +157,7 @@ impl<'a> Session<'a> {
             counts: RunCounts::default(),
             parked: Vec::new(),
             troubles: Vec::new(),
+            stopped: false,
             planned: Vec::new(),
             unanswered: 0,
             held: Both::default(),
@@ -189,6 +198,7 @@ impl<'a> Session<'a> {
     }
 
     async fn go(&mut self) -> Result<(), Trouble> {
+        self.go_on()?;
         self.open().await?;
         self.recover().await?;
         self.links_at_start = self.setup.store.count_links(&self.program.name).await?;
@@ -221,6 +231,11 @@ impl<'a> Session<'a> {
         self.let_go_of_sent();
         self.state.first_sync_done = true;
         Ok(())
+    }
+
+    /// Between two batches: no other is begun once the engine is to end.
+    pub(super) fn go_on(&self) -> Result<(), Trouble> {
+        if is_stopped(&*self.setup.world) { Err(Trouble::stopped()) } else { Ok(()) }
     }
 
     /// Takes the mapping and reads what is stored of it.

@@ -229,7 +229,9 @@ impl Session<'_> {
             && decision.writes.target.is_none()
             && !decision.conflicts.iter().any(waits);
         // What other rules make of a pair is known once both records stand and agree.
-        let held = self.held(item).filter(|_| !(both_live && done));
+        let is_written = decision.writes.source.is_some() || decision.writes.target.is_some();
+        let filling = || self.to_be_filled(item).filter(|_| is_written);
+        let held = self.held(item).filter(|_| !(both_live && done)).or_else(filling);
         let left = Side::BOTH.iter().any(|side| item.seen[*side] == Seen::Outside);
         let outside = |link: &Link| left || link.outside && !both_live;
         let turns = item.link.as_ref().is_some_and(|link| link.outside != outside(link));

@@ -238,3 +238,32 @@ async fn a_field_that_is_put_back_is_compared_on_both_sides() {
     assert_eq!(project.column("office", "SELECT made FROM items ORDER BY code").await, ["x1", "y", "z"]);
     assert_eq!(project.column("shop", "SELECT made FROM goods ORDER BY sku").await, ["x2", "y", "z"]);
 }
+
+/// Issue 2: of two fields that came to a mapping at once, one that agreed was
+/// forgotten to have done so while the other was in conflict: what was cleared
+/// there was filled in again.
+#[tokio::test]
+async fn a_new_field_that_agrees_keeps_its_base_beside_one_in_conflict() {
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, made TEXT);
+INSERT INTO items VALUES ('A', 'Lamp', 'here');";
+    let shop = "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT, title TEXT, own TEXT);
+INSERT INTO goods VALUES (1, 'A', 'Lamp', 'there');";
+    let head = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: shop, object: goods, key: [id] }
+direction: bidirectional
+match: [sku]
+fields:
+  - { source: code, target: sku }
+";
+    let files = [("connections.yaml", CONNECTIONS), ("items.yaml", head), ("office.sql", office), ("shop.sql", shop)];
+    let project = Project::new(&files);
+    project.run(0);
+    let more = "  - { source: name, target: title }\n  - { source: made, target: own }\n";
+    project.write("items.yaml", &(head.to_owned() + more));
+    assert_eq!(project.run(1)["runs"][0]["conflicts"], 1);
+    project.edit("office", "UPDATE items SET name = '' WHERE code = 'A'").await;
+    project.run(0);
+    assert_eq!(project.column("office", "SELECT name FROM items").await, [""]);
+    assert_eq!(project.column("shop", "SELECT title FROM goods").await, [""]);
+}

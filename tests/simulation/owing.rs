@@ -87,3 +87,32 @@ async fn the_second_half_of_a_decision_is_owed_until_it_is_written() {
     case.succeeds().await;
     assert_eq!(Side::BOTH.map(|side| case.shown(side, EDITED[0])), [73, 73]);
 }
+
+/// Wherever a run is stopped, it ends soon and well, and the next one goes on.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stopped_anywhere_goes_on_with_the_next() {
+    for asked in 0..200 {
+        let scenario = Scenario { two_way: true, deletes: true, sweep: true, batch: 2, ..quiet() };
+        let case = Case::new(scenario, 5);
+        case.succeeds().await;
+        {
+            let mut stage = case.shared.lock();
+            (0..3).for_each(|_| stage.create(Side::Target));
+        }
+        case.edit(Side::Source, EDITED[0], 71);
+        case.edit(Side::Target, EDITED[1], 72);
+        case.shared.lock().stops_in = Some(asked);
+        let report = case.run().await;
+        assert_eq!(report.troubles, []);
+        case.shared.lock().stops_in = None;
+        if report.status != RunStatus::Interrupted {
+            assert!(asked > 5, "it is asked for between batches");
+            return;
+        }
+        case.succeeds().await;
+        let shown =
+            Side::BOTH.map(|side| (case.rows(side).len(), case.shown(side, EDITED[0]), case.shown(side, EDITED[1])));
+        assert_eq!(shown, [(8, 71, 72); 2], "stopped at {asked}");
+    }
+    panic!("it never comes to its end");
+}

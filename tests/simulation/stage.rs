@@ -38,6 +38,8 @@ pub(super) struct Stage {
     pub(super) failing: bool,
     /// The engine dies after so many more points.
     pub(super) crash_in: Option<u64>,
+    /// Somebody wants the engine to end: after so many times that it asks.
+    pub(super) stops_in: Option<u64>,
     /// Between two runs, so that people can do what would race otherwise.
     pub(super) idle: bool,
     /// Orders everything that ever became visible.
@@ -96,6 +98,7 @@ impl Shared {
             editing: true,
             failing: true,
             crash_in: None,
+            stops_in: None,
             idle: true,
             clock: 0,
             energy: 0,
@@ -180,6 +183,17 @@ impl World for Shared {
         let mut stage = self.lock();
         stage.ids += 1;
         format!("run{:06}", stage.ids)
+    }
+
+    fn stopped(&self) -> BoxFuture<'_, ()> {
+        match &mut self.lock().stops_in {
+            Some(0) => Box::pin(std::future::ready(())),
+            Some(left) => {
+                *left -= 1;
+                Box::pin(std::future::pending())
+            }
+            None => Box::pin(std::future::pending()),
+        }
     }
 }
 

@@ -252,6 +252,14 @@ fn check_schedule(schedule: &Schedule, diagnostics: &mut Diagnostics) {
     if let (Some(timezone), None, true) = (&schedule.timezone, &schedule.cron, schedule.complete) {
         diagnostics.push(idle(&timezone.place, "`timezone` without `cron`").help("leave it out"));
     }
+    if schedule.every.is_none() && schedule.cron.is_none() && schedule.complete {
+        let jitter = schedule.jitter.as_ref().map(|jitter| ("jitter", &jitter.place));
+        let missed = schedule.missed.as_ref().map(|missed| ("missed", &missed.place));
+        for (word, place) in [jitter, missed].into_iter().flatten() {
+            let message = format!("`{word}` without `every` or `cron`");
+            diagnostics.push(idle(place, message).help("leave it out"));
+        }
+    }
     if let Some(cron) = &schedule.cron {
         // Any day does: the pattern comes in no year, or in some.
         let day = chrono::Utc.with_ymd_and_hms(2024, 1, 1, 0, 0, 0).single().expect("the date exists");

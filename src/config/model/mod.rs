@@ -25,7 +25,7 @@ pub use mapping::{Mapping, When};
 pub use policy::{Allow, Conflicts, DeletePolicy, Deletes, Direction, Drift, Limit, Limits, Operation, Policy};
 pub use rule::RuleSpec;
 pub use scalar::{Cron, Duration, Timezone};
-pub use schedule::Schedule;
+pub use schedule::{Missed, Schedule};
 pub use side::{Cursor, Deleted, SideSpec};
 
 use super::tree::{At, Node};

@@ -137,13 +137,10 @@ impl Opened {
                 .fetch_optional(&mut **lease)
                 .await?;
         let server = timeline(lease).await?;
-        Ok(match (server, table) {
-            (None, None) => None,
-            (server, table) => {
-                let table = table.map(|table| format!("table {table}"));
-                Some(server.into_iter().chain(table).collect::<Vec<_>>().join(", "))
-            }
-        })
+        let server = server.map(|server| format!("server {server}"));
+        let table = table.map(|table| format!("table {table}"));
+        let parts: Vec<String> = server.into_iter().chain(table).collect();
+        Ok((!parts.is_empty()).then(|| parts.join(", ")))
     }
 
     /// A point in time as the column of this slot would hold it at the least:
