@@ -7,7 +7,7 @@ use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{Bases, ConflictOutcome, Link, LinkStatus};
+use crate::plan::{ConflictOutcome, Link, LinkStatus};
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Agreed, Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
@@ -118,7 +118,7 @@ impl Session<'_> {
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
                 self.counts.toward(side).created += 1;
-                let sent = link.map(|link| agreed(&self.sent_for(intents.layout, intent, link), true));
+                let sent = link.map(|link| agreed(&self.sent_for(side, intents.layout, intent, link), true));
                 self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, sent);
             } else if let Some(link) = link {
                 rekeyed.extend(self.take_in(side, intents.layout, intent, link));
@@ -158,7 +158,7 @@ impl Session<'_> {
                 return None;
             }
         }
-        link = self.sent_for(layout, intent, link);
+        link = self.sent_for(side, layout, intent, link);
         let before = link.keys[side].clone();
         if intent.action == Action::Create {
             link.keys[side] = intent.keys[side].clone();
@@ -194,12 +194,15 @@ impl Session<'_> {
     }
 
     /// A link once what was sent for it is in effect.
-    pub(super) fn sent_for(&self, layout: i64, intent: &Intent, mut link: Link) -> Link {
+    pub(super) fn sent_for(&self, side: Side, layout: i64, intent: &Intent, mut link: Link) -> Link {
         self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
         let known = link.bases.len();
         if intent.action == Action::Create {
-            // What was not written to a record that was made anew has not agreed.
-            link.bases = Bases::none(known, matches!(link.bases, Bases::Digests(_)));
+            // What is never written to a record that was made anew has not agreed with it.
+            let is_written = |position: usize| {
+                self.layouts.position(layout, position).is_none_or(|now| self.program.fields[now].writes(side))
+            };
+            (0..known).filter(|position| !is_written(*position)).for_each(|position| link.bases.clear(position));
         }
         for field in intent.fields.iter().filter(|field| field.field < known) {
             // Which side is the written one matters to digests alone, and there it is one for all fields.

@@ -130,7 +130,7 @@ impl Session<'_> {
         self.keep_sent(intents, &keys, &links, &there).await?;
         for (intent, (key, link)) in intents.changes.iter().zip(keys.iter().zip(links)) {
             if key.is_empty() {
-                let sent = link.map(|link| agreed(&self.sent_for(intents.layout, intent, link), false));
+                let sent = link.map(|link| agreed(&self.sent_for(side, intents.layout, intent, link), false));
                 self.park_in_doubt(side, &intent.keys[side.other()], NO_WAY_TO_LOOK, sent);
                 continue;
             }
