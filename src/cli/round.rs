@@ -15,7 +15,7 @@ use crate::config::model::Mapping;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::record::{Both, Key, Side};
 use crate::run::{Options, RunReport, Trouble, World, fail_run, is_stopped, unless_stopped};
-use crate::state::{Parked, ParkedFilter, RunCounts, Store};
+use crate::state::{ParkedFilter, RunCounts, Store};
 use crate::work::run_once;
 
 /// What is asked for.
@@ -191,21 +191,24 @@ async fn number_parked(report: &mut RunReport, store: &dyn Store) -> Result<(), 
     if report.parked.is_empty() {
         return Ok(());
     }
-    let place = |parked: &Parked| {
-        let Parked { side, keys, row, field, .. } = parked.clone();
-        (side, keys.source, keys.target, row, field)
-    };
-    let mut unnumbered: HashMap<_, &mut Parked> =
-        report.parked.iter_mut().map(|parked| (place(parked), parked)).collect();
+    let mut ids = vec![0; report.parked.len()];
+    let places: HashMap<_, usize> =
+        report.parked.iter().enumerate().map(|(index, parked)| (parked.place(), index)).collect();
     let mut filter = ParkedFilter { mapping: Some(report.mapping.clone()), limit: 1000, ..ParkedFilter::default() };
-    loop {
+    let mut left = places.len();
+    while left > 0 {
         let page = store.parked(&filter).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { break };
         filter.after = last.id;
         for stored in &page {
-            if let Some(parked) = unnumbered.remove(&place(stored)) {
-                parked.id = stored.id;
+            if let Some(index) = places.get(&stored.place()) {
+                ids[*index] = stored.id;
+                left -= 1;
             }
         }
     }
+    for (parked, id) in report.parked.iter_mut().zip(ids) {
+        parked.id = id;
+    }
+    Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) struct RunArguments {
     #[arg(long)]
     over_limit: bool,
     /// So many mappings run at once on schedules; and as many more of those that failed last.
-    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, conflicts_with = "once", value_parser = clap::value_parser!(u16).range(1..))]
     parallel: u16,
 }
 

@@ -204,7 +204,7 @@ pub struct ParkedFilter {
 impl Parked {
     /// What it is parked for: one for each of these. A record without a key is
     /// parked as a whole, with its row in the place of a field.
-    pub(super) fn place(&self) -> (Side, Option<&Key>, Option<&Key>, Option<&str>) {
+    pub fn place(&self) -> (Side, Option<&Key>, Option<&Key>, Option<&str>) {
         (self.side, self.keys.source.as_ref(), self.keys.target.as_ref(), self.row.as_deref().or(self.field.as_deref()))
     }
 }
