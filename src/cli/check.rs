@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::loaded::load;
 use super::render::{Cell, Grid, Page, Tone};
-use super::wire::{Systems, load};
+use super::wire::Systems;
 use super::{Context, Done, Exit, ProjectPath};
 use crate::connector::Fault;
 use crate::diagnostic::{Code, Diagnostics, Place};

@@ -7,10 +7,11 @@ use serde_json::{Value as Json, json};
 
 use super::home::{key_names, mapping_named, open};
 use super::keys::KeyNames;
+use super::loaded::load;
 use super::plan::show;
 use super::render::{Cell, Grid, Page, Tone, plural};
 use super::run::SideArgument;
-use super::wire::{Systems, load};
+use super::wire::Systems;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::compile::{FieldProgram, Rejection, compile};
 use crate::diagnostic::Diagnostics;

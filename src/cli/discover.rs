@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::loaded::load;
 use super::render::{Cell, Grid, Page, Tone};
-use super::wire::{Systems, load};
+use super::wire::Systems;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Connection;
 use crate::connector::{Description, Fault, ObjectSummary};

@@ -3,8 +3,8 @@
 
 use serde_json::{Value as Json, json};
 
+use super::loaded::load;
 use super::render::{Cell, Grid, Page, Tone};
-use super::wire::load;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::compile::{DeletePolicy, DeletedWhen, FieldProgram, Limit, Program, Reading, compile};
 use crate::config::model::{Duration, Mapping};

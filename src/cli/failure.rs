@@ -1,9 +1,9 @@
 //! Why a command cannot do what was asked.
 
 use super::Exit;
+use super::loaded::Lead;
 use super::render::Screen;
 use super::report::ungranted;
-use super::wire::Lead;
 use crate::connector::{Fault, FaultKind};
 use crate::diagnostic::{Code, Place, nearest};
 use crate::run::Trouble;
@@ -98,6 +98,7 @@ impl From<Trouble> for Failure {
             Trouble::Refused { code, message, .. } => {
                 Failure { exit: refused(code), code: Some(code), message, help: None, place: None }
             }
+            Trouble::Stopped => Failure::wrong("the engine was stopped"),
         }
     }
 }
@@ -114,6 +115,7 @@ pub(super) fn exit_of(trouble: &Trouble) -> Exit {
         Trouble::Side(..) if trouble.is_unreachable() => Exit::Unreachable,
         Trouble::Side(..) => Exit::Partial,
         Trouble::State(_) => Exit::Unreachable,
+        Trouble::Stopped => Exit::Partial,
         Trouble::Refused { code, .. } => refused(*code),
     }
 }

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::home::{key_names, mapping_named, open, open_for_run};
 use super::keys::{KeyNames, typed};
+use super::loaded::load;
 use super::log::Teller;
 use super::render::{Cell, Grid, Page, Tone, plural};
-use super::wire::{Surroundings, Systems, load, prepare_one};
+use super::wire::{Surroundings, Systems, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::plan::{Link, LinkStatus};
 use crate::record::{Both, Key, Side};

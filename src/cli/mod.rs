@@ -16,6 +16,7 @@ mod failure;
 mod home;
 mod keys;
 mod links;
+mod loaded;
 mod log;
 mod log_line;
 mod neighbours;

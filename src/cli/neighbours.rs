@@ -4,17 +4,32 @@
 //! Asks nothing of any system where the names of objects alone show that a
 //! mapping meets no other.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::MutexGuard;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::keys::fingerprint;
-use super::wire::{Loaded, Systems, Unready};
+use super::loaded::Loaded;
+use super::wire::{Surroundings, Systems, Unready};
 use crate::compile::{Program, compile};
 use crate::config::model::{Connection, Mapping};
 use crate::diagnostic::Diagnostics;
 use crate::record::{Both, Side};
 use crate::run::{Flow, Neighbours};
-use crate::state::Store;
+
+/// For so long a system that did not answer is not asked again for the sake of
+/// others.
+const AWAY: TimeDelta = TimeDelta::minutes(5);
+
+/// What is known of the flows of a project.
+#[derive(Default)]
+pub(super) struct Flows {
+    /// By their mappings, as their systems told.
+    told: BTreeMap<String, Flow>,
+    /// Connections that did not answer, and when.
+    away: BTreeMap<String, DateTime<Utc>>,
+}
 
 impl Systems<'_> {
     /// What a mapping has to do with the others of its project that are
@@ -24,41 +39,40 @@ impl Systems<'_> {
         mapping: &Mapping,
         program: &Program,
         fingerprints: &Both<String>,
-        store: &dyn Store,
+        surroundings: &Surroundings,
     ) -> Neighbours {
         let loaded = self.loaded;
         if !meets_another(mapping, loaded) {
             return Neighbours::default();
         }
-        let known = self.shared.flows.lock().expect("nothing panics while it notes").clone();
-        let flows = match known {
-            Some(flows) => flows,
-            None => self.flows(store).await,
-        };
-        Neighbours::of(&flow(program, fingerprints.clone()), &flows)
+        let own = flow(program, fingerprints.clone());
+        self.known().told.insert(mapping.full_name.clone(), own.clone());
+        let mut flows = Vec::new();
+        for other in on(loaded) {
+            let told = self.known().told.get(&other.full_name).cloned();
+            flows.extend(match told {
+                Some(told) => Some(told),
+                None => self.flow(other, surroundings).await,
+            });
+        }
+        Neighbours::of(&own, &flows)
     }
 
-    /// What all mappings flow between. Where a system did not answer, or a mapping
-    /// cannot be compiled yet, that is asked anew by the next run.
-    async fn flows(&mut self, store: &dyn Store) -> Arc<[Flow]> {
-        let (mut flows, mut away) = (Vec::new(), BTreeSet::new());
-        for other in on(self.loaded) {
-            flows.extend(self.flow(other, store, &mut away).await);
-        }
-        let flows: Arc<[Flow]> = flows.into();
-        if away.is_empty() && flows.len() == on(self.loaded).count() {
-            *self.shared.flows.lock().expect("nothing panics while it notes") = Some(flows.clone());
-        }
-        flows
+    fn known(&self) -> MutexGuard<'_, Flows> {
+        self.shared.flows.lock().expect("nothing panics while it notes")
     }
 
-    /// A mapping's flow: as its systems tell, else between the objects its
-    /// links belong to. `away` are the connections that did not answer.
-    async fn flow(&mut self, mapping: &Mapping, store: &dyn Store, away: &mut BTreeSet<String>) -> Option<Flow> {
+    /// A mapping's flow: as its systems tell, which is remembered; else between
+    /// the objects its links belong to.
+    async fn flow(&mut self, mapping: &Mapping, surroundings: &Surroundings) -> Option<Flow> {
         // What is wrong with another mapping is said where that one runs.
         let mut unsaid = Diagnostics::new();
         let connections = Both::from_fn(|side| self.loaded.connection(mapping, side).map(Connection::full_name));
-        let is_away = |side: &Side| connections[*side].as_ref().is_some_and(|name| away.contains(name));
+        let now = surroundings.world.now();
+        let is_away = |side: &Side| {
+            let since = connections[*side].as_ref().and_then(|name| self.known().away.get(name).copied());
+            since.is_some_and(|since| now - since < AWAY)
+        };
         if !Side::BOTH.iter().any(is_away) {
             match self.describe(mapping, None, &mut unsaid).await {
                 Ok(systems) => {
@@ -68,13 +82,18 @@ impl Systems<'_> {
                         let description = &systems[side].1;
                         fingerprint(&program, side, &description.identity, &description.name)
                     });
-                    return Some(flow(&program, fingerprints));
+                    let told = flow(&program, fingerprints);
+                    self.known().told.insert(mapping.full_name.clone(), told.clone());
+                    return Some(told);
                 }
                 Err(Unready::Wrong) => return None,
-                Err(Unready::Fault(side, _)) => away.extend(connections[side].clone()),
+                Err(Unready::Fault(side, _)) => {
+                    let name = connections[side].clone();
+                    self.known().away.extend(name.map(|name| (name, surroundings.world.now())));
+                }
             }
         }
-        let stored = store.mapping(&mapping.full_name).await.ok().flatten()?;
+        let stored = surroundings.store.mapping(&mapping.full_name).await.ok().flatten()?;
         let program = compile(mapping, Both::new(None, None), &mut unsaid)?.program;
         Some(flow(&program, stored.fingerprints))
     }

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 use super::Exit;
 use super::failure::exit_of;
 use super::keys::KeyNames;
+use super::loaded::Lead;
 use super::render::{Cell, Grid, Page, Tone, plural};
-use super::wire::Lead;
 use crate::config::model::{FieldEntry, Mapping};
 use crate::connector::Fault;
 use crate::diagnostic::{Code, Diagnostic, Place, Severity};
@@ -125,7 +125,7 @@ impl Told {
             let side = match trouble {
                 Trouble::Side(side, _) => Some(*side),
                 Trouble::Refused { side, .. } => *side,
-                Trouble::State(_) => None,
+                Trouble::State(_) | Trouble::Stopped => None,
             };
             Error { side, code: Some(code), message: &message, reason: Some("fault"), at: Some(at), ..known }.json()
         }));
@@ -173,7 +173,7 @@ impl Told {
             },
             Trouble::Refused { side: Some(side), .. } => &self.places.sides[*side],
             Trouble::Refused { code: Code::LIMIT, .. } => self.places.limits(),
-            Trouble::Refused { .. } | Trouble::State(_) => &self.places.mapping,
+            Trouble::Refused { .. } | Trouble::State(_) | Trouble::Stopped => &self.places.mapping,
         };
         (trouble.to_string(), place)
     }
@@ -206,7 +206,8 @@ pub(super) fn overall(runs: &[Told]) -> RunStatus {
 fn trouble_code(trouble: &Trouble) -> &'static str {
     let code = match trouble {
         Trouble::Side(..) => Code::SYSTEM_FAILED,
-        Trouble::State(_) => Code::STATE_FAILED,
+        // One that was stopped is in no report.
+        Trouble::State(_) | Trouble::Stopped => Code::STATE_FAILED,
         Trouble::Refused { code, .. } => *code,
     };
     code.as_str()
@@ -511,7 +512,7 @@ fn hint(trouble: &Trouble, path: &str) -> Option<String> {
         Trouble::Side(_, _) => Some(format!(
             "`engine check {path}` looks at every connection; the next run goes on where this one stopped"
         )),
-        Trouble::State(_) => None,
+        Trouble::State(_) | Trouble::Stopped => None,
         Trouble::Refused { code, .. } => Some(format!("`engine explain {code}` says more")),
     }
 }

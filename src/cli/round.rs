@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::home::{key_names, open, open_for_run};
 use super::keys::{KeyNames, typed};
+use super::loaded::{Loaded, load};
 use super::log::Teller;
 use super::report::{Places, Told};
-use super::wire::{Loaded, Surroundings, Systems, Unready, load};
+use super::wire::{Surroundings, Systems, Unready};
 use super::{Context, Failure};
 use crate::config::model::Mapping;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -137,7 +138,7 @@ pub(super) async fn one(
     } else {
         let words = match &trouble {
             Trouble::Side(side, fault) => leads[*side].as_ref().map(|lead| format!("{side}: {}", lead.words(fault))),
-            Trouble::State(_) | Trouble::Refused { .. } => None,
+            Trouble::State(_) | Trouble::Refused { .. } | Trouble::Stopped => None,
         };
         let words = words.unwrap_or_else(|| trouble.to_string());
         fail_run(store, world, name, started, trouble, words).await

@@ -8,22 +8,24 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::home::open_for_run;
+use super::loaded::{Loaded, load};
 use super::log::Teller;
 use super::neighbours::object_name;
 use super::render::{Page, Screen, Tone, plural};
 use super::report::{Told, line};
 use super::round::{How, chosen, nothing_there, one};
-use super::wire::{Loaded, Shared, Surroundings, Systems, load};
+use super::wire::{Shared, Surroundings, Systems};
 use super::{Context, Exit, Failure};
-use crate::config::model::{Connection, Mapping, System};
+use crate::config::model::{Connection, Mapping};
 use crate::config::{FileStamp, stamps};
+use crate::diagnostic::Code;
 use crate::record::{Both, Side};
 use crate::run::World;
 use crate::state::{RunStatus, Store};
-use crate::work::{History, Job, REMEMBERED, Runner, Timetable, idle};
+use crate::work::{History, Job, Place, REMEMBERED, Runner, Timetable, broke_off, idle};
 
 /// What is asked for.
 pub(super) struct Service<'a> {
@@ -95,12 +97,9 @@ struct Seen {
     last: Vec<FileStamp>,
 }
 
-/// What came of a run.
-struct Outcome {
-    mapping: String,
-    /// `None` where the engine was stopped before it could begin.
-    told: Result<Option<Told>, Failure>,
-}
+/// What came of a run; `None` where the engine was stopped before it could
+/// begin.
+type Outcome = Result<Option<Told>, Failure>;
 
 impl Runner for Keeper {
     type Report = Outcome;
@@ -111,62 +110,53 @@ impl Runner for Keeper {
         Box::pin(async move {
             let told = run(&current, &surroundings, &teller, &name).await;
             teller.done(&name);
-            Outcome { mapping: name, told }
+            told
         })
     }
 
     fn status(report: &Outcome) -> RunStatus {
-        match &report.told {
+        match report {
             Ok(Some(told)) => told.report.status,
             Ok(None) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failure,
         }
     }
 
-    fn ended(&self, Outcome { mapping, told }: Outcome, next: Option<DateTime<Utc>>, failures: u32) {
-        let next_run_at = next.map(|next| next.to_rfc3339_opts(SecondsFormat::Millis, true));
+    fn ended(&self, mapping: &str, ended: Result<Outcome, String>, next: Option<DateTime<Utc>>, failures: u32) {
+        let told =
+            ended.unwrap_or_else(|why| Err(Failure { code: Some(Code::BROKE_OFF), ..Failure::wrong(broke_off(&why)) }));
+        let json = |run: Json| {
+            let Json::Object(mut run) = run else { return run };
+            run.insert("failures".into(), failures.into());
+            let next = next.map(|next| next.to_rfc3339_opts(SecondsFormat::Millis, true));
+            run.insert("next_run_at".into(), next.into());
+            Json::Object(run)
+        };
+        let page = |mut page: Page| {
+            if failures > 1 {
+                page.toned(Tone::Warn, again(failures, next));
+            }
+            page
+        };
         match told {
             Ok(None) => {}
             Ok(Some(told)) => self.screen.answer(
+                || json(told.json()),
                 || {
-                    let mut run = told.json();
-                    run["failures"] = failures.into();
-                    run["next_run_at"] = next_run_at.into();
-                    run
-                },
-                || {
-                    let mut page = Page::new();
-                    line(&told, self.surroundings.world.now(), &self.path.display().to_string(), &mut page);
-                    if failures > 1 {
-                        page.toned(Tone::Warn, again(failures, next));
-                    }
-                    page
+                    let mut lines = Page::new();
+                    line(&told, self.surroundings.world.now(), &self.path.display().to_string(), &mut lines);
+                    page(lines)
                 },
             ),
             Err(failure) => self.screen.answer(
+                || json(unable(mapping, &failure)),
                 || {
-                    let error = json!({ "code": failure.code, "message": failure.message, "help": failure.help });
-                    json!({
-                        "mapping": mapping, "status": RunStatus::Failure, "error": error,
-                        "failures": failures, "next_run_at": next_run_at,
-                    })
-                },
-                || {
-                    let mut page = Page::new();
-                    page.spans([(Tone::Strong, format!("{mapping}: ")), (Tone::Bad, failure.message.clone())]);
-                    if failures > 1 {
-                        page.toned(Tone::Warn, again(failures, next));
-                    }
-                    page
+                    let mut lines = Page::new();
+                    lines.spans([(Tone::Strong, format!("{mapping}: ")), (Tone::Bad, failure.message.clone())]);
+                    page(lines)
                 },
             ),
         }
-    }
-
-    fn broke_off(&self, mapping: &str, why: &str) {
-        let mut page = Page::new();
-        page.toned(Tone::Bad, format!("{mapping}: the run broke off by a fault of the engine: {why}"));
-        self.screen.note(&page);
     }
 
     fn changes(&self) -> BoxFuture<'_, Option<Vec<Job>>> {
@@ -178,18 +168,16 @@ impl Runner for Keeper {
             }
             let path = self.path.clone();
             let loaded = tokio::task::spawn_blocking(move || load(&path)).await.ok()?;
-            match self.take_over(loaded).await {
-                Ok(jobs) => {
-                    self.seen.lock().expect("nothing panics while it looks").taken = now;
-                    jobs
-                }
-                // The next look tries again.
-                Err(failure) => {
-                    self.screen.refuse(&failure);
-                    self.keeps_on();
-                    None
-                }
+            let taken = self.take_over(loaded).await;
+            // Where it was the state that failed, the next look tries again.
+            if taken.is_ok() {
+                self.seen.lock().expect("nothing panics while it looks").taken = now;
             }
+            taken.unwrap_or_else(|failure| {
+                self.screen.refuse(&failure);
+                self.keeps_on();
+                None
+            })
         })
     }
 }
@@ -210,12 +198,24 @@ impl Keeper {
             self.keeps_on();
             return Ok(None);
         }
-        let jobs = jobs(&loaded, &self.wanted, &*self.surroundings.store).await?;
         let mut page = Page::new();
-        page.line(format!("the files have changed: {} from now on", plural(jobs.len() as u64, "mapping")));
+        // One that was asked for by its name runs no more once it is switched off, or gone.
+        let mut wanted = Vec::with_capacity(self.wanted.len());
+        for name in &self.wanted {
+            match chosen(&loaded, std::slice::from_ref(name)) {
+                Ok(_) => wanted.push(name.clone()),
+                Err(failure) => {
+                    page.toned(Tone::Warn, format!("{name} does not run any more: {}", failure.message));
+                }
+            }
+        }
+        let none = wanted.is_empty() && !self.wanted.is_empty();
+        let jobs = if none { Vec::new() } else { jobs(&loaded, &wanted, &*self.surroundings.store).await? };
+        let running = jobs.len() - idle(&jobs).len();
+        page.line(format!("the files have changed: {} on schedule from now on", plural(running as u64, "mapping")));
         self.screen.note(&page);
-        *self.current.lock().expect("nothing panics while it looks") =
-            Arc::new(Current { loaded, shared: Shared::default() });
+        let mut current = self.current.lock().expect("nothing panics while it looks");
+        *current = Arc::new(Current { loaded, shared: current.shared.after_edit() });
         Ok(Some(jobs))
     }
 
@@ -244,14 +244,16 @@ async fn run(
 async fn jobs(loaded: &Loaded, wanted: &[String], store: &dyn Store) -> Result<Vec<Job>, Failure> {
     let mappings = chosen(loaded, wanted)?;
     let mut jobs = Vec::with_capacity(mappings.len());
+    let systems = Systems::new(loaded);
     for mapping in mappings {
         let after = mapping.schedule.iter().flat_map(|schedule| &schedule.after);
         let runs = store.runs(Some(&mapping.full_name), REMEMBERED).await?;
+        let fingerprints = store.mapping(&mapping.full_name).await?.unwrap_or_default().fingerprints;
         jobs.push(Job {
             mapping: mapping.full_name.clone(),
             timetable: mapping.schedule.as_ref().and_then(Timetable::of),
             after: after.filter_map(|name| loaded.project.seen_from(&mapping.namespace, name)).collect(),
-            objects: Both::from_fn(|side| object(loaded, mapping, side)),
+            objects: Both::from_fn(|side| place(&systems, mapping, side, &fingerprints[side])),
             connections: Both::from_fn(|side| {
                 loaded.connection(mapping, side).map(Connection::full_name).unwrap_or_default()
             }),
@@ -261,15 +263,23 @@ async fn jobs(loaded: &Loaded, wanted: &[String], store: &dyn Store) -> Result<V
     Ok(jobs)
 }
 
-/// An object of a mapping's side: the last part of its name in small letters, and
-/// where it lies as far as that can be told without asking. What is written in
-/// two ways is one object rather than two.
-fn object(loaded: &Loaded, mapping: &Mapping, side: Side) -> String {
-    let place = loaded.connection(mapping, side).map(|connection| match &connection.system {
-        System::Sqlite(sqlite) => sqlite.url.value.clone(),
-        System::Postgres(_) => loaded.lead(connection).server.unwrap_or_else(|| connection.full_name()),
-    });
-    format!("{} {}", place.unwrap_or_default(), object_name(mapping, side))
+/// An object of a mapping's side, told without asking: by the file that it lies
+/// in, or by the server that its links belong to.
+fn place(systems: &Systems<'_>, mapping: &Mapping, side: Side, fingerprint: &str) -> Place {
+    let connection = systems.loaded.connection(mapping, side);
+    let file = connection.and_then(|connection| systems.file(connection)).map(|file| file.display().to_string());
+    let server = || connection.and_then(|connection| systems.loaded.lead(connection).server);
+    let number = || {
+        // Where the server has not told its number, another role may be told it.
+        let identity = fingerprint.split(' ').next()?;
+        let number = identity.strip_prefix("postgres:")?.split(':').next()?;
+        (number.len() > 12 && number.bytes().all(|digit| digit.is_ascii_digit())).then(|| identity.to_owned())
+    };
+    Place {
+        object: object_name(mapping, side),
+        address: file.clone().or_else(server).unwrap_or_default(),
+        system: file.or_else(number),
+    }
 }
 
 /// What is said before the first run.
@@ -284,6 +294,12 @@ fn greet(jobs: &[Job], screen: &Screen) {
         page.toned(Tone::Faint, format!("{why}: {named}{more}"));
     }
     screen.note(&page);
+}
+
+/// A run that could not begin.
+fn unable(mapping: &str, Failure { code, message, help, .. }: &Failure) -> Json {
+    let error = json!({ "code": code, "message": message, "help": help });
+    json!({ "mapping": mapping, "status": RunStatus::Failure, "error": error })
 }
 
 /// What is said of a mapping that fails again and again.

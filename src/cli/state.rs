@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::home::open_for_run;
 use super::keys::KeyNames;
+use super::loaded::load;
 use super::log::Teller;
 use super::render::{Cell, Grid, Page};
 use super::round::chosen;
-use super::wire::{Surroundings, Systems, load, prepare_one};
+use super::wire::{Surroundings, Systems, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::diagnostic::Code;
 use crate::record::{Both, Side};

@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value as Json, json};
 
 use super::home::open;
+use super::loaded::{Loaded, load};
 use super::render::{Cell, Grid, Page, Tone};
 use super::runs::{run_json, status_word};
-use super::wire::{Loaded, load};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::config::model::Schedule;
 use crate::record::{Both, Value};

@@ -1,9 +1,10 @@
 //! `engine validate`: checks everything that was written.
 
 use super::home::open;
+use super::loaded::{Loaded, load};
 use super::render::{Page, plural};
 use super::report::ungranted;
-use super::wire::{Loaded, Systems, Unready, load, understood};
+use super::wire::{Systems, Unready, understood};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::compile::{DeletePolicy, Program, Reading, Survey, survey};
 use crate::config::model::Mapping;

@@ -5,152 +5,25 @@
 //! decides anything about records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::drafts::Drafts;
-use super::home::pick;
 use super::keys::fingerprint;
+use super::loaded::Loaded;
+use super::neighbours::Flows;
 use super::{Context, Failure};
 use crate::compile::{Compiled, compile};
 use crate::config::model::{Connection, Mapping, SideSpec, System};
 use crate::config::tree::At;
-use crate::config::{Environment, Project, environment, relative_to};
+use crate::config::{environment, relative_to};
 use crate::connector::{Connector, Description, Fault, FaultKind, Object};
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
-use crate::run::{Flow, Observer, RetryPolicy, Setup, Trouble, World};
-use crate::state::{Layout, LayoutField, Store, StoreError};
-
-/// A project that was read and checked, with its environment.
-pub(super) struct Loaded {
-    pub project: Project,
-    pub environment: Environment,
-    pub diagnostics: Diagnostics,
-}
-
-/// Reads a project, checks it and compiles every mapping offline.
-pub(super) fn load(path: &Path) -> Loaded {
-    let mut diagnostics = Diagnostics::new();
-    let project = Project::load(path, &mut diagnostics);
-    let environment = Environment::load(&project.root, &mut diagnostics);
-    if path.exists() && project.files().next().is_none() && !diagnostics.has_errors() {
-        let message = format!("there is no YAML file in `{}`", path.display());
-        let help = "name the folder that your connections and mappings are in; their files end with `.yaml` or `.yml`";
-        diagnostics.push(Diagnostic::nowhere(Code::NOTHING_THERE, message).help(help));
-    }
-    for (name, object) in project.connections.iter().flat_map(|connection| &connection.objects) {
-        let message = format!("the query `{}` as an object comes in a later version", name.value);
-        let help = "make it a view in the database, and name that in `object:`";
-        diagnostics.push(Diagnostic::error(Code::NOT_YET, &object.place, message).help(help));
-    }
-    for was in project.mappings.iter().filter_map(|mapping| mapping.was.as_ref()) {
-        let message = "links of a mapping's former name are taken over in a later version";
-        let help = "until then keep the name: under another one it has no links";
-        diagnostics.push(Diagnostic::error(Code::NOT_YET, &was.place, message).help(help));
-    }
-    for mapping in &project.mappings {
-        compile(mapping, Both::new(None, None), &mut diagnostics);
-    }
-    Loaded { project, environment, diagnostics }
-}
-
-impl Loaded {
-    /// What was found, in the order of files and lines.
-    pub(super) fn sorted(&self) -> Vec<Diagnostic> {
-        let mut all = Diagnostics::new();
-        all.extend(self.diagnostics.iter().cloned());
-        all.into_sorted()
-    }
-
-    /// The connection of a mapping's side.
-    pub(super) fn connection(&self, mapping: &Mapping, side: Side) -> Option<&Connection> {
-        self.project.connection(&mapping.namespace, &mapping.side(side).connection)
-    }
-
-    /// Where a connection leads.
-    pub(super) fn lead(&self, connection: &Connection) -> Lead {
-        let lookup = |name: &str| self.environment.get(name);
-        let read = |text: Option<&At<String>>| {
-            text.and_then(|text| environment::resolve(text, &lookup, &mut Diagnostics::new()))
-        };
-        let (server, address) = match &connection.system {
-            System::Sqlite(sqlite) => (None, Some(&sqlite.url)),
-            System::Postgres(postgres) => {
-                let url = read(postgres.url.as_ref()).and_then(|url| url.parse::<url::Url>().ok());
-                // As the driver reads it: what stands behind the `?` counts more than what stands before.
-                let given = |name: &str| {
-                    let mut pairs = url.as_ref()?.query_pairs();
-                    pairs.find(|(given, _)| given == name).map(|(_, value)| value.into_owned())
-                };
-                let host = || url.as_ref()?.host_str().filter(|host| !host.is_empty()).map(str::to_owned);
-                let host = read(postgres.host.as_ref()).or_else(|| given("host")).or_else(host);
-                let port = || url.as_ref()?.port().map(|port| port.to_string());
-                let port = read(postgres.port.as_ref()).or_else(|| given("port")).or_else(port);
-                let address = postgres.url.as_ref().or(postgres.host.as_ref()).or(postgres.database.as_ref());
-                let unread = postgres.url.is_some() && url.is_none() || postgres.host.is_some() && host.is_none();
-                let (host, port) = (host.unwrap_or_else(|| "localhost".into()), port.unwrap_or_else(|| "5432".into()));
-                ((!unread).then(|| format!("{host}:{port}")), address)
-            }
-        };
-        let place = address.map_or(&connection.name.place, |address| &address.place);
-        Lead { name: connection.full_name(), server, place: place.clone() }
-    }
-
-    /// What switches a mapping off, in words; `None` where nothing does.
-    pub(super) fn switched_off(&self, mapping: &Mapping) -> Option<String> {
-        if !mapping.is_enabled() {
-            return Some(format!("`{}` is switched off by its `enabled: false`", mapping.full_name));
-        }
-        let off = |side: &Side| self.connection(mapping, *side).filter(|connection| !connection.is_enabled());
-        let connection = Side::BOTH.iter().find_map(off)?;
-        Some(format!(
-            "`{}` is switched off by the `enabled: false` of its connection `{}`",
-            mapping.full_name,
-            connection.full_name()
-        ))
-    }
-
-    /// The mappings of these names, all where none is given, each after those
-    /// it waits for. Names are full, or the part behind the namespace.
-    pub(super) fn select(&self, names: &[String]) -> Result<Vec<&Mapping>, Failure> {
-        let known = || self.project.mappings.iter().map(|mapping| mapping.full_name.as_str());
-        let mut wanted = BTreeSet::new();
-        for name in names {
-            wanted.insert(pick(name, known())?);
-        }
-        let all = self.project.in_order().into_iter();
-        Ok(all.filter(|mapping| names.is_empty() || wanted.contains(mapping.full_name.as_str())).collect())
-    }
-
-    /// The one mapping of this name.
-    pub(super) fn one(&self, name: &str) -> Result<&Mapping, Failure> {
-        let full_name = pick(name, self.project.mappings.iter().map(|mapping| mapping.full_name.as_str()))?;
-        self.project.mapping(full_name).ok_or_else(|| Failure::unknown("mapping", name, []))
-    }
-}
-
-/// Where a connection leads, told without any secret.
-#[derive(Debug, Clone)]
-pub(super) struct Lead {
-    pub name: String,
-    /// Host and port, where the system is a server and its address can be read.
-    pub server: Option<String>,
-    /// Where the address is written.
-    pub place: Place,
-}
-
-impl Lead {
-    /// What a system did to us, and which one it was.
-    pub(super) fn words(&self, fault: &Fault) -> String {
-        match &self.server {
-            Some(server) => format!("connection `{}` ({server}): {fault}", self.name),
-            None => format!("connection `{}`: {fault}", self.name),
-        }
-    }
-}
+use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
+use crate::state::{FileIdentity, Layout, LayoutField, Store, StoreError, file_identity};
 
 /// An object as its system tells of it, and the way there.
 pub(super) type Described = (Arc<dyn Connector>, Description);
@@ -171,13 +44,21 @@ pub(super) struct Shared {
     /// The connections whose records the state knows: a database of theirs
     /// that is not there is missing, and not yet to be made.
     remembered: Arc<Mutex<BTreeSet<String>>>,
-    /// What all mappings flow between, once a run has asked and everybody has
-    /// answered.
-    pub(super) flows: Arc<Mutex<Option<Arc<[Flow]>>>>,
+    /// What mappings flow between, as their systems told, and which systems did
+    /// not answer.
+    pub(super) flows: Arc<Mutex<Flows>>,
+}
+
+impl Shared {
+    /// After an edit: what is open goes on, as far as it leads where it did.
+    pub(super) fn after_edit(&self) -> Shared {
+        Shared { flows: Arc::default(), ..self.clone() }
+    }
 }
 
 /// A connection that is open.
 struct Opened {
+    settings: SqlSettings,
     connector: Arc<dyn Connector>,
     /// Of a database in a file: where it lies, and which file it was there.
     file: Option<(PathBuf, Option<FileIdentity>)>,
@@ -188,27 +69,12 @@ impl Opened {
     /// nowhere, and closing the former takes the log of the new one away.
     fn still_stands(&mut self) -> bool {
         let Some((file, known)) = &mut self.file else { return true };
-        let now = identity(file);
+        let now = file_identity(file);
         let stands = known.is_none() || *known == now;
         // A database that is made with its first use has no file before.
         *known = known.or(now);
         stands
     }
-}
-
-/// Tells one file from another that took its name.
-type FileIdentity = (u64, u64);
-
-#[cfg(unix)]
-fn identity(file: &Path) -> Option<FileIdentity> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(file).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(_: &Path) -> Option<FileIdentity> {
-    // A file that is open cannot be taken away there.
-    None
 }
 
 /// The systems of a project, each connected once.
@@ -275,9 +141,11 @@ impl<'a> Systems<'a> {
     ) -> Result<Option<Arc<dyn Connector>>, Fault> {
         let name = connection.full_name();
         // Opening waits for nobody: the first call to the system does.
+        let Some(mut settings) = self.settings(connection, diagnostics) else { return Ok(None) };
+        let written = settings.clone();
         let opened = self.shared.open.clone();
         let mut opened = opened.lock().expect("nothing panics while it opens");
-        if let Some(open) = opened.get_mut(&name) {
+        if let Some(open) = opened.get_mut(&name).filter(|open| open.settings == written) {
             if open.still_stands() {
                 return Ok(Some(open.connector.clone()));
             }
@@ -285,7 +153,6 @@ impl<'a> Systems<'a> {
                            that the right file is there, and start it again";
             return Err(Fault::user(format!("opening `{name}`"), "", message));
         }
-        let Some(mut settings) = self.settings(connection, diagnostics) else { return Ok(None) };
         if matches!(connection.system, System::Sqlite(_)) && settings.create_from.is_some() {
             let file = sqlite_file(&settings)?;
             let is_remembered =
@@ -317,9 +184,16 @@ impl<'a> Systems<'a> {
             },
         };
         let file = matches!(connection.system, System::Sqlite(_)).then(|| sqlite_file(&settings)).transpose()?;
-        let file = file.map(|file| (file.clone(), identity(&file)));
-        opened.insert(name, Opened { connector: connector.clone(), file });
+        let file = file.map(|file| (file.clone(), file_identity(&file)));
+        opened.insert(name, Opened { settings: written, connector: connector.clone(), file });
         Ok(Some(connector))
+    }
+
+    /// The file of a connection whose database lies in one.
+    pub(super) fn file(&self, connection: &Connection) -> Option<PathBuf> {
+        let settings = self.settings(connection, &mut Diagnostics::new())?;
+        let file = sqlite_file(&settings).ok().filter(|_| matches!(connection.system, System::Sqlite(_)))?;
+        Some(std::fs::canonicalize(&file).unwrap_or(file))
     }
 
     fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<SqlSettings> {
@@ -464,7 +338,7 @@ impl<'a> Systems<'a> {
             let description = &systems[side].1;
             fingerprint(&program, side, &description.identity, &description.name)
         });
-        let neighbours = self.neighbours(mapping, &program, &fingerprints, &*surroundings.store).await;
+        let neighbours = self.neighbours(mapping, &program, &fingerprints, surroundings).await;
         let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
         Ok(Setup {
             program: Arc::new(program),

@@ -102,8 +102,6 @@ codes! {
         "The system did not answer, is busy, or did not let us in; its own words and code are in the message. Look at the connection's address, its credentials and rights with `engine check`. Nothing is lost: the next run goes on where this one stopped.";
     RESTLESS = "E0803", "a record changed each time it was about to be written",
         "Somebody edits the record faster than the engine can write it. It is owed, and tried again on the next run; after three such runs it is told as parked.";
-    STOPPED = "E0804", "the engine was stopped",
-        "Somebody stopped the engine (Ctrl-C, SIGTERM). A run finishes what it is writing, puts it on record and begins nothing else; asked once more, it stops at once. Either way the next run goes on from there: what was sent without an answer is looked up before anything else is written.";
     FINGERPRINT = "E0901", "a side is not the one the links belong to",
         "The links of a mapping belong to one system, object and key on each side. Another one stands there now. Where only the address or a name changed and the records are the same, `engine state adopt` says so. Links name records by their key: where `key` has other fields now, they cannot be taken over. Put the former key back, or start anew with `engine reset --links`: the next run is then a first sync, which finds records again by `match`.";
     RESTORED = "E0902", "a side was restored from a backup",

@@ -16,14 +16,23 @@ use crate::plan::{Link, LinkStatus, Record, Seen};
 use crate::record::{Key, Kind, Mark, Side, Value, order, same};
 use crate::state::{Ahead, Cursor, MappingState};
 
+/// What a timeline tells, part by part.
+fn parts(timeline: &str) -> BTreeMap<&str, &str> {
+    timeline.split(", ").filter_map(|part| part.split_once(' ')).collect()
+}
+
 /// Of what both timelines tell of, something differs.
 fn is_another(before: &str, now: &str) -> bool {
-    let parts = |timeline: &str| -> BTreeMap<String, String> {
-        let part = |part: &str| part.split_once(' ').map(|(of, what)| (of.to_owned(), what.to_owned()));
-        timeline.split(", ").filter_map(part).collect()
-    };
     let now = parts(now);
     parts(before).iter().any(|(of, what)| now.get(of).is_some_and(|now| now != what))
+}
+
+/// A timeline with what an earlier one told and it does not tell itself: a right
+/// that is missing for a while makes nothing forgotten.
+fn with_earlier(before: &str, now: &str) -> String {
+    let mut told = parts(before);
+    told.extend(parts(now));
+    told.iter().map(|(of, what)| format!("{of} {what}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Why nothing is done for a mapping of which a side was restored.
@@ -196,7 +205,11 @@ impl Session<'_> {
             }
         }
         let receded = stored.receded.filter(|receded| horizon.largest.as_ref().is_some_and(|now| same(receded, now)));
-        let (timeline, filter) = (horizon.timeline.clone(), self.setup.filters[side].clone());
+        let timeline = match (&stored.timeline, &horizon.timeline) {
+            (Some(before), Some(now)) => Some(with_earlier(before, now)),
+            (before, now) => now.clone().or_else(|| before.clone()),
+        };
+        let filter = self.setup.filters[side].clone();
         let cursor = Cursor { low, known: horizon.known.clone(), timeline, filter, ahead, receded, restored: false };
         self.pending.cursors[side] = Some(cursor.clone());
         self.state.cursors[side] = Some(cursor);
@@ -240,6 +253,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    /// Issue 3: a part that one reading was not told was forgotten.
+    #[test]
+    fn a_timeline_keeps_what_it_is_not_told_again() {
+        for (before, now, expected) in [
+            ("server X/1, table 5", "table 5", "server X/1, table 5"),
+            ("table 5", "server X/1, table 5", "server X/1, table 5"),
+            ("server X/1", "", "server X/1"),
+            ("", "", ""),
+        ] {
+            assert_eq!(with_earlier(before, now), expected);
+            assert!(!is_another(before, now), "{before}; {now}");
+        }
+        assert!(is_another(&with_earlier("server X/1, table 5", "table 5"), "server X/2, table 5"));
+    }
 
     /// Issue 2: an overlap of more years than there are ended the run.
     #[test]

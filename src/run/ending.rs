@@ -32,7 +32,7 @@ impl Session<'_> {
             Trouble::Side(side, fault) => {
                 format!("{side}: connection `{}`: {fault}", self.program.sides[*side].connection)
             }
-            Trouble::State(_) | Trouble::Refused { .. } => trouble.to_string(),
+            Trouble::State(_) | Trouble::Refused { .. } | Trouble::Stopped => trouble.to_string(),
         }
     }
 

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::report::Trouble;
 use super::setup::{RetryPolicy, Setup};
-use super::world::{World, unless_stopped};
+use super::world::{World, is_stopped, unless_stopped};
 use crate::connector::{Applied, Fault, Retry, Settled};
 use crate::record::Side;
 
@@ -18,13 +18,20 @@ impl Setup {
         call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Trouble> {
         let answer = self.retry[side].call(&*self.world, self.connection(side), call).await;
-        answer.map_err(|fault| Trouble::Side(side, fault))
+        answer.map_err(|fault| self.trouble(side, fault))
     }
 
     /// Waits before the next attempt, or gives up.
     pub(super) async fn wait(&self, side: Side, attempt: &mut u32, fault: Fault) -> Result<(), Trouble> {
         let waited = self.retry[side].wait(&*self.world, self.connection(side), attempt, fault).await;
-        waited.map_err(|fault| Trouble::Side(side, fault))
+        waited.map_err(|fault| self.trouble(side, fault))
+    }
+
+    /// What a fault means of which nothing came into effect: where the engine is
+    /// to end, nobody has waited until it passes.
+    fn trouble(&self, side: Side, fault: Fault) -> Trouble {
+        let passes = matches!(fault.retry, Retry::Later(_));
+        if passes && is_stopped(&*self.world) { Trouble::Stopped } else { Trouble::Side(side, fault) }
     }
 
     fn connection(&self, side: Side) -> &str {

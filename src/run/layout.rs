@@ -71,7 +71,8 @@ impl Layouts {
         stored.filter(|stored| !self.stale(stored).is_empty())
     }
 
-    /// A stored link to which fields have come, and nothing else has changed.
+    /// A stored link to which fields have come, or whose bases are of another
+    /// kind by now (one way became two), while no rule has changed.
     pub(super) fn to_be_filled<'a>(&self, stored: Option<&'a Link>, digests: bool) -> Option<&'a Link> {
         stored.filter(|stored| self.stale(stored).is_empty() && !self.means_the_same(stored, digests))
     }

@@ -41,7 +41,7 @@ impl<'a> Pages<'a> {
         loop {
             let (setup, side) = (self.setup, self.side);
             let stream = self.stream.get_or_insert_with(|| setup.objects[side].read(self.listing.clone()));
-            match unless_stopped(&*setup.world, stream.next()).await.ok_or_else(Trouble::stopped)? {
+            match unless_stopped(&*setup.world, stream.next()).await.ok_or(Trouble::Stopped)? {
                 None => return Ok(None),
                 Some(Ok(batch)) => {
                     if let (Listing::Changes { from, .. }, Some(reached)) = (&mut self.listing, &batch.reached) {

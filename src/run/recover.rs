@@ -6,6 +6,7 @@ use super::conflicts::Ended;
 use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
+use super::world::unless_stopped;
 use crate::connector::{Action, Fault, Settled};
 use crate::plan::{ConflictOutcome, Link, LinkStatus};
 use crate::record::{Both, Key, Side};
@@ -91,7 +92,9 @@ impl Session<'_> {
 
     /// Asks until the writer is at its end.
     async fn outcome(&self, side: Side, token: Option<&str>) -> Result<Settled, Trouble> {
-        let settled = self.setup.settled(side, token).await?;
+        // Nothing is being written: a stop waits for nobody.
+        let asked = unless_stopped(&*self.setup.world, self.setup.settled(side, token));
+        let settled = asked.await.ok_or(Trouble::Stopped)??;
         if settled == Settled::Running {
             let doing = format!("waiting for an earlier write to `{}`", self.program.name);
             let fault = Fault::external(doing, "", "the system is still at work on a statement of an earlier run");
@@ -157,6 +160,10 @@ impl Session<'_> {
                 }
                 return None;
             }
+        }
+        if link.layout != layout {
+            // Fields have come since it was stored that agreed, or were written with it: their bases went with the run.
+            self.queue(side.other(), &link.keys.clone().map(Some), 0);
         }
         link = self.sent_for(side, layout, intent, link);
         let before = link.keys[side].clone();

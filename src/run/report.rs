@@ -93,15 +93,12 @@ pub enum Trouble {
         side: Option<Side>,
         message: String,
     },
+    /// Somebody wants the engine to end. A run that ends so is interrupted, and
+    /// this is not among its troubles.
+    Stopped,
 }
 
 impl Trouble {
-    /// Somebody wants the engine to end.
-    pub fn stopped() -> Trouble {
-        let message = "stopped; what was written is on record, and the next run goes on from there".to_owned();
-        Trouble::Refused { code: Code::STOPPED, side: None, message }
-    }
-
     /// True where a system could not be reached or refused us, so that the
     /// command ends with 3.
     pub fn is_unreachable(&self) -> bool {
@@ -115,6 +112,7 @@ impl std::fmt::Display for Trouble {
             Trouble::Side(side, fault) => write!(f, "{side}: {fault}"),
             Trouble::State(error) => write!(f, "state: {error}"),
             Trouble::Refused { message, .. } => f.write_str(message),
+            Trouble::Stopped => f.write_str("the engine was stopped"),
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::event::{Event, Fact};
-use super::fault::is_harmless;
 use super::flight::Airborne;
 use super::layout::Layouts;
 use super::park::{Keyless, is_untold};
@@ -29,15 +28,12 @@ use crate::state::{
 /// report.
 pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     let mut session = Session::new(setup, options);
-    match Box::pin(session.go()).await {
-        Ok(()) => {}
-        Err(Trouble::Refused { code: Code::STOPPED, .. }) => session.stopped = true,
-        // A wait for a system that does not answer was broken off.
-        Err(Trouble::Side(_, fault)) if is_harmless(&fault) && is_stopped(&*setup.world) => session.stopped = true,
-        Err(trouble) => session.troubles.push(trouble),
-    }
-    if let Err(trouble) = session.land().await {
-        session.troubles.push(trouble);
+    for ended in [Box::pin(session.go()).await, session.land().await] {
+        match ended {
+            Ok(()) => {}
+            Err(Trouble::Stopped) => session.stopped = true,
+            Err(trouble) => session.troubles.push(trouble),
+        }
     }
     session.finish().await
 }
@@ -235,7 +231,7 @@ impl<'a> Session<'a> {
 
     /// Between two batches: no other is begun once the engine is to end.
     pub(super) fn go_on(&self) -> Result<(), Trouble> {
-        if is_stopped(&*self.setup.world) { Err(Trouble::stopped()) } else { Ok(()) }
+        if is_stopped(&*self.setup.world) { Err(Trouble::Stopped) } else { Ok(()) }
     }
 
     /// Takes the mapping and reads what is stored of it.

@@ -13,6 +13,8 @@ pub enum StoreError {
     Fenced,
     /// The disk is full, or its limit reached. Nothing was changed.
     Full(String),
+    /// Another file has taken the place of the state while it was open.
+    Replaced(String),
     /// The state was written by a newer engine.
     Newer { found: i64, known: i64 },
     /// A key has a link already, and links are one to one. Nothing was changed.
@@ -27,6 +29,11 @@ impl std::fmt::Display for StoreError {
             StoreError::Held(by) => write!(f, "another engine works on this state: {by}"),
             StoreError::Fenced => f.write_str("another engine has taken this mapping over"),
             StoreError::Full(detail) => write!(f, "no room left for the state: {detail}"),
+            StoreError::Replaced(path) => write!(
+                f,
+                "another file has taken the place of `{path}` while it was open, or it was removed: stop the engine, \
+                 look that the right state is there, and start it again"
+            ),
             StoreError::Newer { found, known } => {
                 write!(f, "the state has layout {found}, and this engine knows {known}: use a newer engine")
             }

@@ -8,6 +8,7 @@
 
 pub mod conformance;
 mod error;
+mod file;
 mod intent;
 mod ledger;
 mod mapping;
@@ -22,6 +23,7 @@ use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Both, Key, Side};
 
 pub use error::StoreError;
+pub(crate) use file::{FileIdentity, file_identity};
 pub use intent::{Intent, IntentField, Intents, IntentsId};
 pub use ledger::{
     Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, OwedCounts, Parked, ParkedFilter, Reason, RunCounts,

@@ -18,13 +18,38 @@ pub struct Job {
     pub timetable: Option<Timetable>,
     /// The mappings it runs after.
     pub after: Vec<String>,
-    /// The objects of both sides, by names that tell apart what is surely
-    /// another. Mappings that share one never run at once.
-    pub objects: Both<String>,
+    /// The objects of both sides. Mappings that share one never run at once.
+    pub objects: Both<Place>,
     /// The connections of both sides, by name.
     pub connections: Both<String>,
     pub history: History,
 }
+
+/// An object, by what can be told of it without asking its system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, in small letters and without its schema.
+    pub object: String,
+    /// Where its system is, as that is written.
+    pub address: String,
+    /// Which system it is, however it is reached; `None` where that is not known
+    /// yet.
+    pub system: Option<String>,
+}
+
+impl Place {
+    /// By what is known of both systems, else by where they are.
+    pub(super) fn is_same(&self, other: &Place) -> bool {
+        let same_system = match (&self.system, &other.system) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.address == other.address,
+        };
+        self.object == other.object && same_system
+    }
+}
+
+/// So many runs on one connection at once leave enough of its calls for each.
+const ON_ONE_CONNECTION: usize = 12;
 
 /// All of them, and which are running.
 pub(super) struct Board {
@@ -40,6 +65,11 @@ pub(super) struct Board {
 struct Line {
     job: Job,
     due: Option<DateTime<Utc>>,
+    /// The same without its jitter.
+    by_clock: Option<DateTime<Utc>>,
+    /// Not run since it was written as it is now: failures of before keep it
+    /// from nothing.
+    is_new: bool,
     /// Since when its times are kept.
     since: DateTime<Utc>,
 }
@@ -49,37 +79,55 @@ struct Line {
 struct Taken {
     /// How many run that did not fail before, and that did.
     running: [usize; 2],
-    objects: HashSet<String>,
-    /// Of those that did not fail before, how many are on each connection.
-    connections: HashMap<String, usize>,
+    objects: HashMap<String, Vec<Place>>,
+    /// How many are on each connection; of those that did not fail before, and
+    /// of all.
+    connections: HashMap<String, [usize; 2]>,
 }
 
 impl Taken {
     fn add(&mut self, job: &Job) {
         let failed = job.history.failures > 0;
         self.running[usize::from(failed)] += 1;
-        self.objects.extend(each(&job.objects).map(str::to_owned));
-        if !failed {
-            for name in each(&job.connections) {
-                *self.connections.entry(name.to_owned()).or_default() += 1;
-            }
+        self.reserve(job);
+        for name in each(&job.connections) {
+            let [sound, all] = self.connections.entry(name.clone()).or_default();
+            *sound += usize::from(!failed);
+            *all += 1;
         }
+    }
+
+    /// Its objects are for nobody else.
+    fn reserve(&mut self, job: &Job) {
+        for place in each(&job.objects) {
+            self.objects.entry(place.object.clone()).or_default().push(place.clone());
+        }
+    }
+
+    fn has(&self, place: &Place) -> bool {
+        self.objects.get(&place.object).is_some_and(|taken| taken.iter().any(|taken| taken.is_same(place)))
+    }
+
+    /// None of its objects is taken.
+    fn leaves_objects(&self, job: &Job) -> bool {
+        !each(&job.objects).any(|place| self.has(place))
     }
 
     /// No system that does not answer takes every place.
     fn leaves_room(&self, job: &Job, parallel: usize) -> bool {
         let failed = job.history.failures > 0;
         let most = parallel.saturating_sub(1).max(1);
-        let is_full = |name: &str| self.connections.get(name).is_some_and(|taken| *taken >= most);
-        self.running[usize::from(failed)] < parallel
-            && !each(&job.objects).any(|object| self.objects.contains(object))
-            && (failed || !each(&job.connections).any(is_full))
+        let is_full = |name: &String| {
+            let [sound, all] = self.connections.get(name).copied().unwrap_or_default();
+            all >= ON_ONE_CONNECTION || !failed && sound >= most
+        };
+        self.running[usize::from(failed)] < parallel && !each(&job.connections).any(is_full)
     }
 }
 
 /// What stands on two sides, once where it is the same.
-fn each(Both { source, target }: &Both<String>) -> impl Iterator<Item = &str> {
-    std::iter::once(source).chain((source != target).then_some(target)).map(String::as_str)
+fn each<T: PartialEq>(Both { source, target }: &Both<T>) -> impl Iterator<Item = &T> {
+    std::iter::once(source).chain((source != target).then_some(target))
 }
 
 impl Board {
@@ -103,7 +151,8 @@ impl Board {
             if let Some(known) = known {
                 job.history = known.job.history;
             }
-            lines.push(Line { job, due: None, since: known.map_or(now, |known| known.since) });
+            let since = known.map_or(now, |known| known.since);
+            lines.push(Line { job, due: None, by_clock: None, is_new: true, since });
         }
         self.places = lines.iter().enumerate().map(|(place, line)| (line.job.mapping.clone(), place)).collect();
         self.lines = lines;
@@ -124,10 +173,16 @@ impl Board {
         let mut begun = Vec::new();
         for place in due {
             let job = &self.lines[place].job;
-            if taken.leaves_room(job, self.parallel) && !self.waits(place, now) {
+            if self.waits(place, now) || !taken.leaves_room(job, self.parallel) {
+                continue;
+            }
+            if taken.leaves_objects(job) {
                 taken.add(job);
                 begun.push(job.mapping.clone());
                 self.running.insert(job.mapping.clone(), job.clone());
+            } else {
+                // Who comes after it and needs one of them would hold it up for ever.
+                taken.reserve(job);
             }
         }
         begun
@@ -146,6 +201,7 @@ impl Board {
         let Some(&place) = self.places.get(mapping) else { return (None, 0) };
         let line = &mut self.lines[place];
         line.job.history = line.job.history.with(status, began, ended);
+        line.is_new = false;
         let failures = line.job.history.failures;
         self.reckon(place);
         for other in 0..self.lines.len() {
@@ -171,11 +227,13 @@ impl Board {
     /// What it runs after is due as well, or under way, and has not ended since
     /// this was due: who is always at it holds up nobody for ever.
     fn waits(&self, place: usize, now: DateTime<Utc>) -> bool {
-        let Line { job, due, .. } = &self.lines[place];
+        let Line { job, due, by_clock, .. } = &self.lines[place];
         job.after.iter().filter_map(|after| self.places.get(after)).any(|&before| {
-            let Job { mapping, history, .. } = &self.lines[before].job;
+            let Line { job: Job { mapping, history, .. }, by_clock: first, .. } = &self.lines[before];
             let ended = history.last.map(|(_, ended)| ended);
-            (self.running.contains_key(mapping) || self.is_due(before, now)) && ended < *due
+            // Jitter turns no order round.
+            let comes = first.zip(*by_clock).is_some_and(|(first, then)| first <= then);
+            (self.running.contains_key(mapping) || self.is_due(before, now) || comes) && ended < *due
         })
     }
 
@@ -193,12 +251,17 @@ impl Board {
 
     /// Works out when a mapping is due.
     fn reckon(&mut self, place: usize) {
-        let Line { job: Job { mapping, timetable, history, .. }, since, .. } = &self.lines[place];
-        let due = match timetable {
-            Some(timetable) => timetable.next(mapping, history, *since),
-            None => self.due_after_others(place),
+        let Line { job: Job { mapping, timetable, history, .. }, since, is_new, .. } = &self.lines[place];
+        let history = if *is_new { history.forgiven() } else { *history };
+        let (by_clock, due) = match timetable {
+            Some(timetable) => {
+                let by_clock = timetable.unshifted(&history, *since);
+                (by_clock, by_clock.and_then(|time| timetable.shifted(mapping, time)))
+            }
+            None => (None, self.due_after_others(place)),
         };
-        self.lines[place].due = due;
+        let line = &mut self.lines[place];
+        (line.by_clock, line.due) = (by_clock, due);
     }
 
     /// All that it runs after have run since it began last, and have not failed.

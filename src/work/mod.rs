@@ -9,8 +9,8 @@ mod once;
 mod service;
 mod timetable;
 
-pub use board::{Job, idle};
-pub use once::run_once;
+pub use board::{Job, Place, idle};
+pub use once::{broke_off, run_once};
 pub use service::{Runner, serve};
 pub use timetable::{History, REMEMBERED, Timetable};
 

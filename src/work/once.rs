@@ -5,6 +5,11 @@ use std::sync::Arc;
 use crate::diagnostic::Code;
 use crate::run::{Options, RunReport, Setup, Trouble, fail_begun_run, run_mapping};
 
+/// What is said of a run that panicked.
+pub fn broke_off(why: &str) -> String {
+    format!("the run broke off by a fault of the engine: {why}")
+}
+
 /// Runs one mapping on a task of its own. A panic ends this run and no other.
 pub async fn run_once(setup: Setup, options: Options) -> RunReport {
     let mapping = setup.program.name.to_string();
@@ -14,7 +19,7 @@ pub async fn run_once(setup: Setup, options: Options) -> RunReport {
     match task.await {
         Ok(report) => report,
         Err(error) => {
-            let message = format!("the run broke off by a fault of the engine: {error}");
+            let message = broke_off(&error.to_string());
             let trouble = Trouble::Refused { code: Code::BROKE_OFF, side: None, message };
             let report = RunReport::unstarted(&mapping, &*world, started_at, trouble);
             if dry { report } else { fail_begun_run(&*store, report).await }

@@ -28,12 +28,10 @@ pub trait Runner: Send + Sync + 'static {
 
     fn status(report: &Self::Report) -> RunStatus;
 
-    /// A run has ended, and the mapping runs next at this time, if the clock
-    /// decides that; so many runs in a row have failed.
-    fn ended(&self, report: Self::Report, next: Option<DateTime<Utc>>, failures: u32);
-
-    /// A run broke off by a fault of the engine, and there is no report.
-    fn broke_off(&self, mapping: &str, why: &str);
+    /// A run has ended, or broke off by a fault of the engine, of which the words
+    /// are told. The mapping runs next at this time, if the clock decides that;
+    /// so many runs in a row have failed.
+    fn ended(&self, mapping: &str, ended: Result<Self::Report, String>, next: Option<DateTime<Utc>>, failures: u32);
 
     /// The mappings as they are to run from now on, where that has changed
     /// since this was last asked.
@@ -80,20 +78,13 @@ pub async fn serve<R: Runner>(runner: &R, world: &dyn World, jobs: Vec<Job>, par
             _ = unless_stopped(world, world.sleep(wait)), if !is_stopped(world) => continue,
         };
         let now = world.now();
-        let (id, report) = match ended {
-            Ok((id, report)) => (id, Some(report)),
-            Err(error) => {
-                if let Some((mapping, _)) = under_way.get(&error.id()) {
-                    runner.broke_off(mapping, &error.to_string());
-                }
-                (error.id(), None)
-            }
+        let (id, ended) = match ended {
+            Ok((id, report)) => (id, Ok(report)),
+            Err(error) => (error.id(), Err(error.to_string())),
         };
         let Some((mapping, began)) = under_way.remove(&id) else { continue };
-        let status = report.as_ref().map_or(RunStatus::Failure, R::status);
+        let status = ended.as_ref().map_or(RunStatus::Failure, R::status);
         let (next, failures) = board.end(&mapping, status, began, now);
-        if let Some(report) = report {
-            runner.ended(report, next, failures);
-        }
+        runner.ended(&mapping, ended, next, failures);
     }
 }

@@ -64,6 +64,13 @@ impl History {
         }
     }
 
+    /// The same, as if it had failed once at most: what was wrong may have been
+    /// put right.
+    #[must_use]
+    pub(super) fn forgiven(self) -> History {
+        History { failures: self.failures.min(1), ..self }
+    }
+
     /// Before this no run is tried again.
     pub fn patience(&self) -> Option<DateTime<Utc>> {
         let (_, ended) = self.last?;
@@ -90,6 +97,11 @@ impl Timetable {
     /// When a mapping is due next; in the past where a time was missed. `since`
     /// is when somebody began to keep its times. `None` where that never comes.
     pub fn next(&self, mapping: &str, history: &History, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.shifted(mapping, self.unshifted(history, since)?)
+    }
+
+    /// The same without its jitter.
+    pub(super) fn unshifted(&self, history: &History, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let due = match history.last {
             None => self.first(since)?,
             Some((began, ended)) => {
@@ -98,14 +110,21 @@ impl Timetable {
                 if self.missed == Missed::Skip && due < counts_from { self.skip_to(due, counts_from)? } else { due }
             }
         };
-        let due = match history.patience() {
+        match history.patience() {
             Some(patience) if due < patience => match &self.times {
-                Times::Every(_) => patience,
-                Times::Cron(..) => self.after(patience)?,
+                Times::Every(_) => Some(patience),
+                Times::Cron(..) => self.after(patience),
             },
-            _ => due,
-        };
-        later(due, self.shift(mapping, due))
+            _ => Some(due),
+        }
+    }
+
+    /// A time, later by the mapping's jitter then: the same for all who ask.
+    pub(super) fn shifted(&self, mapping: &str, due: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let most = u64::try_from(self.jitter.as_millis()).ok()?;
+        let chance = digest([&Value::text(mapping), &Value::Instant(due)]);
+        let chance = u64::try_from(chance & u128::from(u64::MAX)).unwrap_or_default();
+        later(due, Duration::from_millis(most.checked_add(1).map_or(0, |choices| chance % choices)))
     }
 
     /// The first time of a mapping that never ran.
@@ -138,14 +157,6 @@ impl Timetable {
             }
             Times::Cron(..) => self.after(since),
         }
-    }
-
-    /// How much later a run starts: the same for all who ask.
-    fn shift(&self, mapping: &str, due: DateTime<Utc>) -> Duration {
-        let Ok(most) = u64::try_from(self.jitter.as_millis()) else { return Duration::ZERO };
-        let chance = digest([&Value::text(mapping), &Value::Instant(due)]);
-        let chance = u64::try_from(chance & u128::from(u64::MAX)).unwrap_or_default();
-        Duration::from_millis(most.checked_add(1).map_or(0, |choices| chance % choices))
     }
 }
 

@@ -135,7 +135,7 @@ schedule: { after: [items] }
     service.signal("-TERM");
     let (_, said) = service.ended();
     let found = |text: &str| said.matches(text).count();
-    let told = [found("`trmi`"), found("the mappings go on as they were"), found("2 mappings from now on")];
+    let told = [found("`trmi`"), found("the mappings go on as they were"), found("2 mappings on schedule from now on")];
     assert_eq!(told, [1, 1, 1], "{said}");
 }
 
@@ -203,4 +203,46 @@ async fn a_file_that_takes_the_place_of_another_is_told_of() {
     assert_eq!(service.ended().0, Some(143));
     assert_eq!(project.run(0)["runs"][0]["to_target"]["updated"], 1);
     assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["now"]);
+}
+
+/// Issue 3: one that was asked for by its name went on after it was switched
+/// off, and that was said every two seconds.
+#[cfg(unix)]
+#[tokio::test]
+async fn who_was_asked_for_by_its_name_can_be_switched_off() {
+    let other = scheduled()
+        .replace("mapping: items", "mapping: others")
+        .replace("office, object: items", "office, object: others");
+    let office = "CREATE TABLE others (code TEXT PRIMARY KEY, name TEXT, price DECIMAL(10,2), made TEXT)";
+    let files = [("connections.yaml", CONNECTIONS), ("items.yaml", &scheduled()), ("others.yaml", &other)];
+    let project = Project::new(&files);
+    project.engine("run . items --once").ends(0);
+    project.edit("office", office).await;
+    let mut service = Service::start(&project, "items others");
+    service.pass(2);
+    project.write("items.yaml", &format!("{}enabled: false\n", scheduled()));
+    service.says("1 mapping on schedule from now on");
+    service.pass(6);
+    project.write("others.yaml", &format!("{other}enabled: false\n"));
+    service.says("0 mappings on schedule from now on");
+    service.signal("-TERM");
+    let (ended, said) = service.ended();
+    assert_eq!((ended, said.matches("items does not run any more").count()), (Some(143), 2), "{said}");
+}
+
+/// A state that is replaced while the engine runs knows nothing of what was
+/// written since.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_state_that_takes_the_place_of_another_is_told_of() {
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &scheduled())]);
+    let mut service = Service::start(&project, "");
+    service.next("items");
+    std::fs::copy(project.path(".engine/state.db"), project.path("copy.db")).unwrap();
+    std::fs::rename(project.path("copy.db"), project.path(".engine/state.db")).unwrap();
+    let failed = service.next("items");
+    let message = failed["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("another file has taken the place"), "{failed}");
+    service.signal("-TERM");
+    assert_eq!(service.ended().0, Some(143));
 }

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 /// The settings of one connection. Not every dialect takes every setting;
 /// the connector's constructor refuses what it has no use for.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SqlSettings {
     /// The address as a URL: `sqlite://data/demo.db`,
     /// `postgres://user:password@host/database`. Or `host`, `port`,

@@ -32,8 +32,9 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord,
-    Fence, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter, Reason,
-    RunRecord, RunStatus, Spooled, Store, StoreError, Written, insert_event, same_but_for_padding,
+    Fence, FileIdentity, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter,
+    Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, file_identity, insert_event,
+    same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
@@ -47,6 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A state in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
+    path: PathBuf,
+    /// Which file it is: another that takes its name is another state.
+    file: Option<FileIdentity>,
     options: SqliteConnectOptions,
     /// Empty until the first write, and after a write that was given up.
     writer: Mutex<Option<SqliteConnection>>,
@@ -100,7 +104,8 @@ impl SqliteStore {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(common.read_only(true).pragma("cache_size", "-8192"));
-        let store = SqliteStore { options, writer: Mutex::new(None), readers, _lock: lock };
+        let (path, file) = (path.to_owned(), file_identity(path));
+        let store = SqliteStore { path, file, options, writer: Mutex::new(None), readers, _lock: lock };
         let mut write = store.begin().await?;
         let prepared = layout::prepare(&mut write.connection).await;
         write.finish(prepared).await?;
@@ -156,6 +161,9 @@ impl Write<'_> {
 impl Store for SqliteStore {
     fn acquire<'a>(&'a self, mapping: &'a str) -> Answer<'a, Fence> {
         Box::pin(async move {
+            if file_identity(&self.path) != self.file {
+                return Err(StoreError::Replaced(self.path.display().to_string()));
+            }
             let mut write = self.begin().await?;
             let done = mappings::acquire(&mut write.connection, mapping).await;
             write.finish(done).await

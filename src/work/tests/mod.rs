@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::board::{Board, Job};
+use super::board::{Board, Job, Place};
 use super::{History, Timetable};
 use crate::config;
 use crate::config::model::Schedule;
@@ -142,12 +142,17 @@ fn a_run_that_was_interrupted_has_not_been() {
     assert_eq!(every.next("m", &history, now), Some(now));
 }
 
+fn place(object: &str, address: &str, system: &str) -> Place {
+    let system = (!system.is_empty()).then(|| system.to_owned());
+    Place { object: object.to_owned(), address: address.to_owned(), system }
+}
+
 fn job(mapping: &str, yaml: &str, after: &[&str], group: usize) -> Job {
     Job {
         mapping: mapping.to_owned(),
         timetable: (!yaml.is_empty()).then(|| timetable(yaml)),
         after: after.iter().map(|&name| name.to_owned()).collect(),
-        objects: Both::new(format!("object {group}"), format!("{mapping} there")),
+        objects: Both::new(place(&format!("object {group}"), "", ""), place(&format!("{mapping} there"), "", "")),
         connections: Both::new(format!("from {group}"), format!("to {group}")),
         history: History::default(),
     }
@@ -292,4 +297,76 @@ fn what_never_runs_by_itself_is_known() {
         job("f", "", &["another"], 5),
     ];
     assert_eq!(super::idle(&jobs), ["d", "e", "f"]);
+}
+
+/// Issue 3: two that took turns on its objects kept a third from ever running.
+#[test]
+fn who_needs_two_objects_gets_both_in_the_end() {
+    let mut now = at("2026-03-01T12:00:00Z");
+    let on = |mapping: &str, source: &str, target: &str| Job {
+        objects: Both::new(place(source, "", ""), place(target, "", "")),
+        ..job(mapping, "every: 5m", &[], 0)
+    };
+    let ran = History::default().with(RunStatus::Success, now - TimeDelta::minutes(5), now);
+    let both = Job { history: ran, ..on("both", "a", "b") };
+    let mut board = Board::new(vec![on("p", "a", "x"), on("q", "b", "y"), both], now, 4);
+    assert_eq!(board.begin(now), ["p", "q"]);
+    let began = now;
+    for (ends, expected) in [("p", &[][..]), ("q", &["both"][..])] {
+        now += TimeDelta::minutes(6);
+        board.end(ends, RunStatus::Success, began, now);
+        assert_eq!(board.begin(now), expected, "after {ends}");
+    }
+}
+
+#[test]
+fn objects_are_told_apart_by_what_is_known_of_their_systems() {
+    let known = place("items", "localhost:5432", "postgres:1");
+    for (object, address, system, is_same) in [
+        ("items", "127.0.0.1:5432", "postgres:1", true),
+        ("items", "localhost:5432", "postgres:2", false),
+        ("items", "localhost:5432", "", true),
+        ("items", "another:5432", "", false),
+        ("goods", "localhost:5432", "postgres:1", false),
+    ] {
+        assert_eq!(known.is_same(&place(object, address, system)), is_same, "{object} {address} {system}");
+    }
+}
+
+/// Issue 3: a mapping that was put right waited as long as one that is wrong.
+#[test]
+fn an_edit_has_what_failed_tried_again() {
+    let began = at("2026-03-01T12:00:00Z");
+    let mut board = Board::new(vec![job("a", "every: 1m", &[], 0)], began, 4);
+    let mut now = began;
+    for _ in 0..8 {
+        now += TimeDelta::hours(2);
+        assert_eq!(board.begin(now), ["a"]);
+        board.end("a", RunStatus::Failure, now, now);
+    }
+    assert_eq!(board.until_next(now), Some(Duration::from_hours(1)));
+    board.replace(vec![job("a", "every: 1m", &[], 0)], now);
+    assert_eq!(board.until_next(now), Some(Duration::from_mins(1)));
+    now += TimeDelta::minutes(1);
+    board.begin(now);
+    board.end("a", RunStatus::Failure, now, now);
+    assert_eq!(board.until_next(now), Some(Duration::from_hours(1)), "it was wrong all the same");
+}
+
+/// Issue 3: each with a jitter of its own, the one that comes after came first.
+#[test]
+fn jitter_turns_no_order_round() {
+    let since = at("2026-03-01T12:00:01Z");
+    let shaken = "{ cron: '*/5 * * * *', jitter: 4m }";
+    let mut board = Board::new(vec![job("a", shaken, &[], 0), job("b", shaken, &["a"], 1)], since, 4);
+    let (mut now, mut begun) = (since, Vec::new());
+    for _ in 0..3600 {
+        now += TimeDelta::seconds(1);
+        for mapping in board.begin(now) {
+            board.end(&mapping, RunStatus::Success, now, now);
+            begun.push(mapping);
+        }
+    }
+    assert!(begun.len() >= 22, "{begun:?}");
+    assert!(begun.chunks(2).all(|pair| pair[0] == "a" && pair.get(1).is_none_or(|then| then == "b")), "{begun:?}");
 }

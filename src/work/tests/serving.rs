@@ -83,12 +83,12 @@ impl Runner for Player {
         RunStatus::Success
     }
 
-    fn ended(&self, report: String, _: Option<DateTime<Utc>>, _: u32) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).ended.push(report);
-    }
-
-    fn broke_off(&self, mapping: &str, why: &str) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).broke_off.push(format!("{mapping}: {why}"));
+    fn ended(&self, mapping: &str, ended: Result<String, String>, _: Option<DateTime<Utc>>, _: u32) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended {
+            Ok(report) => seen.ended.push(report),
+            Err(why) => seen.broke_off.push(format!("{mapping}: {why}")),
+        }
     }
 
     fn changes(&self) -> BoxFuture<'_, Option<Vec<Job>>> {

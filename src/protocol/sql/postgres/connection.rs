@@ -23,6 +23,12 @@ use crate::record::Batch;
 /// Connections at once: readings, fetches and writes of several mappings.
 const CONNECTIONS: usize = 24;
 
+/// So many are kept open while nothing needs them.
+const IDLE: usize = 8;
+
+/// One that was idle and is sound says so within this time.
+const SOUND: Duration = Duration::from_secs(5);
+
 pub(super) struct Connections {
     options: PgConnectOptions,
     /// What every connection is told first.
@@ -90,13 +96,13 @@ impl Connections {
     async fn take(self: &Arc<Connections>, doing: &str) -> Result<Lease, Fault> {
         let permit = self.free.clone().acquire_owned().await.expect("the semaphore is never closed");
         let lease = |connection| Lease { connection, home: self.clone(), _permit: permit };
-        loop {
-            let idle = self.idle.lock().expect("nothing panics while it holds the lock").pop();
-            let Some(mut connection) = idle else { break };
-            // The server may have closed it since.
-            if connection.ping().await.is_ok() {
+        let idle = self.idle.lock().expect("nothing panics while it holds the lock").pop();
+        if let Some(mut connection) = idle {
+            if matches!(tokio::time::timeout(SOUND, connection.ping()).await, Ok(Ok(()))) {
                 return Ok(lease(connection));
             }
+            // The server has closed it since, or is gone without a word: the others are no better.
+            self.idle.lock().expect("nothing panics while it holds the lock").clear();
         }
         let failed = |error: sqlx::Error| fault::fault(doing, &error);
         // A server that hangs up while TLS is agreed on is told as one that talks nonsense.
@@ -135,7 +141,10 @@ impl Lease {
 
     /// Gives back a connection with nothing under way.
     pub(super) fn give_back(self) {
-        self.home.idle.lock().expect("nothing panics while it holds the lock").push(self.connection);
+        let mut idle = self.home.idle.lock().expect("nothing panics while it holds the lock");
+        if idle.len() < IDLE {
+            idle.push(self.connection);
+        }
     }
 }
 
