@@ -7,6 +7,7 @@ mod decided;
 mod drift;
 mod edited;
 mod faults;
+mod files;
 mod gone;
 mod limits;
 mod mistakes;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps nothing")]
 
+mod files;
 mod object;
 mod postgres;
 mod postgres_reading;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::support::postgres::Database;
 
-const EXAMPLES: &[&str] = &["01-two-way-postgres", "02-conflicts"];
+const EXAMPLES: &[&str] = &["01-two-way-postgres", "02-conflicts", "03-csv-to-sqlite"];
 
 #[test]
 fn every_example_is_run() {
@@ -25,6 +25,11 @@ async fn two_way_postgres() {
 #[test]
 fn conflicts() {
     assert_prints(EXAMPLES[1], &[]);
+}
+
+#[test]
+fn csv_to_sqlite() {
+    assert_prints(EXAMPLES[2], &[]);
 }
 
 fn folder() -> &'static Path {

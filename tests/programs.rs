@@ -48,6 +48,7 @@ impl FieldSpec {
     pub(crate) fn build(&self) -> FieldProgram {
         let toward = Both::from_fn(|side| {
             self.writes[side].then(|| Way {
+                empty_is_null: false,
                 rules: Chain::default(),
                 kind: self.kinds[side].clone(),
                 slot: self.slots[side],

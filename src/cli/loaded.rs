@@ -8,12 +8,14 @@ use std::path::Path;
 
 use super::Failure;
 use super::home::pick;
+use super::wire::cell_kind;
 use crate::compile::compile;
 use crate::config::model::{Connection, Mapping, System};
 use crate::config::tree::At;
 use crate::config::{Environment, Project, environment};
 use crate::connector::Fault;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use crate::protocol::files::is_format;
 use crate::record::{Both, Side};
 
 /// A project that was read and checked, with its environment.
@@ -33,7 +35,7 @@ pub(super) fn load(path: &Path) -> Loaded {
         let help = "name the folder that your connections and mappings are in; their files end with `.yaml` or `.yml`";
         diagnostics.push(Diagnostic::nowhere(Code::NOTHING_THERE, message).help(help));
     }
-    for (name, object) in project.connections.iter().flat_map(|connection| &connection.objects) {
+    for (name, object) in project.connections.iter().flat_map(Connection::queries) {
         let message = format!("the query `{}` as an object comes in a later version", name.value);
         let help = "make it a view in the database, and name that in `object:`";
         diagnostics.push(Diagnostic::error(Code::NOT_YET, &object.place, message).help(help));
@@ -43,10 +45,27 @@ pub(super) fn load(path: &Path) -> Loaded {
         let help = "until then keep the name: under another one it has no links";
         diagnostics.push(Diagnostic::error(Code::NOT_YET, &was.place, message).help(help));
     }
+    for connection in &project.connections {
+        check_formats(connection, &mut diagnostics);
+    }
     for mapping in &project.mappings {
         compile(mapping, Both::new(None, None), &mut diagnostics);
     }
     Loaded { project, environment, diagnostics }
+}
+
+/// Forms of dates that the files' protocol cannot read by.
+fn check_formats(connection: &Connection, diagnostics: &mut Diagnostics) {
+    let System::Files(files) = &connection.system else { return };
+    for (_, field) in files.objects.iter().flat_map(|(_, object)| &object.fields) {
+        let Some(format) = &field.format else { continue };
+        if !is_format(cell_kind(field.kind.value), format) {
+            let message =
+                format!("by `{}` no {} can be written and read again", format.value, field.kind.value.as_str());
+            let help = "only dates and times have a form, in the letters of strftime: `%d/%m/%Y`, `%Y-%m-%d %H:%M:%S`";
+            diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &format.place, message).help(help));
+        }
+    }
 }
 
 impl Loaded {
@@ -70,6 +89,7 @@ impl Loaded {
         };
         let (server, address) = match &connection.system {
             System::Sqlite(sqlite) => (None, Some(&sqlite.url)),
+            System::Files(files) => (None, Some(&files.path)),
             System::Postgres(postgres) => {
                 let url = read(postgres.url.as_ref()).and_then(|url| url.parse::<url::Url>().ok());
                 // As the driver reads it: what stands behind the `?` counts more than what stands before.

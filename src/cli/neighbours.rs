@@ -13,7 +13,7 @@ use super::keys::fingerprint;
 use super::loaded::Loaded;
 use super::wire::{Surroundings, Systems, Unready};
 use crate::compile::{Program, compile};
-use crate::config::model::{Connection, Mapping};
+use crate::config::model::{Connection, Mapping, System};
 use crate::diagnostic::Diagnostics;
 use crate::record::{Both, Side};
 use crate::run::{Flow, Neighbours};
@@ -129,15 +129,20 @@ fn on(loaded: &Loaded) -> impl Iterator<Item = &Mapping> {
 /// one reads and reads what it writes, and none writes to its target.
 fn meets_another(mapping: &Mapping, loaded: &Loaded) -> bool {
     let others: Vec<&Mapping> = on(loaded).filter(|other| other.full_name != mapping.full_name).collect();
-    let touches = |other: &&Mapping, side: Side| {
-        Side::BOTH.iter().any(|of| object_name(other, *of) == object_name(mapping, side))
-    };
+    let name = |mapping: &Mapping, side: Side| object_name(loaded, mapping, side);
+    let touches = |other: &&Mapping, side: Side| Side::BOTH.iter().any(|of| name(other, *of) == name(mapping, side));
     let in_ring = Side::BOTH.into_iter().all(|side| others.iter().any(|other| touches(other, side)));
-    in_ring || others.iter().any(|other| object_name(other, Side::Target) == object_name(mapping, Side::Target))
+    in_ring || others.iter().any(|other| name(other, Side::Target) == name(mapping, Side::Target))
 }
 
-/// The last part of an object's name, as it is written, in small letters.
-pub(super) fn object_name(mapping: &Mapping, side: Side) -> String {
+/// The last part of an object's name, as it is written, in small letters; of a
+/// file its whole name.
+pub(super) fn object_name(loaded: &Loaded, mapping: &Mapping, side: Side) -> String {
     let object = &mapping.side(side).object.value;
+    let system = loaded.connection(mapping, side).map(|connection| &connection.system);
+    if let Some(System::Files(files)) = system {
+        let said = files.objects.iter().find(|(name, _)| name.value == *object);
+        return said.and_then(|(_, said)| said.file.as_ref()).map_or(object, |file| &file.value).to_lowercase();
+    }
     object.rsplit('.').next().unwrap_or(object).trim_matches('"').to_lowercase()
 }

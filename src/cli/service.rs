@@ -276,7 +276,7 @@ fn place(systems: &Systems<'_>, mapping: &Mapping, side: Side, fingerprint: &str
         (number.len() > 12 && number.bytes().all(|digit| digit.is_ascii_digit())).then(|| identity.to_owned())
     };
     Place {
-        object: object_name(mapping, side),
+        object: object_name(systems.loaded, mapping, side),
         address: file.clone().or_else(server).unwrap_or_default(),
         system: file.or_else(number),
     }

@@ -15,11 +15,15 @@ use super::loaded::Loaded;
 use super::neighbours::Flows;
 use super::{Context, Failure};
 use crate::compile::{Compiled, compile};
-use crate::config::model::{Connection, Mapping, SideSpec, System};
+use crate::config::model::{
+    Connection, DecimalMark, FileEncoding, FileField, FileFieldType, FileFormat, FileObject, Files, Mapping, SideSpec,
+    System,
+};
 use crate::config::tree::At;
 use crate::config::{environment, relative_to};
 use crate::connector::{Connector, Description, Fault, FaultKind, Object};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::protocol::files::{CellKind, Encoding, FieldSettings, FileSettings, FilesSettings, Format, connect_files};
 use crate::protocol::sql::{SqlSettings, connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
 use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
@@ -56,9 +60,17 @@ impl Shared {
     }
 }
 
+/// What a protocol is told of a connection, every reference resolved.
+#[derive(Clone, PartialEq, Eq)]
+enum Settings {
+    Sqlite(SqlSettings),
+    Postgres(SqlSettings),
+    Files(FilesSettings),
+}
+
 /// A connection that is open.
 struct Opened {
-    settings: SqlSettings,
+    settings: Settings,
     connector: Arc<dyn Connector>,
     /// Of a database in a file: where it lies, and which file it was there.
     file: Option<(PathBuf, Option<FileIdentity>)>,
@@ -153,8 +165,10 @@ impl<'a> Systems<'a> {
                            that the right file is there, and start it again";
             return Err(Fault::user(format!("opening `{name}`"), "", message));
         }
-        if matches!(connection.system, System::Sqlite(_)) && settings.create_from.is_some() {
-            let file = sqlite_file(&settings)?;
+        if let Settings::Sqlite(settings) = &mut settings
+            && settings.create_from.is_some()
+        {
+            let file = sqlite_file(settings)?;
             let is_remembered =
                 || self.shared.remembered.lock().expect("nothing panics while it notes").contains(&name);
             if !file.exists() && is_remembered() {
@@ -168,12 +182,13 @@ impl<'a> Systems<'a> {
             if let Some(drafts) = &mut self.drafts
                 && !file.exists()
             {
-                drafts.divert(&name, &mut settings)?;
+                drafts.divert(&name, settings)?;
             }
         }
-        let connector = match &connection.system {
-            System::Sqlite(_) => connect_sqlite(&settings)?,
-            System::Postgres(_) => match connect_postgres(&settings) {
+        let connector = match &settings {
+            Settings::Sqlite(settings) => connect_sqlite(settings)?,
+            Settings::Files(settings) => connect_files(settings),
+            Settings::Postgres(settings) => match connect_postgres(settings) {
                 Ok(connector) => connector,
                 // Nothing was asked of a server yet: it is the address that is wrong.
                 Err(fault) => {
@@ -183,51 +198,67 @@ impl<'a> Systems<'a> {
                 }
             },
         };
-        let file = matches!(connection.system, System::Sqlite(_)).then(|| sqlite_file(&settings)).transpose()?;
+        let file = match &settings {
+            Settings::Sqlite(settings) => Some(sqlite_file(settings)?),
+            Settings::Postgres(_) | Settings::Files(_) => None,
+        };
         let file = file.map(|file| (file.clone(), file_identity(&file)));
         opened.insert(name, Opened { settings: written, connector: connector.clone(), file });
         Ok(Some(connector))
     }
 
-    /// The file of a connection whose database lies in one.
+    /// The file of a connection whose database lies in one, or the folder of its
+    /// files.
     pub(super) fn file(&self, connection: &Connection) -> Option<PathBuf> {
-        let settings = self.settings(connection, &mut Diagnostics::new())?;
-        let file = sqlite_file(&settings).ok().filter(|_| matches!(connection.system, System::Sqlite(_)))?;
+        let file = match self.settings(connection, &mut Diagnostics::new())? {
+            Settings::Sqlite(settings) => sqlite_file(&settings).ok()?,
+            Settings::Files(settings) => settings.folder,
+            Settings::Postgres(_) => return None,
+        };
         Some(std::fs::canonicalize(&file).unwrap_or(file))
     }
 
-    fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<SqlSettings> {
+    fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<Settings> {
         let lookup = |name: &str| self.loaded.environment.get(name);
         let before = diagnostics.len();
         let mut read =
             |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, &lookup, diagnostics));
-        let mut settings = SqlSettings {
+        let sql = SqlSettings {
             folder: relative_to(&connection.place, ""),
             timezone: connection.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.value.0),
             timeout: connection.timeout.as_ref().map_or(Duration::from_secs(30), |timeout| timeout.value.0),
             ..SqlSettings::default()
         };
         let mut bad_port = None;
-        match &connection.system {
-            System::Sqlite(sqlite) => {
-                settings.url = read(Some(&sqlite.url));
-                settings.create_from = read(sqlite.create_from.as_ref()).map(Into::into);
-            }
+        let settings = match &connection.system {
+            System::Sqlite(sqlite) => Settings::Sqlite(SqlSettings {
+                url: read(Some(&sqlite.url)),
+                create_from: read(sqlite.create_from.as_ref()).map(Into::into),
+                ..sql
+            }),
             System::Postgres(postgres) => {
-                settings.url = read(postgres.url.as_ref());
-                settings.host = read(postgres.host.as_ref());
-                settings.database = read(postgres.database.as_ref());
-                settings.username = read(postgres.username.as_ref());
-                settings.password = read(postgres.password.as_ref());
-                if let (Some(written), Some(port)) = (&postgres.port, read(postgres.port.as_ref())) {
-                    settings.port = port.parse().ok();
-                    bad_port = settings.port.is_none().then_some((&written.place, port));
-                }
+                let port = read(postgres.port.as_ref());
+                let number = port.as_ref().and_then(|port| port.parse().ok());
+                bad_port = postgres.port.as_ref().zip(port).filter(|_| number.is_none());
+                Settings::Postgres(SqlSettings {
+                    url: read(postgres.url.as_ref()),
+                    host: read(postgres.host.as_ref()),
+                    port: number,
+                    database: read(postgres.database.as_ref()),
+                    username: read(postgres.username.as_ref()),
+                    password: read(postgres.password.as_ref()),
+                    ..sql
+                })
             }
-        }
-        if let Some((place, port)) = bad_port {
+            System::Files(files) => {
+                let folder = sql.folder.join(read(Some(&files.path)).unwrap_or_default());
+                Settings::Files(files_settings(files, folder, sql.timezone))
+            }
+        };
+        if let Some((written, port)) = bad_port {
             let message = format!("`{port}` is not a port");
-            diagnostics.push(Diagnostic::error(Code::BAD_VALUE, place, message).help("a number from 1 to 65535"));
+            let diagnostic = Diagnostic::error(Code::BAD_VALUE, &written.place, message);
+            diagnostics.push(diagnostic.help("a number from 1 to 65535"));
         }
         (diagnostics.len() == before).then_some(settings)
     }
@@ -352,6 +383,51 @@ impl<'a> Systems<'a> {
             world: surroundings.world.clone(),
             observer: surroundings.observer.clone(),
         })
+    }
+}
+
+/// What is said of a folder of files, as the protocol takes it.
+fn files_settings(files: &Files, folder: PathBuf, timezone: chrono_tz::Tz) -> FilesSettings {
+    let mark = |mark: &Option<At<String>>| mark.as_ref().and_then(|mark| mark.as_bytes().first().copied());
+    let field = |(name, field): &(At<String>, FileField)| {
+        let format = field.format.as_ref().map(|format| format.value.clone());
+        (name.value.clone(), FieldSettings { kind: cell_kind(field.kind.value), format })
+    };
+    let object = |(name, object): &(At<String>, FileObject)| {
+        let settings = FileSettings {
+            file: object.file.as_ref().map(|file| file.value.clone()),
+            format: object.format.as_ref().map(|format| match format.value {
+                FileFormat::Csv => Format::Csv,
+                FileFormat::JsonLines => Format::JsonLines,
+            }),
+            delimiter: mark(&object.delimiter),
+            quote: mark(&object.quote),
+            has_no_header: object.header.as_ref().is_some_and(|header| !header.value),
+            encoding: match object.encoding.as_ref().map(|encoding| encoding.value) {
+                Some(FileEncoding::Windows1252) => Encoding::Windows1252,
+                Some(FileEncoding::Utf8) | None => Encoding::Utf8,
+            },
+            decimal_comma: object.decimal.as_ref().is_some_and(|mark| mark.value == DecimalMark::Comma),
+            fields: object.fields.iter().map(field).collect(),
+            key: object.key.iter().map(|key| key.value.clone()).collect(),
+        };
+        (name.value.clone(), settings)
+    };
+    let settle = files.settle.as_ref().map_or(Duration::from_secs(2), |settle| settle.value.0);
+    FilesSettings { folder, timezone, settle, objects: files.objects.iter().map(object).collect() }
+}
+
+pub(super) fn cell_kind(kind: FileFieldType) -> CellKind {
+    match kind {
+        FileFieldType::Text => CellKind::Text,
+        FileFieldType::Integer => CellKind::Integer,
+        FileFieldType::Decimal => CellKind::Decimal,
+        FileFieldType::Boolean => CellKind::Boolean,
+        FileFieldType::Date => CellKind::Date,
+        FileFieldType::Time => CellKind::Time,
+        FileFieldType::Datetime => CellKind::Datetime,
+        FileFieldType::Timestamp => CellKind::Timestamp,
+        FileFieldType::Json => CellKind::Json,
     }
 }
 

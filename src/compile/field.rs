@@ -7,7 +7,7 @@ use crate::compile::side::{Slots, literal};
 use crate::config::model::{Direction, Drift, FieldSpec, Mapping, RuleSpec};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
-use crate::record::{Both, Kind, Side, Value};
+use crate::record::{Both, Field, Kind, Side, Value};
 
 /// Compiles one field entry. `None` where something is wrong, which is said.
 pub(super) fn compile(
@@ -135,7 +135,8 @@ pub(super) fn copy(
 }
 
 fn way(slots: &Slots, slot: usize, rules: Chain) -> Way {
-    Way { rules, kind: slots.kind(slot).clone(), slot, document: Document::Kept }
+    let Field { kind, empty_is_null, .. } = slots.shape_field(slot);
+    Way { rules, kind: kind.clone(), slot, document: Document::Kept, empty_is_null: *empty_is_null }
 }
 
 /// Rules over the fields of one side, and whether they look at any but the

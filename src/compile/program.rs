@@ -218,6 +218,8 @@ pub struct Way {
     pub slot: usize,
     /// What becomes of a document on the way, after the rules.
     pub document: Document,
+    /// An empty text that arrives is no value there.
+    pub empty_is_null: bool,
 }
 
 /// How a document of JSON and its text meet.
@@ -281,6 +283,8 @@ impl FieldProgram {
         } else {
             way.rules.apply(&value, &[]).map_err(|trouble| self.reject(*trouble))?
         };
+        let is_empty = matches!(&value, Value::Text(text) if text.is_empty());
+        let value = if way.empty_is_null && is_empty { Value::Null } else { value };
         if self.required && side == Side::Target && value.is_blank() {
             return Err(Rejection::from(Misfitting {
                 code: Code::REQUIRED_BLANK,

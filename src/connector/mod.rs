@@ -92,6 +92,20 @@ pub trait Object: Send + Sync {
     /// Dropping the answer without [`Writing::write`] changes nothing.
     fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>>;
 
+    /// True where what is written is only prepared, as its outcomes foretell, and
+    /// comes into effect with [`Object::finish`]: files appear whole. Readings
+    /// and fetches show what is prepared.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// Brings everything into effect that was written since the last time, whole
+    /// or not at all. After a fault that [`Retry::Later`] is said of it may be
+    /// tried again; after another one all of it is to be written anew.
+    fn finish(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What became of a batch whose writer gave no answer. Only returns
     /// [`Settled::Look`], `Applied` or `NotApplied` once the writer is surely
     /// at its end: nothing of the batch can still come into effect.
@@ -117,7 +131,8 @@ pub trait Writing: Send {
     /// its answer.
     fn keys(&self) -> &[Vec<Value>];
 
-    /// Sends the changes and makes them last: one outcome for each, in order.
+    /// Sends the changes and makes them last, but for what [`Object::holds_back`]:
+    /// one outcome for each, in order.
     /// A batch is all or nothing but for the changes whose outcome says that
     /// nothing was done. An error with [`Applied::No`] means nothing was.
     ///

@@ -85,7 +85,7 @@ codes! {
     STORED_OTHERWISE = "E0703", "a system stored something else than what was sent",
         "The value that the system shows after the write does not mean what was sent: a number was rounded away, a text cut, a trigger changed it. The write is undone where that can be done, and the record is parked: it is tried again when it changes, or by `engine parked retry`.";
     MALFORMED = "E0704", "a record cannot be read",
-        "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes.";
+        "The system shows a record that has no key, or that cannot be read as what its fields are declared to be. It is parked until it changes. Of a file, the message names the line. As long as not even its key can be told, nothing on its side counts as deleted: it may be what seems to be gone.";
     AMBIGUOUS = "E0705", "several records match, or the one that matches is taken",
         "Links are one to one. Where `match` finds several records, or one that is linked already (by this mapping, or by another that writes the same fields of the target), nothing is guessed, and neither is it where several records of a side have the key that the mapping goes by: the record is parked until the double is gone, the other link is, or `match` says more.";
     LOOPING = "E0706", "a field is written to and fro",

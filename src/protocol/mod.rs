@@ -4,4 +4,5 @@
 //! plans. Every family has the same file names (`config`, `describe`, `read`,
 //! `write`), so that who knows one knows all.
 
+pub mod files;
 pub mod sql;

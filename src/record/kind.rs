@@ -68,6 +68,8 @@ pub struct Field {
     /// The system may take texts for equal that are not the same, of another
     /// case for example.
     pub loose: bool,
+    /// The system makes no difference between an empty text and no value.
+    pub empty_is_null: bool,
     /// The system's own name of the type, for people.
     pub native: CompactString,
 }
@@ -83,6 +85,7 @@ impl Field {
             has_default: false,
             read_only: false,
             loose: false,
+            empty_is_null: false,
             native: CompactString::default(),
         }
     }

@@ -37,6 +37,7 @@ impl Session<'_> {
         for (mark, row) in batch.rows() {
             let key = self.program.sides[side].key(row);
             let Some(key) = key else {
+                self.unread[side] |= matches!(mark, Mark::Malformed(_));
                 if *mark == Mark::Deleted
                     || *mark == Mark::Live && self.see(side, row, true).is_ok_and(|seen| seen.is_gone())
                 {

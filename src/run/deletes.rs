@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::compile::{BaseKind, DeletePolicy, DeletedWhen, Limit};
 use crate::connector::{Action, Listing};
 use crate::plan::{LinkId, LinkStatus};
-use crate::record::{Both, Key, Side};
+use crate::record::{Both, Key, Mark, Side};
 use crate::state::Spooled;
 
 /// By default so many deletes are let through, or 5 % of the links if that is
@@ -53,6 +53,7 @@ impl Session<'_> {
                 self.sweep_begin(side).await?;
                 continue;
             };
+            self.unread[side] |= batch.rows().any(|(mark, _)| matches!(mark, Mark::Malformed(_)));
             let keys: Vec<Key> = batch.rows().filter_map(|(_, row)| self.program.sides[side].key(row)).collect();
             self.sweep_seen(side, &keys).await?;
         }
@@ -82,9 +83,13 @@ impl Session<'_> {
     }
 
     /// Links whose key was not in the listing are looked at one by one: a get
-    /// by key, without `where`, says whether the record is gone. False for an
-    /// empty listing, which says nothing.
+    /// by key, without `where`, says whether the record is gone. False for a
+    /// listing that says nothing: an empty one, or one with a record whose key
+    /// cannot be read.
     pub(super) async fn sweep_end(&mut self, side: Side) -> Result<bool, Trouble> {
+        if self.unread[side] {
+            return Ok(false);
+        }
         // What this run has created itself fills no side.
         let own = if self.options.dry { 0 } else { self.counts.toward(side).created };
         if self.swept <= own {
@@ -206,6 +211,10 @@ impl Session<'_> {
     async fn carry_out(&mut self, page: &[Spooled]) -> Result<(), Trouble> {
         for on in Side::BOTH {
             let gone = on.other();
+            if self.unread[gone] {
+                // What cannot be read may be what seems to be gone.
+                continue;
+            }
             let of = page.iter().filter(|spooled| spooled.on == on);
             self.revisit(gone, of.clone().map(|spooled| spooled.keys[gone].clone()).collect()).await?;
             // Only now: a delete that could not be sent stays owed, and so does that of a record in doubt, or of one that

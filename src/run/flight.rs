@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::answer::Acknowledged;
 use super::execute::Work;
 use super::fault::is_harmless;
+use super::prepared::Prepared;
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
@@ -167,7 +168,14 @@ impl Session<'_> {
                     return self.linked_twice(&flight, work, error).await;
                 }
                 (Some(Err(error)), _) => return Err(error.into()),
-                (Some(Ok(id)), Ok(outcomes)) => return self.answered(flight, work, id, outcomes, acknowledged).await,
+                (Some(Ok(id)), Ok(outcomes)) => match self.held_back(&flight, id, &outcomes).await? {
+                    Prepared::InEffect => return self.answered(flight, work, id, outcomes, acknowledged).await,
+                    Prepared::Waits => return Ok(()),
+                    Prepared::Void(fault) => {
+                        self.take_void(id, flight.intents.creates.len()).await?;
+                        fault
+                    }
+                },
                 (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
                 (Some(Ok(id)), Err(fault)) => {
                     let token = flight.intents.token.as_deref();
@@ -178,10 +186,7 @@ impl Session<'_> {
                         let outcomes = flight.changes.iter().map(done).collect();
                         return self.answered(flight, work, id, outcomes, acknowledged).await;
                     }
-                    // Nothing of it is in effect: the intents are void.
-                    let not_made = (0..flight.intents.creates.len()).collect();
-                    self.pending.answered.push(Answered { intents: id, not_made });
-                    self.flush().await?;
+                    self.take_void(id, flight.intents.creates.len()).await?;
                     fault
                 }
             };
@@ -190,6 +195,12 @@ impl Session<'_> {
             let sent = fly(self.setup, flight).await;
             flown = self.failing(side, records, sent)?;
         }
+    }
+
+    /// Nothing of a batch is in effect: its intents are void.
+    pub(super) async fn take_void(&mut self, id: IntentsId, creates: usize) -> Result<(), Trouble> {
+        self.pending.answered.push(Answered { intents: id, not_made: (0..creates).collect() });
+        self.flush().await
     }
 
     /// The key of a record once a change of it is in effect.

@@ -26,6 +26,7 @@ mod neighbours;
 mod owed;
 mod pages;
 mod park;
+mod prepared;
 mod probe;
 mod reading;
 mod recover;

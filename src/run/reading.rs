@@ -55,6 +55,7 @@ impl Session<'_> {
         counts.unchanged = counts.unchanged.saturating_sub(written_before);
         // Records that are put off lie in memory alone: the cursor passes none of them.
         self.look_again().await?;
+        self.bring_all_into_effect().await?;
         if everything {
             self.forget_rows(side).await?;
         }

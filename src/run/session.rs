@@ -9,6 +9,7 @@ use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
 use super::park::{Keyless, is_untold};
+use super::prepared::Waiting;
 use super::report::{Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::sent::Sent;
@@ -126,6 +127,11 @@ pub(super) struct Session<'a> {
     pub dry_sweep: BTreeSet<Key>,
     /// So many keys the sweep under way has seen.
     pub swept: u64,
+    /// A side has shown a record that cannot be read, not even its key: nobody can
+    /// tell which records are gone there.
+    pub unread: Both<bool>,
+    /// New records of each side that are prepared there, and not to be seen yet.
+    pub waiting: Both<Vec<Waiting>>,
     /// A batch that is being sent.
     pub airborne: Option<Airborne>,
     /// The keys of records whose links are pending.
@@ -184,6 +190,8 @@ impl<'a> Session<'a> {
             dry_spool: BTreeMap::new(),
             dry_sweep: BTreeSet::new(),
             swept: 0,
+            unread: Both::default(),
+            waiting: Both::default(),
             airborne: None,
             unflushed: HashSet::new(),
             deleting: false,
@@ -224,6 +232,7 @@ impl<'a> Session<'a> {
             self.sweep(side).await?;
         }
         self.flush_deletes().await?;
+        self.bring_all_into_effect().await?;
         self.let_go_of_sent();
         self.state.first_sync_done = true;
         Ok(())
@@ -310,7 +319,8 @@ impl<'a> Session<'a> {
             }
         }
         self.look_again().await?;
-        self.flush_deletes().await
+        self.flush_deletes().await?;
+        self.bring_all_into_effect().await
     }
 
     /// Commits what is pending, if anything is.

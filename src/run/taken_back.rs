@@ -133,7 +133,12 @@ impl Session<'_> {
                 recorded = Some(setup.store.intend(&fence, &intents).await);
                 matches!(recorded, Some(Ok(_)))
             };
-            let outcomes = writing.write(&changes, record.boxed()).await;
+            let mut outcomes = writing.write(&changes, record.boxed()).await;
+            if outcomes.is_ok()
+                && let Err(fault) = setup.in_effect(side).await
+            {
+                outcomes = Err(fault);
+            }
             let answered = recorded.transpose()?.map(|id| Answered { intents: id, not_made: Vec::new() });
             match outcomes {
                 // What became of it is found out as for every write.

@@ -45,7 +45,9 @@ pub(super) fn delete(key: i64) -> Change {
 }
 
 pub(super) async fn write(object: &dyn Object, changes: &[Change]) -> Vec<Outcome> {
-    object.begin(0).await.unwrap().write(changes, unrecorded()).await.unwrap()
+    let outcomes = object.begin(0).await.unwrap().write(changes, unrecorded()).await.unwrap();
+    object.finish().await.unwrap();
+    outcomes
 }
 
 /// The row that an outcome shows.

@@ -3,7 +3,7 @@
 use super::field::{can_conflict, needs_times};
 use crate::config::decode::not_yet;
 use crate::config::environment::has_references;
-use crate::config::model::{Connection, DeletePolicy, Deleted, Limit, Mapping, Policy, Schedule, SideSpec};
+use crate::config::model::{Connection, DeletePolicy, Deleted, Limit, Mapping, Policy, Schedule, SideSpec, System};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use crate::record::{Kind, Value, parse_number};
@@ -68,15 +68,18 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
         diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &start.place, message).help(help));
     }
     let Some(connection) = connection else { return };
-    // All connectors of this version speak SQL.
-    if let Some(filter) = filter
+    if let (Some(filter), System::Files(_)) = (filter, &connection.system) {
+        let message = "a file has no filter language for a `where`";
+        let help = "leave records out with `when`, which takes an expression";
+        diagnostics.push(Diagnostic::error(Code::BAD_FILTER, &filter.place, message).help(help));
+    } else if let Some(filter) = filter
         && filter.text().is_none_or(|text| text.trim().is_empty())
     {
         let message = format!("`where` is a condition of SQL, but {} stands here", filter.kind());
         let help = "write it as text: `where: \"status = 'open'\"`";
         diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &filter.place, message).help(help));
     }
-    if let Some((name, _)) = connection.objects.iter().find(|(name, _)| name.value == side.object.value)
+    if let Some((name, _)) = connection.queries().iter().find(|(name, _)| name.value == side.object.value)
         && written
     {
         let message = format!("`{}` is a query and cannot be written", side.object.value);

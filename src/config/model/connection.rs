@@ -1,7 +1,8 @@
 //! One configured system: how it is reached, and what its values mean.
 
+use super::files::Files;
 use super::scalar::{Duration, Timezone};
-use crate::config::decode::{Choice, Table, boolean, choice, count, entries, name, text};
+use crate::config::decode::{Choice, Reader, Table, boolean, choice, count, entries, name, text};
 use crate::config::tree::{At, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
 use schemars::{JsonSchema, Schema};
@@ -46,9 +47,6 @@ pub struct Connection {
     pub timeout: Option<At<Duration>>,
     /// What is done when the system cannot be reached or is busy.
     pub retry: Option<Retry>,
-    /// Objects of your own, by name, beside those the system has. Default: none.
-    #[schemars(with = "Option<std::collections::BTreeMap<String, ObjectSpec>>")]
-    pub objects: Vec<(At<String>, ObjectSpec)>,
     /// Which system it is, with what that one needs.
     #[schemars(flatten)]
     pub system: System,
@@ -63,6 +61,8 @@ pub enum System {
     Sqlite(Sqlite),
     /// A `PostgreSQL` database.
     Postgres(Postgres),
+    /// A folder of files.
+    Files(Files),
 }
 
 /// The kinds of system this version can talk to.
@@ -70,6 +70,7 @@ pub enum System {
 pub enum Connector {
     Sqlite,
     Postgres,
+    Files,
 }
 
 impl Connector {
@@ -77,6 +78,7 @@ impl Connector {
         match self {
             Connector::Sqlite => "sqlite",
             Connector::Postgres => "postgres",
+            Connector::Files => "files",
         }
     }
 }
@@ -84,24 +86,12 @@ impl Connector {
 impl Choice for Connector {
     const WHAT: &'static str = "a connector";
     const WORDS: &'static [(&'static str, Connector)] =
-        &[("sqlite", Connector::Sqlite), ("postgres", Connector::Postgres)];
+        &[("sqlite", Connector::Sqlite), ("postgres", Connector::Postgres), ("files", Connector::Files)];
 }
 
 /// Connectors of the language that this version does not carry out.
-const LATER_CONNECTORS: &[&str] = &[
-    "files",
-    "graphql",
-    "mssql",
-    "mysql",
-    "odbc",
-    "odoo",
-    "protheus",
-    "rest",
-    "shopify",
-    "soap",
-    "woocommerce",
-    "xmlrpc",
-];
+const LATER_CONNECTORS: &[&str] =
+    &["graphql", "mssql", "mysql", "odbc", "odoo", "protheus", "rest", "shopify", "soap", "woocommerce", "xmlrpc"];
 
 /// Where a `SQLite` database lies.
 #[derive(Clone, PartialEq, JsonSchema)]
@@ -115,6 +105,9 @@ pub struct Sqlite {
     /// does not exist is an error.
     #[schemars(example = &"demo.sql")]
     pub create_from: Option<At<String>>,
+    /// Objects of your own, by name, beside the tables and views. Default: none.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, ObjectSpec>>")]
+    pub objects: Vec<(At<String>, ObjectSpec)>,
 }
 
 /// Where a `PostgreSQL` database lies: `url`, or the parts of it.
@@ -143,6 +136,9 @@ pub struct Postgres {
     /// The password. It is never printed, logged or stored. Default: none.
     #[schemars(example = &"${CRM_PASSWORD}")]
     pub password: Option<At<String>>,
+    /// Objects of your own, by name, beside the tables and views. Default: none.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, ObjectSpec>>")]
+    pub objects: Vec<(At<String>, ObjectSpec)>,
 }
 
 /// Addresses may carry a password: nothing of them is printed.
@@ -173,11 +169,11 @@ impl Connection {
         let timezone = table.optional("timezone", Timezone::decode);
         let timeout = table.optional("timeout", Duration::decode_positive);
         let retry = table.optional("retry", Retry::decode);
-        let objects = table.optional("objects", objects).unwrap_or_default();
         // Without its connector no other name can be told right or wrong.
         let system = match connector?.value {
             Connector::Sqlite => Sqlite::read(&mut table).map(System::Sqlite),
             Connector::Postgres => Some(System::Postgres(Postgres::read(&mut table))),
+            Connector::Files => Files::read(&mut table).map(System::Files),
         };
         table.finish();
         Some(Connection {
@@ -188,7 +184,6 @@ impl Connection {
             timezone,
             timeout,
             retry,
-            objects,
             system: system?,
         })
     }
@@ -197,6 +192,16 @@ impl Connection {
         match self.system {
             System::Sqlite(_) => Connector::Sqlite,
             System::Postgres(_) => Connector::Postgres,
+            System::Files(_) => Connector::Files,
+        }
+    }
+
+    /// The queries that are objects of it.
+    pub fn queries(&self) -> &[(At<String>, ObjectSpec)] {
+        match &self.system {
+            System::Sqlite(sqlite) => &sqlite.objects,
+            System::Postgres(postgres) => &postgres.objects,
+            System::Files(_) => &[],
         }
     }
 
@@ -218,7 +223,8 @@ impl Sqlite {
     fn read(table: &mut Table<'_, '_>) -> Option<Sqlite> {
         let url = table.required("url", text);
         let create_from = table.optional("create_from", text);
-        Some(Sqlite { url: url?, create_from })
+        let objects = table.optional("objects", queries).unwrap_or_default();
+        Some(Sqlite { url: url?, create_from, objects })
     }
 }
 
@@ -231,6 +237,7 @@ impl Postgres {
             database: table.optional("database", text),
             username: table.optional("username", text),
             password: table.optional("password", text),
+            objects: table.optional("objects", queries).unwrap_or_default(),
         }
     }
 }
@@ -252,11 +259,20 @@ fn connector(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Connector>
     choice(node, diagnostics)
 }
 
-fn objects(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<(At<String>, ObjectSpec)>> {
+fn queries(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<(At<String>, ObjectSpec)>> {
+    objects_of(node, diagnostics, ObjectSpec::decode)
+}
+
+/// Objects by their names.
+pub(super) fn objects_of<T>(
+    node: &Node,
+    diagnostics: &mut Diagnostics,
+    decode: Reader<T>,
+) -> Option<Vec<(At<String>, T)>> {
     let entries = entries(node, "`objects`", diagnostics)?;
     let read = |(key, value): &(Node, Node)| {
         let name = name(key, diagnostics);
-        let object = ObjectSpec::decode(value, diagnostics);
+        let object = decode(value, diagnostics);
         Some((name?, object?))
     };
     Some(entries.iter().filter_map(read).collect())

@@ -11,6 +11,7 @@
 
 mod connection;
 mod field;
+mod files;
 mod mapping;
 mod policy;
 mod rule;
@@ -21,6 +22,7 @@ mod side;
 pub(crate) use connection::ConnectionsDocument;
 pub use connection::{Connection, Connector, ObjectSpec, Postgres, Retry, Sqlite, System};
 pub use field::{CopySpec, FieldEntry, FieldSpec, WriteMoment};
+pub use files::{DecimalMark, FileEncoding, FileField, FileFieldType, FileFormat, FileObject, Files};
 pub use mapping::{Mapping, When};
 pub use policy::{Allow, Conflicts, DeletePolicy, Deletes, Direction, Drift, Limit, Limits, Operation, Policy};
 pub use rule::RuleSpec;

@@ -17,4 +17,6 @@ mod write;
 
 pub use config::SqlSettings;
 pub use postgres::connect_postgres;
+pub(super) use sqlite::read_values;
 pub use sqlite::{connect_sqlite, sqlite_file};
+pub(super) use statement::safe;

@@ -9,7 +9,7 @@
 use sqlx::AssertSqlSafe;
 
 /// A statement put together out of the parts this module makes.
-pub(super) fn safe(sql: String) -> AssertSqlSafe<String> {
+pub(in crate::protocol) fn safe(sql: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql)
 }
 

@@ -27,6 +27,7 @@ use self::describe::Table;
 use super::SqlSettings;
 use super::statement::safe;
 use crate::connector::{Access, Connector, Description, Fault, Object, ObjectSummary};
+use crate::record::{Field, Value};
 
 /// Connections at once: readings, fetches and writes of several mappings.
 const CONNECTIONS: u32 = 24;
@@ -85,6 +86,20 @@ fn is_locked_away(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_locked_away(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.permissions().readonly())
+}
+
+/// The values of a row's columns from `first` on, which are declared so.
+pub(in crate::protocol) fn read_values<'d>(
+    row: &sqlx::sqlite::SqliteRow,
+    first: usize,
+    declared: impl Iterator<Item = &'d str>,
+) -> Result<Vec<Value>, sqlx::Error> {
+    let read = |(index, declared): (usize, &str)| {
+        let field = Field::new(declared, value::kind(declared));
+        let column = value::Column { field, stamp: stamp::PLAIN, zone: chrono_tz::UTC };
+        column.read(sqlx::Row::try_get_raw(row, first + index)?).map_err(sqlx::Error::Protocol)
+    };
+    declared.enumerate().map(read).collect()
 }
 
 struct Inner {

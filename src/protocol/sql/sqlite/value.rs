@@ -45,6 +45,8 @@ pub(super) fn kind(declared: &str) -> Kind {
         "TIME" => Kind::Time { digits: 9 },
         "DATETIME" | "TIMESTAMP" | "TIMESTAMP WITHOUT TIME ZONE" => Kind::LocalTime { digits: 9 },
         "TIMESTAMPTZ" | "DATETIMETZ" | "TIMESTAMP WITH TIME ZONE" => Kind::Instant { digits: 9 },
+        // By SQLite's rules such a column keeps every digit as text.
+        "DECIMAL_TEXT" => Kind::Decimal { precision: None, scale: None },
         "DECIMAL" | "NUMERIC" | "NUMBER" | "MONEY" | "CURRENCY" => {
             Kind::Decimal { precision: first, scale: first.map(|_| second.unwrap_or(0)) }
         }

@@ -1,0 +1,248 @@
+//! Which files there are, and what their records hold.
+
+use std::path::{Path, PathBuf};
+
+use super::cell::Column;
+use super::config::{CellKind, FieldSettings, FileSettings, FilesSettings, Format};
+use super::lines::{Layout, Records, Said};
+use super::place;
+use super::stage::Form;
+use crate::connector::{Description, Fault, ObjectSummary};
+use crate::record::{Shape, Value};
+
+/// So many records tell which fields documents have, and what these hold.
+const SAMPLE: usize = 1000;
+
+/// An object and its file.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    said: FileSettings,
+    format: Format,
+}
+
+/// The ending of a file's name in small letters, without that of a packed one.
+fn ending(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    Some(name.rsplit_once('.')?.1.to_owned())
+}
+
+/// The format that a file's name tells.
+fn format_of(path: &Path) -> Option<Format> {
+    match ending(path)?.as_str() {
+        "csv" | "tsv" => Some(Format::Csv),
+        "jsonl" | "ndjson" => Some(Format::JsonLines),
+        _ => None,
+    }
+}
+
+/// Every object: those that something is said of, and the other files of the
+/// folder whose names tell their format.
+pub(super) fn list(settings: &FilesSettings) -> std::io::Result<Vec<ObjectSummary>> {
+    let of_format = |format: Format| match format {
+        Format::Csv => "csv",
+        Format::JsonLines => "json_lines",
+    };
+    let mut objects: Vec<ObjectSummary> = Vec::new();
+    for name in settings.objects.keys() {
+        if let Some(found) = find(settings, name) {
+            objects.push(ObjectSummary { name: name.clone(), kind: of_format(found.format).into() });
+        }
+    }
+    let taken = |name: &str| settings.objects.iter().any(|(object, said)| said.file.as_ref().unwrap_or(object) == name);
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(&settings.folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some(format) = format_of(&path).filter(|_| path.is_file() && !name.starts_with('.') && !taken(&name)) {
+            others.push(ObjectSummary { name, kind: of_format(format).into() });
+        }
+    }
+    others.sort_by(|a, b| a.name.cmp(&b.name));
+    objects.extend(others);
+    Ok(objects)
+}
+
+/// An object by its name; `None` where there is none of that name.
+pub(super) fn find(settings: &FilesSettings, name: &str) -> Option<Found> {
+    let said = settings.objects.get(name).cloned();
+    let file = said.as_ref().and_then(|said| said.file.as_deref()).unwrap_or(name);
+    // Nothing leads out of the folder.
+    let is_below = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    let path = settings.folder.join(file);
+    let format = said.as_ref().and_then(|said| said.format).or_else(|| format_of(&path))?;
+    let is_known = said.as_ref().is_some_and(|said| !said.fields.is_empty()) || path.is_file();
+    (is_below && is_known).then(|| Found { name: name.to_owned(), path, said: said.unwrap_or_default(), format })
+}
+
+impl Found {
+    fn layout(&self) -> Layout {
+        let is_tabbed = ending(&self.path).as_deref() == Some("tsv");
+        Layout {
+            format: self.format,
+            delimiter: self.said.delimiter.unwrap_or(if is_tabbed { b'\t' } else { b',' }),
+            quote: self.said.quote.unwrap_or(b'"'),
+            has_header: self.format == Format::Csv && !self.said.has_no_header,
+            encoding: self.said.encoding,
+        }
+    }
+
+    /// How its records stand in the file as it is now.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or its first line says something else than
+    /// the settings.
+    pub(super) fn form(&self, settings: &FilesSettings, doing: &str) -> Result<Form, Fault> {
+        let layout = self.layout();
+        let refuse = |message: String| Fault::user(doing, "", message);
+        let path = self.path.display();
+        let unread = |error: std::io::Error| refuse(format!("`{path}` cannot be read: {error}"));
+        let said = |name: &str| self.said.fields.iter().find(|(said, _)| said == name).map(|(_, said)| said);
+        let column = |name: &str, said: Option<&FieldSettings>| Column {
+            name: name.to_owned(),
+            kind: said.map_or(CellKind::Text, |said| said.kind),
+            format: said.and_then(|said| said.format.clone()),
+            decimal_comma: self.said.decimal_comma,
+            empty_is_null: self.format == Format::Csv,
+            timezone: settings.timezone,
+        };
+        let declared = || self.said.fields.iter().map(|(name, said)| column(name, Some(said))).collect();
+        let there = Path::exists(&self.path).then(|| place::open(&self.path)).transpose().map_err(unread)?;
+        let columns: Vec<Column> = match (there, self.format) {
+            (Some(file), Format::Csv) if layout.has_header => {
+                match Records::new(file, &layout).next().map_err(unread)? {
+                    None => declared(),
+                    Some(header) => {
+                        let names =
+                            match layout.say(&header).map_err(|why| refuse(format!("`{path}`, line 1: {why}")))? {
+                                Said::Cells(names) => names,
+                                Said::Document(_) => Vec::new(),
+                            };
+                        let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+                        if let Some(twice) =
+                            names.iter().enumerate().find(|(index, name)| names[..*index].contains(name))
+                        {
+                            return Err(refuse(format!("`{path}` names `{}` twice in its first line", twice.1)));
+                        }
+                        if let Some((gone, _)) =
+                            self.said.fields.iter().find(|(name, _)| !names.contains(&name.as_str()))
+                        {
+                            let known = crate::diagnostic::quoted(&names);
+                            return Err(refuse(format!(
+                                "`{path}` has no field `{gone}` in its first line, but {known}"
+                            )));
+                        }
+                        names.iter().map(|name| column(name, said(name))).collect()
+                    }
+                }
+            }
+            (Some(file), Format::JsonLines) => {
+                let mut columns: Vec<Column> = declared();
+                for (name, kind) in sample(Records::new(file, &layout), &layout).map_err(unread)? {
+                    if !columns.iter().any(|column| column.name == name) {
+                        columns.push(column(&name, Some(&FieldSettings { kind, format: None })));
+                    }
+                }
+                columns
+            }
+            _ => declared(),
+        };
+        if columns.is_empty() {
+            return Err(refuse(format!(
+                "nothing says which fields `{path}` has: name them under `fields` of the object"
+            )));
+        }
+        let place = |name: &String| columns.iter().position(|column| column.name == *name);
+        let key = self.said.key.iter().map(|name| {
+            place(name).ok_or_else(|| refuse(format!("`{path}` has no field `{name}`, which `key` names")))
+        });
+        let key = key.collect::<Result<_, _>>()?;
+        Ok(Form { layout, columns, key })
+    }
+
+    /// Everything that is known of it.
+    pub(super) fn describe(&self, settings: &FilesSettings, form: &Form) -> Description {
+        let folder = std::fs::canonicalize(&settings.folder).unwrap_or_else(|_| settings.folder.clone());
+        let key: Vec<String> = form.key.iter().map(|index| form.columns[*index].name.clone()).collect();
+        let may_write = !is_locked_away(&folder);
+        let mut notes = Vec::new();
+        if !may_write {
+            notes.push(format!("nothing can be written to the folder `{}`", folder.display()));
+        }
+        if let [only] = form.columns.as_slice()
+            && form.layout.format == Format::Csv
+            && let Some(other) = [';', '\t', '|', ','].iter().find(|other| only.name.contains(**other))
+        {
+            notes.push(format!("its first line is one field that holds `{other}`: is `delimiter: {other:?}` missing?"));
+        }
+        Description {
+            name: self.name.clone(),
+            identity: format!("files:{}", folder.display()),
+            shape: Shape { fields: form.columns.iter().map(Column::field).collect() },
+            unique: if key.is_empty() { Vec::new() } else { vec![key.clone()] },
+            indexed: None,
+            key,
+            can_read: true,
+            can_create: may_write,
+            can_update: may_write,
+            can_delete: may_write,
+            sees_open_transactions: false,
+            grains_nanos: form.columns.iter().map(|column| grain(column.kind)).collect(),
+            timezone: settings.timezone,
+            notes,
+        }
+    }
+}
+
+/// Stamps of a column closer than this many nanoseconds may be the same moment.
+fn grain(kind: CellKind) -> u64 {
+    if kind == CellKind::Date { 86_400_000_000_000 } else { 1_000_000_000 }
+}
+
+/// The fields of the first documents, in the order in which they come, each as
+/// what all of its values are.
+fn sample<R: std::io::Read>(mut records: Records<R>, layout: &Layout) -> std::io::Result<Vec<(String, CellKind)>> {
+    let mut fields: Vec<(String, Option<CellKind>)> = Vec::new();
+    for _ in 0..SAMPLE {
+        let Some(raw) = records.next()? else { break };
+        let Ok(Said::Document(Value::Map(entries))) = layout.say(&raw) else { continue };
+        for (name, value) in entries.iter() {
+            let kind = match value {
+                Value::Null | Value::Missing | Value::JsonNull => None,
+                Value::Boolean(_) => Some(CellKind::Boolean),
+                Value::Integer(_) => Some(CellKind::Integer),
+                Value::Decimal(_) | Value::WideDecimal(_) => Some(CellKind::Decimal),
+                Value::Text(_) => Some(CellKind::Text),
+                _ => Some(CellKind::Json),
+            };
+            match fields.iter_mut().find(|(known, _)| known == name.as_str()) {
+                None => fields.push((name.to_string(), kind)),
+                Some((_, known)) => {
+                    *known = match (*known, kind) {
+                        (None, other) | (other, None) => other,
+                        (Some(one), Some(other)) if one == other => Some(one),
+                        (Some(CellKind::Integer | CellKind::Decimal), Some(CellKind::Integer | CellKind::Decimal)) => {
+                            Some(CellKind::Decimal)
+                        }
+                        _ => Some(CellKind::Json),
+                    }
+                }
+            }
+        }
+    }
+    Ok(fields.into_iter().map(|(name, kind)| (name, kind.unwrap_or(CellKind::Text))).collect())
+}
+
+#[cfg(unix)]
+fn is_locked_away(folder: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    use rustix::io::Errno;
+    access(folder, Access::WRITE_OK).is_err_and(|error| [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error))
+}
+
+#[cfg(not(unix))]
+fn is_locked_away(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().readonly())
+}

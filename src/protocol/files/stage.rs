@@ -1,0 +1,417 @@
+//! A file's records in a passing database: there they have an order, an index
+//! and conditions, which a file has not, and take no memory.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Arguments, ConnectOptions, Row, SqliteConnection};
+
+use super::super::sql::{SqlSettings, connect_sqlite, read_values, safe};
+use super::cell::Column;
+use super::lines::{Layout, Raw, Records, Said, values, with};
+use super::place::{Draft, Stamp};
+use crate::connector::{Access, Fault, Object};
+use crate::record::{Field, Kind, Shape, Value, json};
+
+/// The columns beside a record's own: the line it begins in, and what is wrong
+/// with it.
+const EXTRA: [&str; 2] = ["line", "bad"];
+
+/// So many values go into one statement.
+const PARAMETERS: usize = 30_000;
+
+/// How the records of an object stand in its file.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    pub(super) layout: Layout,
+    /// In the order in which they stand there.
+    pub(super) columns: Vec<Column>,
+    /// The columns that tell records apart.
+    pub(super) key: Vec<usize>,
+}
+
+/// A file as it was at one time, with what is to be changed in it.
+pub(super) struct Stage {
+    folder: PathBuf,
+    form: Form,
+    /// Which content of the file this was; `None` where there was none.
+    stamp: Mutex<Option<Stamp>>,
+    /// Something is staged that does not stand in the file.
+    is_ahead: AtomicBool,
+    /// There was a file, and a copy of it lies in the folder.
+    has_copy: bool,
+    /// The records, for one mapping.
+    pub(super) records: Arc<dyn Object>,
+    /// Where what stands behind the last record begins.
+    tail: u64,
+}
+
+impl Stage {
+    /// Reads the copy that lies in `folder`, which is gone with the stage.
+    pub(super) async fn load(
+        folder: PathBuf,
+        stamp: Option<Stamp>,
+        form: Form,
+        access: &Access,
+        doing: &str,
+    ) -> Result<Stage, Fault> {
+        let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
+        let database = folder.join("records.db");
+        let options = SqliteConnectOptions::new()
+            .filename(&database)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Off)
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(failed)?;
+        let mut form = form;
+        let place = |slot: &usize| {
+            let name = access.shape.fields[*slot].name.as_str();
+            form.columns.iter().position(|column| column.name == name)
+        };
+        form.key = access.key.iter().filter_map(place).collect();
+        let tail = fill(&mut connection, &folder.join("copy"), &form, stamp.is_some(), doing).await?;
+        sqlx::Connection::close(connection).await.map_err(failed)?;
+        let settings = SqlSettings { url: Some(format!("sqlite://{}", database.display())), ..SqlSettings::default() };
+        let records = connect_sqlite(&settings)?.open(inner(&form, access)).await?;
+        let (has_copy, stamp, is_ahead) = (stamp.is_some(), Mutex::new(stamp), AtomicBool::new(false));
+        Ok(Stage { folder, form, stamp, is_ahead, has_copy, records, tail })
+    }
+
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.stamp.lock().expect("nothing panics while it looks").clone()
+    }
+
+    pub(super) fn is_ahead(&self) -> bool {
+        self.is_ahead.load(Ordering::Acquire)
+    }
+
+    /// What is staged from now on does not stand in the file.
+    pub(super) fn goes_ahead(&self) {
+        self.is_ahead.store(true, Ordering::Release);
+    }
+
+    /// The file holds now what is staged.
+    pub(super) fn is_in_place(&self, stamp: Stamp) {
+        self.is_ahead.store(false, Ordering::Release);
+        *self.stamp.lock().expect("nothing panics while it notes") = Some(stamp);
+    }
+
+    /// The first character that the file's encoding does not have.
+    pub(super) fn lacks(&self, text: &str) -> Option<char> {
+        self.form.layout.encode(text).err()
+    }
+
+    fn database(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(self.folder.join("records.db")).disable_statement_logging()
+    }
+
+    /// The lines of records whose key nobody can tell, and what is wrong with
+    /// them.
+    pub(super) async fn broken(&self, doing: &str) -> Result<Vec<(i64, String)>, Fault> {
+        let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
+        let mut connection = self.database().connect().await.map_err(failed)?;
+        let blank: Vec<String> = self.form.key.iter().map(|index| format!("c{index} IS NULL")).collect();
+        let blank = if blank.is_empty() { "TRUE".to_owned() } else { blank.join(" OR ") };
+        let sql = format!("SELECT line, bad FROM records WHERE bad IS NOT NULL AND ({blank}) ORDER BY line LIMIT 1000");
+        sqlx::query_as(safe(sql)).fetch_all(&mut connection).await.map_err(failed)
+    }
+
+    /// The file with all that was changed, ready to take the place of the one
+    /// that was read: what nobody changed as it stood there.
+    pub(super) async fn draft(&self, target: &Path, doing: &str) -> Result<Draft, Fault> {
+        let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
+        let mut connection = self.database().connect().await.map_err(failed)?;
+        let names: Vec<String> = (0..self.form.columns.len()).map(|index| format!("c{index}")).collect();
+        let sql = format!("SELECT at, length, bad IS NOT NULL, {} FROM records ORDER BY line", names.join(", "));
+        let (send, mut rows) = tokio::sync::mpsc::channel::<Vec<Standing>>(4);
+        let (form, copy, tail) = (self.form.clone(), self.folder.join("copy"), self.tail);
+        let (had, target, told) = (self.has_copy, target.to_owned(), doing.to_owned());
+        let written = tokio::task::spawn_blocking(move || {
+            Draft::fill(&target, |out| render(out, &form, had.then_some((copy.as_path(), tail)), &mut rows)).map_err(
+                |error| Fault::external(told, "", format!("`{}` cannot be written: {error}", target.display())),
+            )
+        });
+        {
+            let mut standing = sqlx::query(safe(sql)).fetch(&mut connection);
+            let mut page = Vec::new();
+            while let Some(row) = standing.next().await {
+                page.push(Standing::read(&row.map_err(failed)?, &self.form.columns).map_err(failed)?);
+                if page.len() == 1000 && send.send(std::mem::take(&mut page)).await.is_err() {
+                    break;
+                }
+            }
+            // Whoever is gone has told why.
+            let _ended = send.send(page).await;
+            drop(send);
+        }
+        written.await.map_err(|error| Fault::internal(doing, "", error.to_string()))?
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _left = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What a mapping needs of a file, as its records stand in the database: the
+/// same slots, and the extra ones behind them.
+fn inner(form: &Form, access: &Access) -> Access {
+    let place = |field: &Field| form.columns.iter().position(|column| column.name == field.name.as_str());
+    let mut fields: Vec<Field> = Vec::with_capacity(access.shape.len() + EXTRA.len());
+    for field in &access.shape.fields {
+        let name = place(field).map_or_else(|| field.name.to_string(), |index| format!("c{index}"));
+        fields.push(Field { name: name.into(), ..field.clone() });
+    }
+    let kinds = [Kind::Integer { bits: 64 }, Kind::Text { max: None, padded: false }];
+    fields.extend(EXTRA.iter().zip(kinds).map(|(name, kind)| Field::new(name, kind)));
+    Access { object: "records".into(), shape: Arc::new(Shape { fields }), ..access.clone() }
+}
+
+async fn fill(
+    connection: &mut SqliteConnection,
+    copy: &Path,
+    form: &Form,
+    has_file: bool,
+    doing: &str,
+) -> Result<u64, Fault> {
+    let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
+    let columns: Vec<String> =
+        form.columns.iter().enumerate().map(|(index, column)| format!("c{index} {}", column.declared())).collect();
+    let table = format!(
+        "CREATE TABLE records (line INTEGER PRIMARY KEY, at INTEGER, length INTEGER, bad TEXT, {})",
+        columns.join(", ")
+    );
+    let run = async |connection: &mut SqliteConnection, sql: String| {
+        sqlx::query(safe(sql)).execute(connection).await.map(drop).map_err(failed)
+    };
+    run(connection, table).await?;
+    let mut tail = 0;
+    if has_file {
+        let (send, mut pages) = tokio::sync::mpsc::channel::<Vec<Staged>>(4);
+        let (copy, own, told) = (copy.to_owned(), form.clone(), doing.to_owned());
+        let reading = tokio::task::spawn_blocking(move || {
+            parse(&copy, &own, &send)
+                .map_err(|error| Fault::external(told, "", format!("the file cannot be read: {error}")))
+        });
+        run(connection, "BEGIN".into()).await?;
+        let width = form.columns.len() + 4;
+        let most = (PARAMETERS / width).max(1);
+        while let Some(page) = pages.recv().await {
+            for rows in page.chunks(most) {
+                let places = vec![format!("({})", vec!["?"; width].join(", ")); rows.len()].join(", ");
+                let mut arguments = SqliteArguments::default();
+                rows.iter().try_for_each(|row| row.bind(&mut arguments)).map_err(failed)?;
+                let sql = format!("INSERT INTO records VALUES {places}");
+                sqlx::query_with(safe(sql), arguments).execute(&mut *connection).await.map_err(failed)?;
+            }
+        }
+        tail = reading.await.map_err(|error| Fault::internal(doing, "", error.to_string()))??;
+        run(connection, "COMMIT".into()).await?;
+    }
+    if !form.key.is_empty() {
+        let key: Vec<String> = form.key.iter().map(|index| format!("c{index}")).collect();
+        let key = key.join(", ");
+        run(connection, format!("CREATE INDEX by_key ON records ({key})")).await?;
+        // Of several with one key the first stands for it.
+        run(
+            connection,
+            format!(
+                "UPDATE records SET bad = 'the record of line ' || twins.first || ' has the same key', {} FROM (\
+                 SELECT line, first_value(line) OVER (PARTITION BY {key} ORDER BY line) AS first FROM records \
+                 WHERE {}) AS twins WHERE records.line = twins.line AND twins.first < twins.line",
+                form.key.iter().map(|index| format!("c{index} = NULL")).collect::<Vec<_>>().join(", "),
+                form.key.iter().map(|index| format!("c{index} IS NOT NULL")).collect::<Vec<_>>().join(" AND "),
+            ),
+        )
+        .await?;
+    }
+    Ok(tail)
+}
+
+/// A record on its way into the database.
+struct Staged {
+    line: u64,
+    at: u64,
+    length: usize,
+    values: Vec<Value>,
+    bad: Option<String>,
+}
+
+impl Staged {
+    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), sqlx::Error> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let add = |added: Result<(), sqlx::error::BoxDynError>| added.map_err(sqlx::Error::Encode);
+        add(arguments.add(number(self.line)))?;
+        add(arguments.add(number(self.at)))?;
+        add(arguments.add(i64::try_from(self.length).unwrap_or(i64::MAX)))?;
+        add(arguments.add(self.bad.as_deref()))?;
+        for value in &self.values {
+            add(match value {
+                Value::Missing | Value::Null => arguments.add(None::<i64>),
+                Value::Integer(integer) => arguments.add(*integer),
+                Value::Boolean(boolean) => arguments.add(i64::from(*boolean)),
+                Value::JsonNull | Value::List(_) | Value::Map(_) => {
+                    let mut text = String::new();
+                    json::write(value, &mut text);
+                    arguments.add(text)
+                }
+                other => arguments.add(other.to_string()),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the records of a copy. Answers with where the last one ends.
+fn parse(copy: &Path, form: &Form, send: &tokio::sync::mpsc::Sender<Vec<Staged>>) -> std::io::Result<u64> {
+    let mut records = Records::new(File::open(copy)?, &form.layout);
+    if form.layout.has_header {
+        records.next()?;
+    }
+    let mut page = Vec::new();
+    while let Some(raw) = records.next()? {
+        let (values, bad) = match form.layout.say(&raw) {
+            Ok(said) => values(&form.columns, &said),
+            Err(why) => (vec![Value::Null; form.columns.len()], Some(why)),
+        };
+        page.push(Staged { line: raw.line, at: raw.at, length: raw.bytes.len(), values, bad });
+        if page.len() == 1000 && send.blocking_send(std::mem::take(&mut page)).is_err() {
+            return Ok(0);
+        }
+    }
+    let _ended = send.blocking_send(page);
+    Ok(records.at())
+}
+
+/// A record as it stands in the database.
+struct Standing {
+    /// Where it stood in the file, if it did.
+    was: Option<(u64, usize)>,
+    is_bad: bool,
+    values: Vec<Value>,
+}
+
+impl Standing {
+    fn read(row: &sqlx::sqlite::SqliteRow, columns: &[Column]) -> Result<Standing, sqlx::Error> {
+        let at: Option<i64> = row.try_get(0)?;
+        let length: Option<i64> = row.try_get(1)?;
+        let was =
+            at.zip(length).and_then(|(at, length)| Some((u64::try_from(at).ok()?, usize::try_from(length).ok()?)));
+        let values = read_values(row, 3, columns.iter().map(Column::declared))?;
+        Ok(Standing { was, is_bad: row.try_get(2)?, values })
+    }
+}
+
+/// Writes the whole file: its header, its records in their order, and what stood
+/// behind them.
+fn render(
+    out: &mut dyn Write,
+    form: &Form,
+    copy: Option<(&Path, u64)>,
+    rows: &mut tokio::sync::mpsc::Receiver<Vec<Standing>>,
+) -> std::io::Result<()> {
+    let mut before = Before { file: copy.map(|(path, _)| File::open(path)).transpose()?.map(BufReader::new), at: 0 };
+    let mut out = Lines { out: BufWriter::new(out), end: b"\n".to_vec(), is_open: false };
+    let unheld = |character: char| std::io::Error::other(format!("the file's encoding has no `{character}`"));
+    if form.layout.has_header {
+        match before.header(&form.layout)? {
+            Some(header) => {
+                if header.bytes.ends_with(b"\r\n") {
+                    out.end = b"\r\n".to_vec();
+                }
+                out.write(&header.bytes)?;
+            }
+            None => {
+                let names = form.columns.iter().map(|column| column.name.clone()).collect();
+                let end = out.end.clone();
+                out.write(&form.layout.record(&Said::Cells(names), &end).map_err(unheld)?)?;
+            }
+        }
+    }
+    while let Some(page) = rows.blocking_recv() {
+        for Standing { was, is_bad, values: now } in page {
+            let raw = was.map(|(at, length)| before.read(at, length)).transpose()?;
+            let said = raw.as_ref().and_then(|raw| form.layout.say(raw).ok());
+            let stands = said.as_ref().is_some_and(|said| {
+                let (then, _) = values(&form.columns, said);
+                then.iter().zip(&now).all(|(then, now)| crate::record::same(then, now))
+            });
+            match raw {
+                Some(raw) if is_bad || stands => out.write(&raw.bytes)?,
+                _ => {
+                    let new = with(&form.columns, said, &now, form.layout.format);
+                    let end = out.end.clone();
+                    out.write(&form.layout.record(&new, &end).map_err(unheld)?)?;
+                }
+            }
+        }
+    }
+    if let Some((_, tail)) = copy {
+        let rest = before.rest(tail)?;
+        if !rest.is_empty() {
+            out.out.write_all(&rest)?;
+        }
+    }
+    out.out.flush()
+}
+
+/// The file as it was.
+struct Before {
+    file: Option<BufReader<File>>,
+    /// Where it is read on.
+    at: u64,
+}
+
+impl Before {
+    fn header(&mut self, layout: &Layout) -> std::io::Result<Option<Raw>> {
+        self.at = u64::MAX;
+        self.file.as_mut().map_or(Ok(None), |file| Records::new(file, layout).next())
+    }
+
+    fn read(&mut self, at: u64, length: usize) -> std::io::Result<Raw> {
+        let mut bytes = vec![0; length];
+        if let Some(file) = &mut self.file {
+            if self.at != at {
+                file.seek(SeekFrom::Start(at))?;
+            }
+            file.read_exact(&mut bytes)?;
+            self.at = at + length as u64;
+        }
+        Ok(Raw { line: 0, at, bytes, is_open: false })
+    }
+
+    fn rest(&mut self, at: u64) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::Start(at))?;
+            file.read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Lines one after the other, each on its own.
+struct Lines<W: Write> {
+    out: BufWriter<W>,
+    end: Vec<u8>,
+    /// The last one has no end yet.
+    is_open: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
+        if self.is_open {
+            self.out.write_all(&self.end)?;
+        }
+        self.out.write_all(line)?;
+        self.is_open = !line.ends_with(b"\n");
+        Ok(())
+    }
+}
