@@ -1,5 +1,6 @@
 //! Which files there are, and what their records hold.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::cell::Column;
@@ -89,12 +90,17 @@ impl Found {
         }
     }
 
-    /// How its records stand in the file as it is now.
+    /// How its records stand in the file, which holds this.
     ///
     /// # Errors
     /// Where the file cannot be read, or its first line says something else than
     /// the settings.
-    pub(super) fn form(&self, settings: &FilesSettings, doing: &str) -> Result<Form, Fault> {
+    pub(super) fn form(
+        &self,
+        settings: &FilesSettings,
+        content: Option<Box<dyn Read>>,
+        doing: &str,
+    ) -> Result<Form, Fault> {
         let layout = self.layout();
         let refuse = |message: String| Fault::user(doing, "", message);
         let path = self.path.display();
@@ -109,8 +115,7 @@ impl Found {
             timezone: settings.timezone,
         };
         let declared = || self.said.fields.iter().map(|(name, said)| column(name, Some(said))).collect();
-        let there = Path::exists(&self.path).then(|| place::open(&self.path)).transpose().map_err(unread)?;
-        let columns: Vec<Column> = match (there, self.format) {
+        let columns: Vec<Column> = match (content, self.format) {
             (Some(file), Format::Csv) if layout.has_header => {
                 match Records::new(file, &layout).next().map_err(unread)? {
                     None => declared(),
@@ -121,8 +126,10 @@ impl Found {
                                 Said::Document(_) => Vec::new(),
                             };
                         let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
-                        if let Some(twice) =
-                            names.iter().enumerate().find(|(index, name)| names[..*index].contains(name))
+                        if let Some(twice) = names
+                            .iter()
+                            .enumerate()
+                            .find(|(index, name)| !name.is_empty() && names[..*index].contains(name))
                         {
                             return Err(refuse(format!("`{path}` names `{}` twice in its first line", twice.1)));
                         }
@@ -163,7 +170,9 @@ impl Found {
     }
 
     /// Everything that is known of it.
-    pub(super) fn describe(&self, settings: &FilesSettings, form: &Form) -> Description {
+    pub(super) fn describe(&self, settings: &FilesSettings, doing: &str) -> Result<Description, Fault> {
+        let unread = |error: std::io::Error| Fault::user(doing, "", format!("the file cannot be read: {error}"));
+        let form = self.form(settings, place::open(&self.path).map_err(unread)?, doing)?;
         let folder = std::fs::canonicalize(&settings.folder).unwrap_or_else(|_| settings.folder.clone());
         let key: Vec<String> = form.key.iter().map(|index| form.columns[*index].name.clone()).collect();
         let may_write = !is_locked_away(&folder);
@@ -177,10 +186,12 @@ impl Found {
         {
             notes.push(format!("its first line is one field that holds `{other}`: is `delimiter: {other:?}` missing?"));
         }
-        Description {
+        // Cells without a name are the file's own affair.
+        let named: Vec<&Column> = form.columns.iter().filter(|column| !column.name.is_empty()).collect();
+        Ok(Description {
             name: self.name.clone(),
             identity: format!("files:{}", folder.display()),
-            shape: Shape { fields: form.columns.iter().map(Column::field).collect() },
+            shape: Shape { fields: named.iter().map(|column| column.field()).collect() },
             unique: if key.is_empty() { Vec::new() } else { vec![key.clone()] },
             indexed: None,
             key,
@@ -189,10 +200,10 @@ impl Found {
             can_update: may_write,
             can_delete: may_write,
             sees_open_transactions: false,
-            grains_nanos: form.columns.iter().map(|column| grain(column.kind)).collect(),
+            grains_nanos: named.iter().map(|column| grain(column.kind)).collect(),
             timezone: settings.timezone,
             notes,
-        }
+        })
     }
 }
 

@@ -68,8 +68,7 @@ impl Connector for Folder {
             let doing = format!("describing `{object}`");
             std::fs::read_dir(&self.settings.folder).map_err(|error| self.refuse(&doing, &error))?;
             let Some(found) = describe::find(&self.settings, object) else { return Ok(None) };
-            let form = found.form(&self.settings, &doing)?;
-            Ok(Some(found.describe(&self.settings, &form)))
+            found.describe(&self.settings, &doing).map(Some)
         })
     }
 

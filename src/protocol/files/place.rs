@@ -4,6 +4,7 @@
 use std::fs::{File, Metadata};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -75,10 +76,58 @@ pub(super) fn copy(path: &Path, to: &Path) -> std::io::Result<Option<Stamp>> {
     Ok((Stamp::now(path)? == Some(stamp.clone())).then_some(stamp))
 }
 
-/// What a file holds, unpacked, from its beginning.
-pub(super) fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
-    let file = File::open(path)?;
-    Ok(if is_packed(path) { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) })
+/// What a file holds, unpacked, from its beginning; `None` where there is none.
+pub(super) fn open(path: &Path) -> std::io::Result<Option<Box<dyn Read>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    Ok(Some(if is_packed(path) { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) }))
+}
+
+/// Gives a file to whom another belongs, as far as we may.
+#[cfg(unix)]
+fn belong_as(file: &File, other: &Metadata) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let _refused = fchown(file, Some(other.uid()), Some(other.gid()));
+}
+
+#[cfg(not(unix))]
+fn belong_as(_: &File, _: &Metadata) {}
+
+/// A folder for what passes, which only its owner reads, and its lock: once that
+/// is gone, so may the folder be.
+pub(super) fn passing_folder() -> std::io::Result<(PathBuf, File)> {
+    static FOLDERS: AtomicU32 = AtomicU32::new(0);
+    static FIRST: Once = Once::new();
+    FIRST.call_once(clear_passing);
+    loop {
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("{PASSING}{}-{number}", std::process::id()));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(&folder) {
+            // One that an earlier process of the same number has left.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        return Ok((folder, lock));
+    }
+}
+
+const PASSING: &str = "engine-files-";
+
+/// What engines have left that died goes away.
+fn clear_passing() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let is_left = || File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+        if entry.file_name().to_string_lossy().starts_with(PASSING) && is_left() {
+            let _gone = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A file that is to take the place of another. Dropped, it goes away.
@@ -100,8 +149,12 @@ impl Draft {
         let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
         let draft =
             Draft { path: target.with_file_name(format!(".{name}.{}-{number}.new", std::process::id())), target };
+        draft.clear_others();
         let file = File::create(&draft.path)?;
+        // Whoever finds it locked knows that somebody is at it.
+        let _locked = file.try_lock();
         if let Ok(metadata) = std::fs::metadata(&draft.target) {
+            belong_as(&file, &metadata);
             file.set_permissions(metadata.permissions())?;
         }
         let mut file = BufWriter::with_capacity(1 << 16, file);
@@ -114,6 +167,21 @@ impl Draft {
         }
         file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         Ok(draft)
+    }
+
+    /// Drafts of engines that died go away.
+    fn clear_others(&self) {
+        let (Some(folder), Some(name)) = (self.target.parent(), self.target.file_name()) else { return };
+        let begin = format!(".{}.", name.to_string_lossy());
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name.strip_prefix(&begin).and_then(|rest| rest.strip_suffix(".new"));
+            let is_draft =
+                number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+            if is_draft && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+                let _gone = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Takes the target's place, where that still is what it was. Answers with

@@ -1,8 +1,7 @@
 //! A file opened for one mapping: its records as it is now.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_stream::try_stream;
 use futures::StreamExt;
@@ -15,7 +14,7 @@ use super::cell::normal;
 use super::config::FilesSettings;
 use super::describe::Found;
 use super::place::{self, Stamp};
-use super::stage::Stage;
+use super::stage::{Passing, Stage};
 use super::write;
 use crate::connector::{self, Access, Fault, Horizon, Listing, Object, Retry, Scope, Settled, Writing};
 use crate::record::{Batch, Mark, Value};
@@ -43,9 +42,9 @@ impl Opened {
 
     /// The file's records as it is now.
     pub(super) async fn stage(&self, doing: &str) -> Result<Arc<Stage>, Fault> {
-        let unread = |error: std::io::Error| Fault::external(doing, "", format!("the file cannot be read: {error}"));
+        let unread = unread_by(doing);
         let mut slot = self.stage.lock().await;
-        let now = Stamp::now(&self.found.path).map_err(unread)?;
+        let now = Stamp::now(&self.found.path).map_err(&unread)?;
         match slot.as_ref() {
             // What is prepared is not let go of: whoever finishes it is told that the file is another one.
             Some(stage) if stage.is_ahead() || stage.stamp() == now => return Ok(stage.clone()),
@@ -56,20 +55,19 @@ impl Opened {
             let message = "it changed a moment ago, and may still be written";
             return Err(Fault { retry: Retry::Later(waits), ..Fault::external(doing, "", message) });
         }
-        let folder = passing_folder().map_err(unread)?;
-        let (path, copy) = (self.found.path.clone(), folder.join("copy"));
-        let (found, settings, told) = (self.found.clone(), self.settings.clone(), doing.to_owned());
+        let passing = Passing::new().map_err(unread)?;
+        let (found, settings, copy) = (self.found.clone(), self.settings.clone(), passing.copy());
+        let told = doing.to_owned();
         let read = tokio::task::spawn_blocking(move || {
-            let stamp = place::copy(&path, &copy);
-            (stamp, found.form(&settings, &told))
+            let stamp = place::copy(&found.path, &copy).map_err(unread_by(&told))?;
+            let content = if stamp.is_some() { place::open(&copy).map_err(unread_by(&told))? } else { None };
+            Ok((stamp, found.form(&settings, content, &told)?))
         });
-        let (stamp, form) = read.await.map_err(|error| Fault::internal(doing, "", error.to_string()))?;
-        let stamp = stamp.map_err(unread)?;
+        let (stamp, form) = read.await.map_err(|error| Fault::internal(doing, "", error.to_string()))??;
         if stamp != now {
-            let _left = std::fs::remove_dir_all(&folder);
             return Err(Fault::external(doing, "", "it changed while it was read"));
         }
-        let stage = Arc::new(Stage::load(folder, stamp, form?, &self.access, doing).await?);
+        let stage = Arc::new(Stage::load(passing, stamp, form, &self.access, doing).await?);
         *slot = Some(stage.clone());
         Ok(stage)
     }
@@ -142,21 +140,8 @@ impl Opened {
     }
 }
 
-/// A folder of its own that only its owner reads: it holds what the file does.
-fn passing_folder() -> std::io::Result<PathBuf> {
-    static FOLDERS: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("engine-files-{}-{number}", std::process::id()));
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&folder) {
-            // One that an earlier process of the same number has left.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|()| folder),
-        }
-    }
+fn unread_by(doing: &str) -> impl Fn(std::io::Error) -> Fault {
+    move |error| Fault::external(doing, "", format!("the file cannot be read: {error}"))
 }
 
 impl Opened {

@@ -14,7 +14,7 @@ use sqlx::{Arguments, ConnectOptions, Row, SqliteConnection};
 use super::super::sql::{SqlSettings, connect_sqlite, read_values, safe};
 use super::cell::Column;
 use super::lines::{Layout, Raw, Records, Said, values, with};
-use super::place::{Draft, Stamp};
+use super::place::{Draft, Stamp, passing_folder};
 use crate::connector::{Access, Fault, Object};
 use crate::record::{Field, Kind, Shape, Value, json};
 
@@ -37,7 +37,7 @@ pub(super) struct Form {
 
 /// A file as it was at one time, with what is to be changed in it.
 pub(super) struct Stage {
-    folder: PathBuf,
+    passing: Passing,
     form: Form,
     /// Which content of the file this was; `None` where there was none.
     stamp: Mutex<Option<Stamp>>,
@@ -52,22 +52,20 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Reads the copy that lies in `folder`, which is gone with the stage.
+    /// Reads the copy that lies in the passing folder, which is gone with the stage.
     pub(super) async fn load(
-        folder: PathBuf,
+        passing: Passing,
         stamp: Option<Stamp>,
         form: Form,
         access: &Access,
         doing: &str,
     ) -> Result<Stage, Fault> {
         let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
-        let database = folder.join("records.db");
-        let options = SqliteConnectOptions::new()
-            .filename(&database)
+        let options = passing
+            .database()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Off)
-            .disable_statement_logging();
+            .synchronous(SqliteSynchronous::Off);
         let mut connection = options.connect().await.map_err(failed)?;
         let mut form = form;
         let place = |slot: &usize| {
@@ -75,12 +73,13 @@ impl Stage {
             form.columns.iter().position(|column| column.name == name)
         };
         form.key = access.key.iter().filter_map(place).collect();
-        let tail = fill(&mut connection, &folder.join("copy"), &form, stamp.is_some(), doing).await?;
+        let tail = fill(&mut connection, &passing.copy(), &form, stamp.is_some(), doing).await?;
         sqlx::Connection::close(connection).await.map_err(failed)?;
-        let settings = SqlSettings { url: Some(format!("sqlite://{}", database.display())), ..SqlSettings::default() };
+        let database = passing.folder.join("records.db").to_string_lossy().into_owned();
+        let settings = SqlSettings { database: Some(database), ..SqlSettings::default() };
         let records = connect_sqlite(&settings)?.open(inner(&form, access)).await?;
         let (has_copy, stamp, is_ahead) = (stamp.is_some(), Mutex::new(stamp), AtomicBool::new(false));
-        Ok(Stage { folder, form, stamp, is_ahead, has_copy, records, tail })
+        Ok(Stage { passing, form, stamp, is_ahead, has_copy, records, tail })
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -107,15 +106,11 @@ impl Stage {
         self.form.layout.encode(text).err()
     }
 
-    fn database(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new().filename(self.folder.join("records.db")).disable_statement_logging()
-    }
-
     /// The lines of records whose key nobody can tell, and what is wrong with
     /// them.
     pub(super) async fn broken(&self, doing: &str) -> Result<Vec<(i64, String)>, Fault> {
         let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
-        let mut connection = self.database().connect().await.map_err(failed)?;
+        let mut connection = self.passing.database().connect().await.map_err(failed)?;
         let blank: Vec<String> = self.form.key.iter().map(|index| format!("c{index} IS NULL")).collect();
         let blank = if blank.is_empty() { "TRUE".to_owned() } else { blank.join(" OR ") };
         let sql = format!("SELECT line, bad FROM records WHERE bad IS NOT NULL AND ({blank}) ORDER BY line LIMIT 1000");
@@ -126,11 +121,11 @@ impl Stage {
     /// that was read: what nobody changed as it stood there.
     pub(super) async fn draft(&self, target: &Path, doing: &str) -> Result<Draft, Fault> {
         let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
-        let mut connection = self.database().connect().await.map_err(failed)?;
+        let mut connection = self.passing.database().connect().await.map_err(failed)?;
         let names: Vec<String> = (0..self.form.columns.len()).map(|index| format!("c{index}")).collect();
         let sql = format!("SELECT at, length, bad IS NOT NULL, {} FROM records ORDER BY line", names.join(", "));
         let (send, mut rows) = tokio::sync::mpsc::channel::<Vec<Standing>>(4);
-        let (form, copy, tail) = (self.form.clone(), self.folder.join("copy"), self.tail);
+        let (form, copy, tail) = (self.form.clone(), self.passing.copy(), self.tail);
         let (had, target, told) = (self.has_copy, target.to_owned(), doing.to_owned());
         let written = tokio::task::spawn_blocking(move || {
             Draft::fill(&target, |out| render(out, &form, had.then_some((copy.as_path(), tail)), &mut rows)).map_err(
@@ -154,7 +149,28 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+/// A folder with the copy of a file and the database of its records; gone with
+/// this.
+pub(super) struct Passing {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Passing {
+    pub(super) fn new() -> std::io::Result<Passing> {
+        passing_folder().map(|(folder, lock)| Passing { folder, _lock: lock })
+    }
+
+    pub(super) fn copy(&self) -> PathBuf {
+        self.folder.join("copy")
+    }
+
+    fn database(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(self.folder.join("records.db")).disable_statement_logging()
+    }
+}
+
+impl Drop for Passing {
     fn drop(&mut self) {
         let _left = std::fs::remove_dir_all(&self.folder);
     }
