@@ -147,6 +147,7 @@ impl ProgramSpec {
             fields: self.fields.iter().map(FieldSpec::build).collect(),
             matching: Vec::new(),
             first: self.first,
+            default: None,
             record_policy: self.record_policy,
             bases: self.bases,
             limits: Limits::default(),

@@ -225,7 +225,7 @@ impl<'a> Systems<'a> {
             |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, &lookup, diagnostics));
         let sql = SqlSettings {
             folder: relative_to(&connection.place, ""),
-            timezone: connection.timezone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.value.0),
+            timezone: connection.timezone.as_ref().map(|zone| zone.value.0),
             timeout: connection.timeout.as_ref().map_or(Duration::from_secs(30), |timeout| timeout.value.0),
             ..SqlSettings::default()
         };
@@ -252,7 +252,7 @@ impl<'a> Systems<'a> {
             }
             System::Files(files) => {
                 let folder = sql.folder.join(read(Some(&files.path)).unwrap_or_default());
-                Settings::Files(files_settings(files, folder, sql.timezone))
+                Settings::Files(files_settings(files, folder, sql.timezone.unwrap_or(chrono_tz::Tz::UTC)))
             }
         };
         if let Some((written, port)) = bad_port {

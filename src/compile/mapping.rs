@@ -121,6 +121,7 @@ fn assemble(
         fields,
         matching,
         first,
+        default: Some(mapping.default_policy()).filter(|policy| *policy != Policy::SumDeltas),
         // As a whole a record is one side's or the other's; any other policy has no answer.
         record_policy: match mapping.default_policy() {
             policy @ (Policy::Source | Policy::Target) => policy,

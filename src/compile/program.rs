@@ -27,9 +27,12 @@ pub struct Program {
     /// `match`: alternatives in order, each a set of fields (indexes) that
     /// identify a record without a link.
     pub matching: Vec<Vec<usize>>,
-    /// What decides between two values that differ on adoption; `None` follows
-    /// each field's own policy.
+    /// What decides between two values that differ on adoption, whatever a
+    /// field's own policy is.
     pub first: Option<Policy>,
+    /// The same for two-way fields where `first` is silent: the mapping's default
+    /// policy, where it can decide without a base.
+    pub default: Option<Policy>,
     /// How a record in conflict as a whole (deleted here, changed there) is
     /// decided.
     pub record_policy: Policy,

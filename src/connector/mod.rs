@@ -157,8 +157,8 @@ pub struct Horizon {
     pub oldest_open: Option<Value>,
     /// The largest cursor value that stands in the object now.
     pub largest: Option<Value>,
-    /// Where the cursor is no time: the transactions that were open once
-    /// `largest` was taken, whose records may come to lie below it. By names
+    /// The transactions that were open once `largest` was taken, and of which no
+    /// time tells below which stamp their records may come to lie. By names
     /// that a transaction keeps while it is open and that no other has at the
     /// same time; one that may have had another name before has an empty one.
     pub open: Vec<String>,

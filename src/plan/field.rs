@@ -38,6 +38,9 @@ pub(super) struct Case<'a> {
     pub stale: bool,
     /// What decides on adoption, where the mapping says.
     pub first: Option<Policy>,
+    /// What decides on adoption in two directions else; `None`: the field's own
+    /// policy.
+    pub default: Option<Policy>,
 }
 
 impl Case<'_> {
@@ -112,7 +115,7 @@ impl Case<'_> {
         if self.agree()? {
             return self.settle();
         }
-        let policy = self.first.unwrap_or(self.field.policy);
+        let policy = self.first.or(self.default).unwrap_or(self.field.policy);
         if self.open.is_some() {
             // It has no base to return to: only agreement or a decision ends it.
             return self.conflict(policy, None);

@@ -72,6 +72,7 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
             open: pair.open.iter().find(|open| open.field == Some(index)),
             stale: pair.stale.get(index).copied().unwrap_or(false),
             first: program.first,
+            default: program.default,
         };
         match case.decide() {
             Ok(step) => add(&mut decision, index, step),

@@ -90,6 +90,12 @@ pub async fn adopt_sides(setup: &Setup) -> Result<(), Trouble> {
     if setup.other_key(&state).is_some() {
         setup.refuse_other_sides(&state)?;
     }
+    for side in Side::BOTH.into_iter().filter(|side| state.fingerprints[*side] != setup.fingerprints[*side]) {
+        if let Some(cursor) = &mut state.cursors[side] {
+            // Where it stands now it has another history, and numbers its rows anew.
+            (cursor.timeline, cursor.known) = (None, None);
+        }
+    }
     state.fingerprints = setup.fingerprints.clone();
     let commit = Commit { mapping: Some(state), ..Commit::default() };
     Ok(setup.store.commit(&fence, &commit).await?)

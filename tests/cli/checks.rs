@@ -241,3 +241,18 @@ fn what_is_looked_up_without_an_index_is_told() {
     let told_of_view = diagnostics_of(view, &indexed);
     assert!(told_of_view.iter().all(|told| told["code"] != "E0611"), "{told_of_view:?}");
 }
+
+/// Issue 2: an expression of ten thousand operands ended the process.
+#[test]
+fn an_expression_of_any_length_is_read_or_refused_with_its_place() {
+    for (operands, code) in [(1_000, 0), (20_000, 2)] {
+        let long = vec!["code == 'x'"; operands / 10].join(" or ") + &" or code".repeat(operands / 10 * 9);
+        let items = format!("{ITEMS}when: {{ source: \"{long}\" }}\n");
+        let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &items)]);
+        let diagnostics = told(&project, "", code);
+        if code == 2 {
+            assert_eq!(places(&diagnostics), [("E0405", 13, 18)]);
+            says(&diagnostics[0], "characters");
+        }
+    }
+}

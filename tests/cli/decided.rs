@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::project::{ITEMS, Project};
+use super::project::{CONNECTIONS, ITEMS, Project};
 
 fn conflicts(project: &Project) -> Vec<Json> {
     let list = project.engine("conflicts list . --format json").ends(0).json();
@@ -233,4 +233,19 @@ async fn a_value_that_does_not_fit_is_refused_at_once() {
     project.engine(&format!("conflicts resolve . {} --value '\"2024-02-03\"'", of("made_on"))).ends(0);
     project.run(0);
     assert_eq!(project.column("shop", PRICE).await, ["12.3"]);
+}
+
+/// Issue 2: where two records met for the first time a field's own policy
+/// decided, though `first` follows `default`.
+#[tokio::test]
+async fn a_first_meeting_follows_the_default_and_not_the_field() {
+    let items = ITEMS.replace("{ source: price, target: price }", "{ source: price, target: price, conflict: target }");
+    for (conflicts, conflict, price) in [("", 1, "80"), ("conflicts: { first: target }\n", 0, "90")] {
+        let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &(items.clone() + conflicts))]);
+        let shop = std::fs::read_to_string(project.path("shop.sql")).unwrap();
+        project.write("shop.sql", &shop.replace("'Chair', 80", "'Chair', 90"));
+        let run = project.run(conflict);
+        assert_eq!(run["runs"][0]["conflicts"], conflict, "{run}");
+        assert_eq!(project.column("office", "SELECT CAST(price AS TEXT) FROM items WHERE code = 'B'").await, [price]);
+    }
 }

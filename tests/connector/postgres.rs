@@ -514,7 +514,7 @@ async fn a_reading_left_in_the_middle_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn stamps_without_a_zone_are_in_the_connection_s() {
-    let postgres = Postgres::with(|settings| settings.timezone = "America/Sao_Paulo".parse().unwrap()).await;
+    let postgres = Postgres::with(|settings| settings.timezone = Some("America/Sao_Paulo".parse().unwrap())).await;
     postgres
         .run("CREATE TABLE t (id int PRIMARY KEY, local timestamp DEFAULT now(), at timestamptz DEFAULT now())")
         .await;
@@ -529,6 +529,46 @@ async fn stamps_without_a_zone_are_in_the_connection_s() {
         clock >= *local && clock - *local < chrono::TimeDelta::minutes(30),
         "{clock} is of the same zone as {local}"
     );
+}
+
+/// Issue 2: where the connection names no zone the engine's own writes were
+/// stamped in UTC, hours ahead of everybody's, and with them the cursor.
+#[tokio::test]
+async fn without_a_zone_of_its_own_a_connection_stamps_as_the_server_does() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'America/Sao_Paulo'); END $$; \
+             CREATE TABLE t (id int PRIMARY KEY, local timestamp DEFAULT now(), at timestamptz DEFAULT now())",
+        )
+        .await;
+    let described = postgres.connector.describe("t").await.unwrap().unwrap();
+    let note = described.notes.iter().find(|note| note.contains("timezone"));
+    assert!(note.is_some_and(|note| note.contains("America/Sao_Paulo")), "{:?}", described.notes);
+    let object = postgres.open("t", &["id"], Some("local")).await;
+    write(&*object, &[create(vec![int(1)], vec![])]).await;
+    let row = rows(&*object, Listing::Full).await.remove(0);
+    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
+    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
+    assert_eq!(*local, at.with_timezone(&zone).naive_local());
+    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
+    assert!(clock >= *local && clock - *local < chrono::TimeDelta::minutes(30), "{clock} follows {local}");
+}
+
+/// Issue 2: a prepared transaction tells when it was prepared, not when it began
+/// and took its stamps.
+#[tokio::test]
+async fn the_mark_waits_for_prepared_transactions() {
+    let postgres = Postgres::new().await;
+    postgres.run("CREATE TABLE t (id int PRIMARY KEY, at timestamptz DEFAULT now())").await;
+    let object = postgres.open("t", &["id"], Some("at")).await;
+    assert_eq!(object.horizon().await.unwrap().open, Vec::<String>::new());
+    let name = format!("late {}", std::process::id());
+    postgres.run(&format!("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION '{name}'")).await;
+    let waits = object.horizon().await.unwrap().open;
+    postgres.run(&format!("COMMIT PREPARED '{name}'")).await;
+    assert_eq!(waits, [""]);
+    assert_eq!(object.horizon().await.unwrap().open, Vec::<String>::new());
 }
 
 #[tokio::test]

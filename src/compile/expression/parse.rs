@@ -15,7 +15,24 @@ use crate::config::tree::{At, Content, Node as Tree, Scalar, Style};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest, quoted};
 use crate::record::{Value, parse_number};
 
+/// The parser goes down with each operand: what is longer may be too deep.
+const LONGEST: usize = 10_000;
+
+fn is_too_long(source: Source<'_>, diagnostics: &mut Diagnostics) -> bool {
+    let is_too_long = source.text.len() > LONGEST;
+    if is_too_long {
+        let message = format!("an expression or template of {} characters", source.text.chars().count());
+        let help = format!("the longest that is taken has {LONGEST}; several fields or a `map` say it in less");
+        let place = source.at(0, source.text.len().min(1));
+        diagnostics.push(Diagnostic::error(Code::EXPRESSION_SYNTAX, &place, message).help(help));
+    }
+    is_too_long
+}
+
 pub(super) fn expression(source: Source<'_>, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Node> {
+    if is_too_long(source, diagnostics) {
+        return None;
+    }
     match machinery::parse_expr(source.text) {
         Ok(expr) => Compiler { source, resolve, diagnostics }.node(&expr),
         Err(error) => {
@@ -30,6 +47,9 @@ pub(super) fn template(
     resolve: &mut dyn Resolve,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Part>> {
+    if is_too_long(source, diagnostics) {
+        return None;
+    }
     match machinery::parse(source.text, "template", SyntaxConfig::default()) {
         Ok(Stmt::Template(template)) => Compiler { source, resolve, diagnostics }.parts(&template.children),
         Ok(_) => unreachable!("the parser gives a template"),

@@ -37,7 +37,7 @@ pub struct Connection {
     /// not run. Default: `true`.
     pub enabled: Option<At<bool>>,
     /// The zone of the system's times that carry none, by its IANA name.
-    /// Default: `UTC`.
+    /// Default: `UTC`; `PostgreSQL` goes on stamping what is written in its own.
     #[schemars(example = &"America/Sao_Paulo")]
     pub timezone: Option<At<Timezone>>,
     /// How long one request may take: in `PostgreSQL` a statement, each batch

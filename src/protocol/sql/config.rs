@@ -24,8 +24,9 @@ pub struct SqlSettings {
     /// SQLite only: where the database file does not exist, it is made from
     /// the SQL text in this file.
     pub create_from: Option<PathBuf>,
-    /// The zone of times that carry none.
-    pub timezone: Tz,
+    /// The zone of times that carry none, where it is said; else they are taken
+    /// as UTC, and a server goes on giving them in its own.
+    pub timezone: Option<Tz>,
     /// How long to wait for a connection, or for a lock that another holds.
     pub timeout: Duration,
 }
@@ -41,9 +42,16 @@ impl Default for SqlSettings {
             password: None,
             folder: PathBuf::new(),
             create_from: None,
-            timezone: Tz::UTC,
+            timezone: None,
             timeout: Duration::from_secs(30),
         }
+    }
+}
+
+impl SqlSettings {
+    /// The zone of times that carry none.
+    pub(super) fn zone(&self) -> Tz {
+        self.timezone.unwrap_or(Tz::UTC)
     }
 }
 

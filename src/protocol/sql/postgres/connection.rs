@@ -26,6 +26,16 @@ const CONNECTIONS: usize = 24;
 /// So many are kept open while nothing needs them.
 const IDLE: usize = 8;
 
+/// The zone in which the server gives times to whoever names none. The driver
+/// names one, so that the session does not tell: what is set for the database, or
+/// for all of them, does, else the zone of the server's log, which is the same
+/// unless somebody has set one of the two by hand.
+pub(super) const SERVER_ZONE: &str = "coalesce((SELECT split_part(setting, '=', 2) \
+     FROM pg_db_role_setting AS own, unnest(own.setconfig) AS setting \
+     WHERE lower(split_part(setting, '=', 1)) = 'timezone' AND own.setrole = 0 AND own.setdatabase IN \
+       (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+     ORDER BY own.setdatabase DESC LIMIT 1), current_setting('log_timezone'))";
+
 /// One that was idle and is sound says so within this time.
 const SOUND: Duration = Duration::from_secs(5);
 
@@ -39,16 +49,24 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, timezone: chrono_tz::Tz, timeout: Duration) -> Arc<Connections> {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        timezone: Option<chrono_tz::Tz>,
+        timeout: Duration,
+    ) -> Arc<Connections> {
         // Times without a zone, which defaults and triggers make of now(),
-        // must come out in the connection's zone. Statements as plain as ours
+        // must come out in the connection's zone; where none is named, as they
+        // do for everybody else: stamps have to follow each other. Statements as plain as ours
         // only lose time by being compiled. A client that vanished without a
         // word is noticed within a minute, so that what it left open ends.
         let greeting = format!(
-            "SET TIME ZONE {}; SET lock_timeout = {timeout}; SET statement_timeout = {statement}; SET standard_conforming_strings = on; SET DateStyle = 'ISO, YMD'; \
+            "{zone}; SET lock_timeout = {timeout}; SET statement_timeout = {statement}; SET standard_conforming_strings = on; SET DateStyle = 'ISO, YMD'; \
              SET bytea_output = 'hex'; SET jit = off; \
              SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
-            literal(timezone.name()),
+            zone = match timezone {
+                Some(zone) => format!("SET TIME ZONE {}", literal(zone.name())),
+                None => format!("SELECT set_config('TimeZone', {SERVER_ZONE}, false)"),
+            },
             timeout = timeout.as_millis(),
             statement = limit(timeout),
         );

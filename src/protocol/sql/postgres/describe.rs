@@ -5,7 +5,8 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
 use super::super::describe::{ObjectName, Pick, pick, written};
-use super::super::statement::quote;
+use super::super::statement::{quote, safe};
+use super::connection::SERVER_ZONE;
 use super::types::{Entry, Native, resolve};
 use crate::connector::{Description, ObjectSummary};
 use crate::record::{Field, Kind, Shape};
@@ -37,6 +38,8 @@ pub(super) struct Table {
     can_delete: bool,
     sees_transactions: bool,
     identity: String,
+    /// The zone in which the server gives times to whoever names none.
+    zone: String,
 }
 
 #[derive(Debug, Clone)]
@@ -197,8 +200,16 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         can_delete: can(16, 9)?,
         sees_transactions: about.try_get(10)?,
         identity: identity(connection, about.try_get(11)?).await?,
+        zone: sqlx::query_scalar(safe(format!("SELECT {SERVER_ZONE}"))).fetch_one(&mut *connection).await?,
         columns: columns.into_iter().map(|(_, column)| column).collect(),
     })
+}
+
+/// The one name of the zones that are UTC.
+fn universal(zone: &str) -> &str {
+    let names =
+        ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT", "Etc/UCT", "Universal", "Etc/Universal", "Zulu", "Etc/Zulu"];
+    if names.contains(&zone) { "UTC" } else { zone }
 }
 
 /// The cluster's own number and the database's in it. Where we may not ask for
@@ -333,6 +344,16 @@ impl Table {
                 "`{}` gets its values from the sequence `{sequence}`, which the connection's role may not use: \
                  `GRANT USAGE ON SEQUENCE {sequence} TO` that role, or new records get no value there",
                 column.field.name
+            ));
+        }
+        let has_local_times = self.columns.iter().any(|column| matches!(column.field.kind, Kind::LocalTime { .. }));
+        if has_local_times && universal(&self.zone) != universal(timezone.name()) {
+            notes.push(format!(
+                "its times without a zone are taken as {}, and the server gives them in {}: is the connection's \
+                 `timezone: {}` missing?",
+                timezone.name(),
+                self.zone,
+                self.zone
             ));
         }
         if self.has_triggers {

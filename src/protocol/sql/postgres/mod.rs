@@ -66,9 +66,8 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
     }
     // Statements hold values; a slow one is no news.
     options = options.application_name("engine").disable_statement_logging();
-    let timezone = settings.timezone;
-    let connections = Connections::new(options, timezone, settings.timeout);
-    Ok(Arc::new(Server { connections, timezone, described: Mutex::default() }))
+    let connections = Connections::new(options, settings.timezone, settings.timeout);
+    Ok(Arc::new(Server { connections, timezone: settings.zone(), described: Mutex::default() }))
 }
 
 struct Server {
@@ -144,7 +143,7 @@ impl Connector for Server {
                 };
                 Fault::user(&doing, "", message)
             })?;
-            let opened = read::Opened::new(self.connections.clone(), table, access, self.timezone)?;
+            let opened = read::Opened::new(self.connections.clone(), table, access)?;
             Ok(Arc::new(Arc::new(opened)) as Arc<dyn Object>)
         })
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_stream::{stream, try_stream};
-use chrono_tz::Tz;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -32,14 +31,13 @@ pub(super) struct Opened {
     /// The column of each slot.
     pub(super) columns: Vec<Column>,
     pub(super) selection: Selection,
-    pub(super) zone: Tz,
     /// The newest transactions (subtransactions, by the number their rows
     /// carry) that did nothing but create records.
     pub(super) creations: Mutex<VecDeque<String>>,
 }
 
 impl Opened {
-    pub(super) fn new(connections: Arc<Connections>, table: Table, access: Access, zone: Tz) -> Result<Opened, Fault> {
+    pub(super) fn new(connections: Arc<Connections>, table: Table, access: Access) -> Result<Opened, Fault> {
         let column = |name: &str| {
             table.columns.iter().find(|column| column.field.name == name).cloned().ok_or_else(|| {
                 Fault::user(format!("opening `{}`", access.object), "", format!("there is no column `{name}`"))
@@ -52,7 +50,7 @@ impl Opened {
         let mut selection = Selection::new(table.quoted(), &table.name, &access, &names, nullable);
         selection.selected =
             columns.iter().zip(&selection.columns).map(|(column, name)| column.native.selected(name)).collect();
-        let mut opened = Opened { connections, table, access, columns, selection, zone, creations: Mutex::default() };
+        let mut opened = Opened { connections, table, access, columns, selection, creations: Mutex::default() };
         let start = opened.access.start.as_ref().map(|(slot, value)| (*slot, opened.not_before(*slot, value)));
         opened.selection.keep_within(opened.access.filter.as_deref(), start);
         Ok(opened)

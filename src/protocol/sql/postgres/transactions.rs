@@ -1,7 +1,7 @@
 //! What PostgreSQL tells of its transactions: how far a table can be read, which
 //! rows are known already, and what became of a batch.
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use sqlx::Arguments;
 use sqlx::postgres::{PgArguments, PgConnection};
 
@@ -91,19 +91,21 @@ impl Opened {
         let mut horizon = Horizon { timeline: self.timeline(lease).await?, ..Horizon::default() };
         if let Some(cursor) = self.access.cursor {
             // The clock first: a transaction that begins after it has later stamps.
-            let (clock, known): (DateTime<Utc>, String) =
-                sqlx::query_as("SELECT clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text")
-                    .fetch_one(&mut **lease)
-                    .await?;
+            let (clock, local, known): (DateTime<Utc>, NaiveDateTime, String) = sqlx::query_as(
+                "SELECT now, now::timestamp, pg_snapshot_xmin(pg_current_snapshot())::text FROM clock_timestamp() AS now",
+            )
+            .fetch_one(&mut **lease)
+            .await?;
             horizon.known = Some(known).filter(|_| self.table.tells_xmin);
             // Every open transaction may already have taken its stamp, whether
             // it has written yet or not. Those of other roles show no start
-            // where we may not see it. A prepared transaction tells when it
-            // was prepared, its stamps may be older.
-            let oldest: Option<DateTime<Utc>> = sqlx::query_scalar(
-                "SELECT least((SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND pid <> pg_backend_pid() AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')), \
-                 (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()))",
+            // where we may not see it. A prepared transaction does not tell
+            // when it began: the mark waits for its end.
+            let (oldest, oldest_local, prepared): (Option<DateTime<Utc>>, Option<NaiveDateTime>, bool) = sqlx::query_as(
+                "SELECT least(began, prepared), least(began, prepared)::timestamp, prepared IS NOT NULL \
+                 FROM (SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() AND pid <> \
+                   pg_backend_pid() AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')) AS a (began), \
+                 (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()) AS p (prepared)",
             )
             .fetch_one(&mut **lease)
             .await?;
@@ -118,10 +120,13 @@ impl Opened {
                 let largest = self.value(&row, 0, cursor, &mut Mark::Live)?;
                 horizon.largest = Some(largest).filter(|value| is_position(&self.columns[cursor].field.kind, value));
             }
-            horizon.clock = self.stamp(cursor, clock);
-            horizon.oldest_open = oldest.and_then(|oldest| self.stamp(cursor, oldest));
+            horizon.clock = self.stamp(cursor, clock, local);
+            let oldest = oldest.zip(oldest_local);
+            horizon.oldest_open = oldest.and_then(|(oldest, local)| self.stamp(cursor, oldest, local));
             if horizon.clock.is_none() {
                 horizon.open = open_transactions(lease).await?;
+            } else if prepared {
+                horizon.open = vec![String::new()];
             }
         }
         Ok(horizon)
@@ -143,17 +148,13 @@ impl Opened {
         Ok((!parts.is_empty()).then(|| parts.join(", ")))
     }
 
-    /// A point in time as the column of this slot would hold it at the least:
-    /// a stamp of that moment may have lost what the column has no digits for.
-    fn stamp(&self, slot: usize, time: DateTime<Utc>) -> Option<Value> {
-        let time = match self.columns[slot].field.kind {
-            Kind::Instant { digits } | Kind::LocalTime { digits } => time.trunc_subsecs(digits.into()),
-            _ => time,
-        };
-        let local = time.with_timezone(&self.zone).naive_local();
+    /// A point in time, and the same on the server's clock, as the column of this
+    /// slot would hold it at the least: a stamp of that moment may have lost what
+    /// the column has no digits for.
+    fn stamp(&self, slot: usize, time: DateTime<Utc>, local: NaiveDateTime) -> Option<Value> {
         match self.columns[slot].field.kind {
-            Kind::Instant { .. } => Some(Value::Instant(time)),
-            Kind::LocalTime { .. } => Some(Value::LocalTime(local)),
+            Kind::Instant { digits } => Some(Value::Instant(time.trunc_subsecs(digits.into()))),
+            Kind::LocalTime { digits } => Some(Value::LocalTime(local.trunc_subsecs(digits.into()))),
             Kind::Date => Some(Value::Date(local.date())),
             _ => None,
         }

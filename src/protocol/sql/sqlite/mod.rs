@@ -187,9 +187,7 @@ impl Inner {
 
     async fn table(&self, doing: &str, object: &str) -> Result<Result<Table, Vec<String>>, Fault> {
         let mut connection = self.acquire(doing).await?;
-        describe::find(&mut connection, object, self.settings.timezone)
-            .await
-            .map_err(|error| fault::fault(doing, &error))
+        describe::find(&mut connection, object, self.settings.zone()).await.map_err(|error| fault::fault(doing, &error))
     }
 }
 
@@ -219,7 +217,7 @@ impl Connector for Database {
         Box::pin(async move {
             let table = self.inner.table(&format!("describing `{object}`"), object).await?;
             let path = std::fs::canonicalize(&self.inner.path).unwrap_or_else(|_| self.inner.path.clone());
-            let mut description = table.ok().map(|table| table.description(&path, self.inner.settings.timezone));
+            let mut description = table.ok().map(|table| table.description(&path, self.inner.settings.zone()));
             if let Some(description) = description.as_mut().filter(|_| self.inner.read_only || is_locked_away(&path)) {
                 (description.can_create, description.can_update, description.can_delete) = (false, false, false);
                 description.notes.push(format!("the database file `{}` can only be read", path.display()));

@@ -219,7 +219,7 @@ impl Opened {
                 .map_err(failed)?;
             // Nothing says how fine the next stamp will be: `CURRENT_TIMESTAMP` counts seconds.
             let now = super::stamp::parse(&now).map(|now| now.instant(chrono_tz::Tz::UTC));
-            let zone = self.inner.settings.timezone;
+            let zone = self.inner.settings.zone();
             horizon.clock = now.and_then(|now| match self.columns[cursor].field.kind {
                 Kind::Instant { .. } => Some(Value::Instant(now)),
                 Kind::LocalTime { .. } => Some(Value::LocalTime(super::stamp::to_local(now, zone))),
