@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::conflict::{OpenConflict, Resolution, stands};
+use super::conflict::{IN_DOUBT, OpenConflict, Resolution, stands};
 use super::decision::{ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 use super::field::{Case, FieldStep, Refused};
 use super::link::{Bases, Link, LinkStatus};
@@ -183,7 +183,7 @@ fn one_gone(program: &Program, pair: &Pair, link: &Link, gone: Side, left: &Reco
     let values = Both::from_fn(|side| if side == gone { Value::Null } else { summary(program, left) });
     let step = |outcome| ConflictStep {
         field: None,
-        bases: None,
+        bases: base_summary(program, link),
         values: values.clone(),
         policy: program.record_policy,
         outcome,
@@ -261,4 +261,15 @@ fn summary(program: &Program, record: &Record) -> Value {
     let map =
         program.fields.iter().zip(&record.fields).map(|(field, value)| (field.name.as_str().into(), value.clone()));
     Value::Map(Box::new(map.collect()))
+}
+
+/// What both sides' fields were when they last agreed, by name.
+fn base_summary(program: &Program, link: &Link) -> Option<Both<Value>> {
+    let Bases::Values(bases) = &link.bases else { return None };
+    let named = |side: Side| {
+        let known = program.fields.iter().zip(bases).filter_map(|(field, base)| Some((field, base.as_ref()?)));
+        let known = known.filter(|(_, base)| **base != IN_DOUBT);
+        known.map(move |(field, base)| (field.name.as_str().into(), base[side].clone())).collect()
+    };
+    Some(Both::from_fn(|side| Value::Map(Box::new(named(side)))))
 }

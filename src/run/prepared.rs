@@ -116,7 +116,17 @@ impl Session<'_> {
         }
     }
 
-    /// The same on both sides.
+    /// The run ends before what was prepared is to be seen: nothing of it is
+    /// made, and the next run finds it so.
+    pub(super) fn let_go_of_prepared(&mut self) {
+        for side in Side::BOTH {
+            let records: usize = self.waiting[side].drain(..).map(|waiting| waiting.records).sum();
+            let counts = self.counts.toward(side);
+            counts.created = counts.created.saturating_sub(records as u64);
+        }
+    }
+
+    /// What was prepared on either side is to be seen.
     pub(super) async fn bring_all_into_effect(&mut self) -> Result<(), Trouble> {
         for side in Side::BOTH {
             self.bring_into_effect(side).await?;

@@ -36,6 +36,7 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
             Err(trouble) => session.troubles.push(trouble),
         }
     }
+    session.let_go_of_prepared();
     session.finish().await
 }
 

@@ -250,6 +250,39 @@ fields: [{ copy: [code, name] }]
     assert!(left.count() <= 1, "a draft at most of the engine that died last");
 }
 
+/// A run that is stopped before its file is to be seen has created nothing, and
+/// says so.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_was_only_prepared_is_not_told_as_done() {
+    let yaml = "mapping: out
+source: { connection: shop, object: items, key: [code] }
+target: { connection: sheets, object: out.csv }
+fields: [{ copy: [code, name] }]
+";
+    let project = project(&[("out.yaml", yaml)]);
+    project.run(0);
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) \
+                INSERT INTO items (code, name) SELECT 'N' || i, 'Name ' || i FROM n";
+    project.edit("shop", many).await;
+    for wait in [100, 300, 500] {
+        std::fs::remove_file(project.path("data/out.csv")).unwrap_or_default();
+        project.engine("reset . out --links").ends(0);
+        let mut command = project.command("run . --once --format json");
+        let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let Ok(told) = serde_json::from_slice::<Json>(&output.stdout) else { continue };
+        let created = told["runs"][0]["to_target"]["created"].as_u64().unwrap_or(0);
+        let stands = if project.path("data/out.csv").exists() { 30_001 } else { 0 };
+        assert_eq!(created, stands, "{told}");
+    }
+    std::fs::remove_file(project.path("data/out.csv")).unwrap_or_default();
+    project.engine("reset . out --links").ends(0);
+    assert_eq!(project.run(0)["runs"][0]["to_target"]["created"], 30_001);
+}
+
 /// Nothing is read that may still be written, and nothing written over what
 /// somebody edits.
 #[cfg(unix)]

@@ -57,8 +57,14 @@ pub(super) fn without_passwords(text: &str) -> String {
     out
 }
 
+/// A setting of the language whose name looks like that of a secret.
+const INNOCENT: &str = "then";
+
 fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
+    if name == INNOCENT {
+        return false;
+    }
     SECRET.iter().any(|secret| name.contains(secret)) || nearest(&name, SECRET.iter().copied()).is_some()
 }
 

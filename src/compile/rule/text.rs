@@ -163,7 +163,10 @@ fn title(text: &str) -> CompactString {
             if inside {
                 out.extend(character.to_lowercase());
             } else {
-                out.extend(character.to_uppercase());
+                // Of a letter that takes two in capitals only the first is one.
+                let mut capitals = character.to_uppercase();
+                out.extend(capitals.next());
+                out.extend(capitals.flat_map(char::to_lowercase));
             }
             inside = true;
         } else {
