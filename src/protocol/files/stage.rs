@@ -101,6 +101,15 @@ impl Stage {
         *self.stamp.lock().expect("nothing panics while it notes") = Some(stamp);
     }
 
+    /// The form of a field's dates and times, where this value does not come back
+    /// by it: seconds that it leaves out would look like somebody's edit.
+    pub(super) fn loses(&self, field: &str, value: &Value) -> Option<&str> {
+        let column = self.form.columns.iter().find(|column| column.name == field)?;
+        let form = column.format.as_deref().filter(|_| !value.is_null())?;
+        let comes_back = column.parse(&column.render(value)).is_ok_and(|read| crate::record::same(&read, value));
+        (!comes_back).then_some(form)
+    }
+
     /// The first character that the file's encoding does not have.
     pub(super) fn lacks(&self, text: &str) -> Option<char> {
         self.form.layout.encode(text).err()

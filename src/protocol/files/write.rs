@@ -137,15 +137,20 @@ fn staged(object: &Opened, change: &Change) -> Change {
     }
 }
 
-/// What the file's encoding cannot hold.
+/// What the file's encoding, or the form of its dates and times, cannot hold.
 fn refusal(object: &Opened, stage: &Stage, change: &Change) -> Option<Outcome> {
     let keys = object.access.key.iter().copied().zip(&change.key);
     let set = change.set.iter().map(|(slot, value)| (*slot, value));
     keys.chain(set).find_map(|(slot, value)| {
-        let Value::Text(text) = value else { return None };
-        let character = stage.lacks(text)?;
         let field = &object.access.shape.fields[slot].name;
-        let message = format!("the file's encoding has no `{character}`, which stands in `{field}`");
+        let message = match (stage.loses(field, value), value) {
+            (Some(form), _) => format!("`{value}` of `{field}` cannot be written whole by the form `{form}`"),
+            (None, Value::Text(text)) => {
+                let character = stage.lacks(text)?;
+                format!("the file's encoding has no `{character}`, which stands in `{field}`")
+            }
+            (None, _) => return None,
+        };
         Some(Outcome::Refused(Refusal { native: String::new(), message, slot: Some(slot) }))
     })
 }
