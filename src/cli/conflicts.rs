@@ -10,6 +10,7 @@ use super::keys::KeyNames;
 use super::loaded::load;
 use super::plan::show;
 use super::render::{Cell, Grid, Page, Tone, plural};
+use super::report::Places;
 use super::run::SideArgument;
 use super::wire::Systems;
 use super::{Context, Done, Exit, Failure, ProjectPath};
@@ -103,17 +104,36 @@ pub(super) async fn conflicts(command: &ConflictsCommand, context: Context<'_>) 
     }
 }
 
-async fn filter(store: &dyn Store, which: &Which, open: bool) -> Result<ConflictFilter, Failure> {
+async fn filter(store: &dyn Store, path: &Path, which: &Which, open: bool) -> Result<ConflictFilter, Failure> {
     let mapping = match &which.mapping {
         Some(name) => Some(mapping_named(store, name).await?),
         None => None,
     };
-    Ok(ConflictFilter { mapping, field: which.field.clone(), open, ..ConflictFilter::default() })
+    let filter = ConflictFilter { mapping, field: which.field.clone(), ..ConflictFilter::default() };
+    if let Some(field) = &which.field
+        && store.conflicts(&filter).await?.is_empty()
+    {
+        refuse_unknown(field, filter.mapping.as_deref(), path)?;
+    }
+    Ok(ConflictFilter { open, ..filter })
+}
+
+/// A field that no mapping has and no conflict ever had is mistyped, unless the
+/// YAML is being edited.
+fn refuse_unknown(field: &str, mapping: Option<&str>, path: &Path) -> Result<(), Failure> {
+    let loaded = load(path);
+    if field == "*" || loaded.diagnostics.has_errors() {
+        return Ok(());
+    }
+    let mappings = loaded.project.mappings.iter().filter(|known| mapping.is_none_or(|name| known.full_name == name));
+    let places: Vec<Places> = mappings.map(Places::of).collect();
+    let fields = || places.iter().flat_map(|places| &places.fields).map(|(name, _)| name.as_str());
+    if fields().any(|known| known == field) { Ok(()) } else { Err(Failure::unknown("field", field, fields())) }
 }
 
 async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
     let store = open(context, &arguments.path).await?;
-    let found = store.conflicts(&filter(&*store, &arguments.which, !arguments.all).await?).await?;
+    let found = store.conflicts(&filter(&*store, &arguments.path, &arguments.which, !arguments.all).await?).await?;
     let names = names(&*store, found.iter().map(|conflict| conflict.mapping.as_str())).await?;
     let path = arguments.path.display();
     context.screen.answer(
@@ -206,10 +226,10 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
     }
     let store = open(context, &arguments.path).await?;
     let found = if arguments.ids.is_empty() {
-        store.conflicts(&filter(&*store, &arguments.which, true).await?).await?
+        store.conflicts(&filter(&*store, &arguments.path, &arguments.which, true).await?).await?
     } else {
         let found = by_ids(&*store, &arguments.ids).await?;
-        let selected = filter(&*store, &arguments.which, false).await?;
+        let selected = filter(&*store, &arguments.path, &arguments.which, false).await?;
         let other = found.iter().find(|conflict| {
             selected.mapping.as_ref().is_some_and(|mapping| *mapping != conflict.mapping)
                 || selected.field.as_ref().is_some_and(|field| *field != conflict.field)

@@ -1,9 +1,12 @@
 //! Keys as people write and read them.
 
+use std::path::Path;
+
 use serde_json::{Map, Value as Json};
 
 use super::Failure;
 use crate::compile::Program;
+use crate::connector::Description;
 use crate::record::{Both, Key, Kind, Side, Value};
 use crate::run::key_of_fingerprint;
 
@@ -125,10 +128,17 @@ pub(super) fn candidates(entries: &[String]) -> Vec<Key> {
     all.iter().filter_map(Key::new).collect()
 }
 
-/// What both sides of a mapping are, as the state keeps it: the links belong
-/// to exactly this.
-pub(super) fn fingerprint(program: &Program, side: Side, identity: &str, object: &str) -> String {
-    format!("{identity} {object} ({})", KeyNames::of(program).0[side].join(", "))
+/// What a side of a mapping is, as the state keeps it: the links belong to
+/// exactly this. What lies in the folder `home` goes with it where that is
+/// moved.
+pub(super) fn fingerprint(program: &Program, side: Side, described: &Description, home: Option<&Path>) -> String {
+    let Description { identity, name, .. } = described;
+    let at_home = identity.split_once(':').and_then(|(kind, place)| {
+        let within = Path::new(place).strip_prefix(home?).ok()?;
+        Some(format!("{kind}:./{}", within.display()))
+    });
+    let identity = at_home.as_deref().unwrap_or(identity);
+    format!("{identity} {name} ({})", KeyNames::of(program).0[side].join(", "))
 }
 
 /// At the commas that do not stand in double quotes.

@@ -188,7 +188,7 @@ async fn import(arguments: &FileArguments, context: Context<'_>) -> Done {
     // Alone with the state: a run under way would make links of its own.
     let store = open_for_run(context, &loaded.project.root).await?;
     let observer = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store: store.clone(), world: Arc::new(SystemWorld), observer };
+    let surroundings = Surroundings::new(context, &loaded.project.root, store.clone(), Arc::new(SystemWorld), observer);
     let mut systems = Systems::new(&loaded).remembered_by(&*surroundings.store).await?;
     let setup = prepare_one(mapping, &loaded, &mut systems, &surroundings, context).await?;
     let pairs = pairs(&text, &setup.program)

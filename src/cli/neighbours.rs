@@ -79,8 +79,7 @@ impl Systems<'_> {
                     let described = systems.as_ref().map(|(_, description)| Some(description));
                     let program = compile(mapping, described, &mut unsaid)?.program;
                     let fingerprints = Both::from_fn(|side| {
-                        let description = &systems[side].1;
-                        fingerprint(&program, side, &description.identity, &description.name)
+                        fingerprint(&program, side, &systems[side].1, surroundings.home.as_deref())
                     });
                     let told = flow(&program, fingerprints);
                     self.known().told.insert(mapping.full_name.clone(), told.clone());

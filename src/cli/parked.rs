@@ -458,7 +458,8 @@ async fn link_sent(
     let loaded = load(&arguments.path);
     let mapping = loaded.one(&parked.mapping)?;
     let observer = std::sync::Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store: store.clone(), world: std::sync::Arc::new(SystemWorld), observer };
+    let surroundings =
+        Surroundings::new(context, &loaded.project.root, store.clone(), std::sync::Arc::new(SystemWorld), observer);
     let mut systems = Systems::new(&loaded).remembered_by(&*surroundings.store).await?;
     let setup = prepare_one(mapping, &loaded, &mut systems, &surroundings, context).await?;
     let names = KeyNames::of(&setup.program);

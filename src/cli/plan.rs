@@ -141,6 +141,10 @@ fn one_plan(told: &Told, shown: usize, path: &str, page: &mut Page) {
     for trouble in told.troubles() {
         super::report::trouble(told, trouble, path, page);
     }
+    if let Some(number) = told.unfinished {
+        page.toned(Tone::Warn, format!("  {}", super::status::without_end(&report.mapping, number)));
+        page.line("  while it is under way, what it has in hand is planned here as if nobody did it");
+    }
     if report.unanswered > 0 {
         let writes = super::render::plural(report.unanswered, "write");
         page.toned(

@@ -30,6 +30,9 @@ pub(super) struct Told {
     pub adopted: u64,
     /// Sides that showed no record at all, and how many links there are.
     pub emptied: Both<Option<u64>>,
+    /// A run of the same mapping that began before and has no end, by its
+    /// number: what a plan shows may be in its hands.
+    pub unfinished: Option<u64>,
     /// Keys that were asked for, and nothing is known of.
     pub unknown: Vec<(Side, Key)>,
     /// Where each side's connection leads.
@@ -100,7 +103,7 @@ impl Told {
     /// The entry of `runs`.
     pub(super) fn json(&self) -> Json {
         let report = &self.report;
-        json!({
+        let mut run = json!({
             "mapping": report.mapping,
             "run": report.run,
             "status": report.status,
@@ -111,7 +114,24 @@ impl Told {
             "conflicts": report.counts.conflicts,
             "owed": report.counts.owed,
             "errors": self.errors(),
-        })
+        });
+        let notes = self.notes();
+        if !notes.is_empty() {
+            run["notes"] = notes.into();
+        }
+        run
+    }
+
+    /// What a person has to know, and nothing failed by.
+    fn notes(&self) -> Vec<Json> {
+        let emptied = Side::BOTH.into_iter().filter_map(|side| {
+            let links = self.emptied[side]?;
+            Some(json!({ "side": side, "message": emptied_message(side, links) }))
+        });
+        let unfinished = self
+            .unfinished
+            .map(|number| json!({ "side": null, "message": super::status::without_end(&self.report.mapping, number) }));
+        emptied.chain(unfinished).collect()
     }
 
     fn errors(&self) -> Vec<Json> {
@@ -462,19 +482,18 @@ fn newly_parked(report: &RunReport, path: &str, page: &mut Page) {
     }
 }
 
+fn emptied_message(side: Side, links: u64) -> String {
+    let links = plural(links, "link");
+    format!("the {side} shows no record at all, and {links} stay: an empty listing deletes nothing")
+}
+
 /// A side that shows nothing: nothing is deleted for that, which somebody may
 /// not expect.
 pub(super) fn emptied(told: &Told, path: &str, page: &mut Page) {
     for side in Side::BOTH {
         let Some(links) = told.emptied[side] else { continue };
         let name = &told.report.mapping;
-        page.toned(
-            Tone::Warn,
-            format!(
-                "  the {side} shows no record at all, and {} stay: an empty listing deletes nothing",
-                plural(links, "link")
-            ),
-        );
+        page.toned(Tone::Warn, format!("  {}", emptied_message(side, links)));
         page.line(format!(
             "  if its records are really gone, delete those of the {} there, then `engine reset {path} {name} --links`",
             side.other()

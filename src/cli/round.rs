@@ -65,7 +65,7 @@ pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Opt
     };
     let mut systems = systems.remembered_by(&*store).await?;
     let teller = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store, world: asked.world.clone(), observer: teller.clone() };
+    let surroundings = Surroundings::new(context, root, store, asked.world.clone(), teller.clone());
     let mut told = Vec::with_capacity(mappings.len());
     for mapping in mappings {
         if is_stopped(&*asked.world) {
@@ -118,6 +118,7 @@ pub(super) async fn one(
             options.keys = keys(&setup.program, &how.keys)?;
             let names = KeyNames::of(&setup.program);
             let asked_keys = options.keys.clone();
+            let unfinished = if options.dry { unfinished(store, &mapping.full_name).await? } else { None };
             teller.begins(&mapping.full_name, names.clone());
             let mut report = run_once(setup, options).await;
             number_parked(&mut report, store).await?;
@@ -126,7 +127,7 @@ pub(super) async fn one(
             let held = if held { store.spooled(&report.mapping, 0, 20).await? } else { Vec::new() };
             let adopted = teller.adopted(&report.mapping);
             let emptied = teller.emptied(&report.mapping);
-            return Ok(Some(Told { report, names, wrong, held, adopted, emptied, unknown, leads, places }));
+            return Ok(Some(Told { report, names, wrong, held, adopted, emptied, unfinished, unknown, leads, places }));
         }
         Err(Unready::Fault(side, fault)) => Trouble::Side(side, fault),
         Err(Unready::Wrong) => first_error(&wrong),
@@ -151,10 +152,18 @@ pub(super) async fn one(
         held: Vec::new(),
         adopted: 0,
         emptied: Both::default(),
+        unfinished: None,
         unknown: Vec::new(),
         leads,
         places,
     }))
+}
+
+/// A run that began and has no end: it may be under way.
+async fn unfinished(store: &dyn Store, mapping: &str) -> Result<Option<u64>, Failure> {
+    let state = store.mapping(mapping).await?.unwrap_or_default();
+    let last = store.runs(Some(mapping), 1).await?.into_iter().next();
+    Ok(super::status::unfinished(&state, last.as_ref()))
 }
 
 fn first_error(wrong: &[Diagnostic]) -> Trouble {

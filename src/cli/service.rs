@@ -59,7 +59,7 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
     }
     greet(&jobs, context.screen);
     let teller = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store, world: asked.world.clone(), observer: teller.clone() };
+    let surroundings = Surroundings::new(context, &loaded.project.root, store, asked.world.clone(), teller.clone());
     let keeper = Keeper {
         path: asked.path.to_owned(),
         wanted: asked.mappings.to_vec(),

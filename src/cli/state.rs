@@ -57,7 +57,7 @@ pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done 
     let mappings = chosen(&loaded, arguments.mapping.as_slice())?;
     let store = open_for_run(context, &loaded.project.root).await?;
     let observer = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings { store: store.clone(), world: Arc::new(SystemWorld), observer };
+    let surroundings = Surroundings::new(context, &loaded.project.root, store.clone(), Arc::new(SystemWorld), observer);
     let mut systems = Systems::new(&loaded).remembered_by(&*store).await?;
     let mut adopted: Vec<Adopted> = Vec::new();
     for mapping in mappings {

@@ -5,7 +5,7 @@
 //! decides anything about records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -365,10 +365,8 @@ impl<'a> Systems<'a> {
         let (Some(target), Some(source), false) = (objects.pop(), objects.pop(), misunderstood) else {
             return Err(Unready::Wrong);
         };
-        let fingerprints = Both::from_fn(|side| {
-            let description = &systems[side].1;
-            fingerprint(&program, side, &description.identity, &description.name)
-        });
+        let fingerprints =
+            Both::from_fn(|side| fingerprint(&program, side, &systems[side].1, surroundings.home.as_deref()));
         let neighbours = self.neighbours(mapping, &program, &fingerprints, surroundings).await;
         let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
         Ok(Setup {
@@ -467,6 +465,23 @@ pub(super) struct Surroundings {
     pub store: Arc<dyn Store>,
     pub world: Arc<dyn World>,
     pub observer: Arc<dyn Observer>,
+    /// The project's folder, where the state lies in it: one is moved with the
+    /// other.
+    pub home: Option<PathBuf>,
+}
+
+impl Surroundings {
+    pub(super) fn new(
+        context: Context<'_>,
+        root: &Path,
+        store: Arc<dyn Store>,
+        world: Arc<dyn World>,
+        observer: Arc<dyn Observer>,
+    ) -> Surroundings {
+        let is_inside = context.common.state.is_none();
+        let home = is_inside.then(|| std::fs::canonicalize(root).ok()).flatten();
+        Surroundings { store, world, observer, home }
+    }
 }
 
 fn retry_policy(connection: &Connection) -> RetryPolicy {

@@ -163,11 +163,8 @@ pub(super) fn compile(
     };
     let zone = slots.described.map_or(Tz::UTC, |described| described.timezone);
     let start = spec.start.as_ref().and_then(|start| {
-        let Some(slot) = modified.or(cursor) else {
-            let message = "`start` needs a `modified` or a `cursor` to compare with";
-            diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, &start.place, message));
-            return None;
-        };
+        // Where there is neither, that was reported before.
+        let slot = modified.or(cursor)?;
         match fit_start(&start.value, slots.kind(slot), zone) {
             Ok(value) => Some((slot, value)),
             Err(misfit) => {

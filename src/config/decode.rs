@@ -61,8 +61,7 @@ impl<'n, 'd> Table<'n, 'd> {
 
     /// A setting that must be there. `None` where that was reported.
     pub(crate) fn required<T>(&mut self, name: &'static str, read: Reader<T>) -> Option<T> {
-        if !self.has(name) {
-            self.asked.push(name);
+        if self.node(name).is_none() {
             self.missing(name);
             return None;
         }

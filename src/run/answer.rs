@@ -211,7 +211,7 @@ impl Session<'_> {
             self.park_taken_back(side, keys, field, &message, sent);
             let parked = self.pending.park.last().expect("it was just parked").clone();
             let under = link.keys[side].clone();
-            sequel.undo.push(Undo { work: send.work, under, change, before, fields, parked });
+            sequel.undo.push(Undo { work: send.work, counted: send.action(), under, change, before, fields, parked });
             acknowledged.owing.insert(send.work);
         }
         acknowledged.links.insert(send.work, link);

@@ -76,7 +76,7 @@ impl Session<'_> {
         let counts = self.counts.toward(toward);
         let SideCounts { read, unchanged, skipped, .. } = *before;
         *counts = SideCounts { read, unchanged, skipped, ..*counts };
-        counts.created + counts.updated - before.created - before.updated
+        (counts.created + counts.updated).saturating_sub(before.created + before.updated)
     }
 
     /// This run has changed records of a side.

@@ -21,6 +21,8 @@ use crate::state::{Answered, Intent, IntentField, Intents, Parked, Reason};
 /// A write to be taken back.
 pub(super) struct Undo {
     pub work: usize,
+    /// What it was counted as.
+    pub counted: Action,
     /// The key that the record has since.
     pub under: Key,
     pub change: Change,
@@ -154,9 +156,17 @@ impl Session<'_> {
                 }
             }
         };
-        for ((Undo { work, change, before, parked, .. }, outcome), stored) in undo.into_iter().zip(outcomes).zip(stored)
+        for ((Undo { work, counted, change, before, parked, .. }, outcome), stored) in
+            undo.into_iter().zip(outcomes).zip(stored)
         {
             let Outcome::Done { .. } = outcome else { continue };
+            let counts = self.counts.toward(side);
+            let counted = match counted {
+                Action::Create => &mut counts.created,
+                Action::Update => &mut counts.updated,
+                Action::Delete => &mut counts.deleted,
+            };
+            *counted = counted.saturating_sub(1);
             if change.action == Action::Delete {
                 // What is parked goes with the link, and is owed all the same.
                 self.forget(&stored, &[side]);

@@ -61,6 +61,19 @@ async fn a_decision_that_was_refused_waits() {
     assert_eq!(project.column("shop", PRICE).await, ["21"]);
 }
 
+/// Issue 2: nothing was decided, and nobody told.
+#[tokio::test]
+async fn a_field_that_is_mistyped_is_refused() {
+    let project = Project::items();
+    project.run(0);
+    let mistyped = project.engine("conflicts resolve . --mapping items --field prise --take source").ends(2).err;
+    assert!(mistyped.contains("there is no field `prise`") && mistyped.contains("did you mean `price`?"), "{mistyped}");
+    project.engine("conflicts list . --field prise").ends(2);
+    assert!(project.engine("conflicts list . --field price").ends(0).out.contains("no conflicts"));
+    let none = project.engine("conflicts resolve . --field price --take source").ends(0);
+    assert!(none.out.contains("no "), "{}", none.out);
+}
+
 /// Issue 2: the decision for a deletion was closed when the delete was put on
 /// the list, and the conflict was opened anew before it was carried out.
 #[tokio::test]

@@ -106,6 +106,33 @@ async fn a_spreadsheet_and_a_database_follow_each_other() {
     assert_eq!(project.column("shop", "SELECT code FROM items").await, ["00001"]);
 }
 
+/// A time whose seconds the file's form leaves out would be read back as
+/// somebody's edit of it.
+#[tokio::test]
+async fn a_time_that_the_form_of_a_file_cuts_is_parked() {
+    let connections = CONNECTIONS.replace(
+        "out.csv: { key: [code], fields: { code: text, name: text } }",
+        "out.csv: { key: [code], fields: { code: text, at: { type: datetime, format: '%d/%m/%Y %H:%M' } } }",
+    );
+    let mapping = "mapping: times
+source: { connection: shop, object: times }
+target: { connection: sheets, object: out.csv }
+direction: bidirectional
+fields: [{ copy: [code, at] }]
+";
+    let sql = "CREATE TABLE times (code TEXT PRIMARY KEY, at DATETIME);
+INSERT INTO times VALUES ('A', '2026-02-28 10:30:00'), ('B', '2026-02-28 10:30:15');";
+    let project = project(&[("times.yaml", mapping), ("connections.yaml", &connections), ("items.sql", sql)]);
+    let run = project.run(1);
+    let error = &run["runs"][0]["errors"][0];
+    assert_eq!((&error["code"], &error["source_key"]), (&json!("E0708"), &json!({ "code": "B" })));
+    assert!(error["message"].as_str().unwrap().contains("`%d/%m/%Y %H:%M`"), "{error}");
+    assert_eq!(read(&project, "out.csv"), "code,at\nA,28/02/2026 10:30\n");
+    let run = project.run(0);
+    assert_eq!((counts(&run, "to_target"), counts(&run, "to_source")), ([0, 0, 0, 1, 0], [0, 0, 0, 1, 0]));
+    assert_eq!(project.column("shop", "SELECT at FROM times WHERE code = 'B'").await, ["2026-02-28 10:30:15"]);
+}
+
 /// A row that cannot be read is parked with its line; while not even its key can
 /// be told, nothing counts as deleted.
 #[tokio::test]

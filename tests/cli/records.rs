@@ -193,6 +193,9 @@ async fn an_emptied_side_is_told() {
     for command in ["run . --once --full", "plan . --full"] {
         let out = project.engine(command).ends(0).out;
         assert!(out.contains("the source shows no record at all, and 3 links stay"), "{command}: {out}");
+        let notes = &project.engine(&format!("{command} --format json")).ends(0).json()["runs"][0]["notes"];
+        let said = notes[0]["message"].as_str().unwrap();
+        assert!(notes[0]["side"] == "source" && said.starts_with("the source shows no record"), "{command}: {notes}");
     }
     assert_eq!(project.column("shop", "SELECT sku FROM goods").await.len(), 3);
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::project::{CONNECTIONS, ITEMS, Project};
+use crate::support::postgres::Database;
 
 /// The usual project, and a second mapping over a connection of its own.
 fn with(connection: &str) -> Project {
@@ -88,6 +89,64 @@ async fn another_system_is_adopted_only_when_told() {
     );
     assert_eq!(project.run(0)["runs"][0]["to_target"]["created"], 0);
     assert!(project.engine("state adopt . items").ends(0).out.starts_with("nothing to adopt"));
+}
+
+/// Issue 2: a project's folder could not be moved with what lies in it.
+#[tokio::test]
+async fn a_project_goes_on_where_its_folder_is_moved() {
+    let project = Project::items();
+    project.run(0);
+    let moved = Project::new(&[]);
+    for (path, bytes) in project.files() {
+        let to = moved.path(path.strip_prefix(project.path("")).unwrap().to_str().unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, bytes).unwrap();
+    }
+    moved.edit("office", "UPDATE items SET name = 'Lampe' WHERE code = 'A'").await;
+    let run = &moved.run(0)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["to_target"]["updated"]), (&json!(0), &json!(1)), "{run}");
+    // A state that lies elsewhere may be that of several projects.
+    let elsewhere = moved.path("").join("elsewhere");
+    let once = format!("run . --once --format json --state {}", elsewhere.display());
+    project.engine(&once).ends(0);
+    let refused = moved.engine(&once).ends(1).json();
+    assert_eq!(refused["runs"][0]["errors"][0]["code"], "E0901", "{refused}");
+}
+
+/// Issue 2: a PostgreSQL database that was moved to another server could not be
+/// taken over.
+#[tokio::test]
+async fn a_database_that_moved_is_adopted() {
+    let table = "CREATE TABLE goods (id serial PRIMARY KEY, sku text UNIQUE, title text, price numeric(10,2), \
+                 seen timestamptz NOT NULL DEFAULT now())";
+    let (old, new) = (Database::fresh().await, Database::fresh().await);
+    old.run(table).await;
+    let connections = |url: &str| format!("{CONNECTIONS}  pg: {{ connector: postgres, url: '{url}' }}\n");
+    let mapping = "mapping: items
+source: { connection: office, object: items, key: [code] }
+target: { connection: pg, object: goods, key: [id], cursor: seen }
+direction: bidirectional
+match: [sku]
+fields: [{ source: code, target: sku }, { source: name, target: title }, { source: price, target: price }]
+";
+    let project = Project::new(&[("connections.yaml", &connections(&old.url)), ("items.yaml", mapping)]);
+    project.run(0);
+    // As a dump carries it over, and an edit since.
+    let rows = sqlx::query_scalar::<_, String>(
+        "SELECT string_agg(format('INSERT INTO goods VALUES (%L, %L, %L, %L, %L)', id, sku, title, price, seen), ';') FROM goods",
+    );
+    let rows = rows.fetch_one(&mut old.connect().await).await.unwrap();
+    new.run(&format!("{table}; {rows}; UPDATE goods SET title = 'Lampe', seen = now() WHERE sku = 'A'")).await;
+    project.write("connections.yaml", &connections(&new.url));
+    assert_eq!(project.run(1)["runs"][0]["errors"][0]["code"], "E0901");
+    project.engine("state adopt .").ends(0);
+    let run = &project.run(0)["runs"][0];
+    assert_eq!(
+        (&run["to_target"]["created"], &run["to_target"]["updated"], &run["to_source"]["updated"]),
+        (&json!(0), &json!(0), &json!(1)),
+        "{run}"
+    );
+    assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["Lampe"]);
 }
 
 /// Issue 2: links of another key were taken over, and the next run deleted what they led to.

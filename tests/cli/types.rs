@@ -151,6 +151,23 @@ async fn digits_that_a_float_does_not_hold_are_not_dropped() {
     assert_eq!(column(&database, "SELECT n::text FROM t").await, ["0.1"]);
 }
 
+/// Issue 2: it was written elsewhere as one long text.
+#[tokio::test]
+async fn a_document_beyond_the_depth_that_is_read_is_parked() {
+    let database = Database::fresh().await;
+    database
+        .run(
+            "CREATE TABLE s (id int PRIMARY KEY, j jsonb); CREATE TABLE t (id int PRIMARY KEY, j jsonb); \
+             INSERT INTO s VALUES (1, (repeat('[', 200) || repeat(']', 200))::jsonb), (2, '[[1]]')",
+        )
+        .await;
+    let project = project(&database, "pg", "j");
+    let report = project.run(1);
+    let message = report["runs"][0]["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("`j` cannot be read: JSON nested more deeply than 128 levels"), "{message}");
+    assert_eq!(column(&database, "SELECT j::text FROM t").await, ["[[1]]"]);
+}
+
 /// Issue 2: with `copy`, kinds that never meet were told by no `validate --online`.
 #[test]
 fn a_copy_is_checked_as_a_field_is() {

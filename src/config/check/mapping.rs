@@ -57,7 +57,7 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
     {
         let message = "`start` needs `modified` or `cursor`";
         let help = "name the field that says when a record was last changed";
-        diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &start.place, message).help(help));
+        diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, &start.place, message).help(help));
     }
     if let Some(start) = &side.start
         && !has_references(start)

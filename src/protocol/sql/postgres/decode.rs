@@ -52,9 +52,9 @@ pub(super) fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, &'static str> {
             let uuid = uuid::Uuid::from_slice(bytes).map_err(|_| BROKEN)?;
             Value::text(uuid.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
         }
-        Type::Json => document(text(bytes)?),
+        Type::Json => document(text(bytes)?)?,
         // Version 1 of the form: the text behind one byte.
-        Type::Jsonb => document(text(bytes.strip_prefix(&[1]).ok_or(BROKEN)?)?),
+        Type::Jsonb => document(text(bytes.strip_prefix(&[1]).ok_or(BROKEN)?)?)?,
         Type::Array(element) => array(element, bytes)?,
     })
 }
@@ -63,9 +63,9 @@ fn text(bytes: &[u8]) -> Result<&str, &'static str> {
     std::str::from_utf8(bytes).map_err(|_| "text that is not UTF-8")
 }
 
-/// JSON that is nested too deeply for us stays text.
-fn document(text: &str) -> Value {
-    json::document(text).unwrap_or_else(|| Value::text(text))
+/// A text in its place would be written elsewhere as a text.
+fn document(text: &str) -> Result<Value, &'static str> {
+    json::document(text).ok_or("JSON nested more deeply than 128 levels")
 }
 
 /// A point in time, or the text of one that is none of ours, `zone` behind it.
