@@ -8,6 +8,7 @@ mod drift;
 mod edited;
 mod faults;
 mod files;
+mod formats;
 mod gone;
 mod limits;
 mod mistakes;

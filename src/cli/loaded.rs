@@ -59,9 +59,8 @@ fn check_formats(connection: &Connection, diagnostics: &mut Diagnostics) {
     let System::Files(files) = &connection.system else { return };
     for (_, field) in files.objects.iter().flat_map(|(_, object)| &object.fields) {
         let Some(format) = &field.format else { continue };
-        if !is_format(cell_kind(field.kind.value), format) {
-            let message =
-                format!("by `{}` no {} can be written and read again", format.value, field.kind.value.as_str());
+        if !is_format(cell_kind(field.kind()), format) {
+            let message = format!("by `{}` no {} can be written and read again", format.value, field.kind().as_str());
             let help = "only dates and times have a form, in the letters of strftime: `%d/%m/%Y`, `%Y-%m-%d %H:%M:%S`";
             diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &format.place, message).help(help));
         }

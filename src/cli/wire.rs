@@ -389,7 +389,9 @@ fn files_settings(files: &Files, folder: PathBuf, timezone: chrono_tz::Tz) -> Fi
     let mark = |mark: &Option<At<String>>| mark.as_ref().and_then(|mark| mark.as_bytes().first().copied());
     let field = |(name, field): &(At<String>, FileField)| {
         let format = field.format.as_ref().map(|format| format.value.clone());
-        (name.value.clone(), FieldSettings { kind: cell_kind(field.kind.value), format })
+        let width = field.width.as_ref().and_then(|width| width.value.try_into().ok());
+        let path = field.path.as_ref().map(|path| path.value.clone());
+        (name.value.clone(), FieldSettings { kind: cell_kind(field.kind()), format, width, path })
     };
     let object = |(name, object): &(At<String>, FileObject)| {
         let settings = FileSettings {
@@ -397,6 +399,8 @@ fn files_settings(files: &Files, folder: PathBuf, timezone: chrono_tz::Tz) -> Fi
             format: object.format.as_ref().map(|format| match format.value {
                 FileFormat::Csv => Format::Csv,
                 FileFormat::JsonLines => Format::JsonLines,
+                FileFormat::FixedWidth => Format::FixedWidth,
+                FileFormat::Xml => Format::Xml,
             }),
             delimiter: mark(&object.delimiter),
             quote: mark(&object.quote),
@@ -406,6 +410,7 @@ fn files_settings(files: &Files, folder: PathBuf, timezone: chrono_tz::Tz) -> Fi
                 Some(FileEncoding::Utf8) | None => Encoding::Utf8,
             },
             decimal_comma: object.decimal.as_ref().is_some_and(|mark| mark.value == DecimalMark::Comma),
+            record: object.record.iter().flat_map(|way| way.value.split('/').skip(1)).map(str::to_owned).collect(),
             fields: object.fields.iter().map(field).collect(),
             key: object.key.iter().map(|key| key.value.clone()).collect(),
         };

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 
 use super::event::Fact;
 use super::report::Trouble;
-use super::session::{Owed, Session};
+use super::session::{Cause, Owed, Session};
 use crate::compile::{Misfitting, Rejection};
 use crate::connector::Refusal;
 use crate::diagnostic::Code;
@@ -127,7 +127,16 @@ impl Session<'_> {
         } else {
             Some(now + TimeDelta::minutes(i64::from(parked.attempts - EAGER + 1).min(60)))
         };
-        let newly = known.is_none() && !tried || restless;
+        // What it was parked for before may have passed, and something else keeps it now.
+        let cause = Cause::of(&parked);
+        let before: Vec<Cause> =
+            places.iter().filter_map(|place| self.owed.get(place)).flat_map(|owed| owed.causes.clone()).collect();
+        let passed = !tried && before.iter().all(|known| !known.stays && known.side == cause.side);
+        if passed {
+            self.pending.unpark.extend(places.iter().filter(|place| self.owed.contains_key(*place)).cloned());
+        }
+        let is_known = known.is_some() && (parked.row.is_some() || before.contains(&cause));
+        let newly = !tried && !is_known || restless;
         if newly && !is_untold(&parked) {
             for place in &places {
                 self.restless.remove(place);
@@ -144,7 +153,10 @@ impl Session<'_> {
         for place in places {
             self.tried.insert(place.clone());
             let code = parked.code.as_deref().and_then(Code::find);
-            self.owed.insert(place, Owed { attempts: parked.attempts, since: parked.since, code });
+            let mut causes = if passed { Vec::new() } else { before.clone() };
+            causes.retain(|known| *known != cause);
+            causes.push(cause.clone());
+            self.owed.insert(place, Owed { attempts: parked.attempts, since: parked.since, code, causes });
         }
         if let Some(row) = &parked.row {
             let known = self.keyless[from].entry(row.clone()).or_default();

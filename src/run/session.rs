@@ -41,12 +41,31 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
 }
 
 /// How often a parked record was tried, since when, and why it is parked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Owed {
     pub attempts: u32,
     pub since: DateTime<Utc>,
     /// What it is parked for, where that was told.
     pub code: Option<Code>,
+    pub causes: Vec<Cause>,
+}
+
+/// Why a record is parked, as far as one cause is told from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// The side that was to be written.
+    pub side: Side,
+    pub field: Option<String>,
+    pub code: Option<String>,
+    /// It ends only by what ends it: a decision, another value.
+    pub stays: bool,
+}
+
+impl Cause {
+    pub(super) fn of(parked: &Parked) -> Cause {
+        let passes = matches!(parked.reason, Reason::Rejected | Reason::Ambiguous) && parked.sent.is_none();
+        Cause { side: parked.side, field: parked.field.clone(), code: parked.code.clone(), stays: !passes }
+    }
 }
 
 /// One run while it lasts.
@@ -287,11 +306,13 @@ impl<'a> Session<'a> {
                 if let Some(key) = &parked.keys[side] {
                     let told = parked.code.as_deref().filter(|_| !is_untold(&parked));
                     let code = told.and_then(Code::find);
-                    let found = Owed { attempts: parked.attempts, since: parked.since, code };
-                    let known = self.owed.entry((side, key.clone())).or_insert(found);
-                    known.attempts = known.attempts.max(found.attempts);
-                    known.since = known.since.min(found.since);
-                    known.code = known.code.or(found.code);
+                    let (attempts, since) = (parked.attempts, parked.since);
+                    let found = || Owed { attempts, since, code, causes: Vec::new() };
+                    let known = self.owed.entry((side, key.clone())).or_insert_with(found);
+                    known.attempts = known.attempts.max(attempts);
+                    known.since = known.since.min(since);
+                    known.code = known.code.or(code);
+                    known.causes.push(Cause::of(&parked));
                     if is_untold(&parked) {
                         self.restless.insert((side, key.clone()));
                     }

@@ -345,6 +345,13 @@ fn mistakes_about_files_are_told_with_their_places() {
       c.jsonl: { delimiter: ';' }
       d.csv: { fields: { born: { type: date, format: '%d' }, name: { type: text, format: '%Y' }, n: int } }
       e.csv: { format: xml }
+      f.xml: { record: orders/order, encoding: windows-1252, delimiter: ';' }
+      g.txt: { format: fixed_width, fields: { a: text, b: { width: 0 }, c: { width: 3, path: x } }, key: [d] }
+      h.csv: { record: /a/b, delimiter: '\"', fields: { x: { width: 3 } } }
+      i.xml: { record: /a/b, fields: { 'unit price': decimal, x: { path: a//b }, y: { path: '@u/v' }, z: { path: 'u/@v' } } }
+      j.txt: { format: parquet }
+      k.txt: { format: fixed_width }
+  slow: { connector: files, path: data, timeout: 5s }
 ";
     let project = Project::new(&[("connections.yaml", connections), ("items.yaml", ITEMS)]);
     let found = project.engine("validate . --format json").ends(2).json();

@@ -183,8 +183,9 @@ fields: [{ source: code, target: sku }, { source: name, target: title }]
     assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(0), &json!(2)));
     project.edit("shop", "DELETE FROM goods WHERE sku = 'B'").await;
     project.engine(&format!("parked settle . {} --not-sent", id("B"))).ends(0);
-    let run = &project.run(0)["runs"][0];
+    let run = &project.run(1)["runs"][0];
     assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(2)), "sent again, in doubt again");
+    assert_eq!(run["errors"][0]["source_key"]["code"], "B", "which is told");
 }
 
 /// Issue 2: two records that take each other's value of a unique field are refused, and heal once one of them moves on.
@@ -201,4 +202,34 @@ async fn values_that_change_places_heal_once_they_move_on() {
     project.run(0);
     assert_eq!(project.run(0)["runs"][0]["owed"], 0);
     assert_eq!(project.column("shop", "SELECT title FROM goods ORDER BY sku LIMIT 2").await, ["Stool", "Lamp"]);
+}
+
+/// Issue 2: a record that was owed already, and could not go over for something
+/// else since, was told by no run; and the cause that had passed stayed on the
+/// list.
+#[tokio::test]
+async fn what_is_parked_for_something_else_is_told_anew() {
+    let project = Project::items();
+    project.run(0);
+    project.edit("office", "UPDATE items SET made = 'never' WHERE code = 'A'").await;
+    assert_eq!(project.run(1)["runs"][0]["errors"][0]["field"], "made_on");
+    project.edit("office", "UPDATE items SET name = 'Lampe' WHERE code = 'A'").await;
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["owed"], &run["to_target"]["parked"]), (&json!(1), &json!(0)), "it is the same still: {run}");
+    project.edit("shop", "CREATE TRIGGER cheap BEFORE UPDATE ON goods WHEN NEW.price > 100 BEGIN SELECT RAISE(ABORT, 'too dear'); END").await;
+    project.edit("office", "UPDATE items SET made = NULL, price = 150 WHERE code = 'A'").await;
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["owed"], &run["to_target"]["parked"]), (&json!(1), &json!(1)), "{run}");
+    assert!(run["errors"][0]["message"].as_str().unwrap().contains("too dear"), "{run}");
+    let parked = project.engine("parked list . --format json").ends(0).json();
+    let parked = parked["parked"].as_array().unwrap();
+    assert_eq!(
+        (parked.len(), &parked[0]["code"], &parked[0]["attempts"]),
+        (1, &json!("E0708"), &json!(3)),
+        "{parked:?}"
+    );
+    assert_eq!(project.run(0)["runs"][0]["owed"], 1);
+    project.edit("office", "UPDATE items SET price = 90 WHERE code = 'A'").await;
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["Lampe"]);
 }

@@ -5,6 +5,7 @@
 //! checked by `compile`. Start reading at [`project`].
 
 mod connection;
+mod files;
 mod field;
 mod mapping;
 

@@ -2,7 +2,7 @@
 //! them.
 
 use super::connection::objects_of;
-use crate::config::decode::{Choice, Table, boolean, choice, entries, name, names, text};
+use crate::config::decode::{Choice, Table, boolean, choice, count, entries, name, names, text};
 use crate::config::model::scalar::Duration;
 use crate::config::tree::{At, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
@@ -33,6 +33,9 @@ pub struct Files {
 pub struct FileObject {
     #[schemars(skip)]
     pub place: Place,
+    /// Nothing in it was reported.
+    #[schemars(skip)]
+    pub complete: bool,
     /// The file below the connection's `path`. Default: the object's name.
     #[schemars(example = &"customers.csv")]
     pub file: Option<At<String>>,
@@ -48,14 +51,19 @@ pub struct FileObject {
     /// Whether the first line of a CSV file names the fields. Default: `true`;
     /// with `false` all of them are named under `fields`, in their order.
     pub header: Option<At<bool>>,
+    /// The way to the records of an XML file: the names of the elements from the
+    /// root on, without their prefixes. What else stands in the file stays there.
+    #[schemars(example = &"/orders/order")]
+    pub record: Option<At<String>>,
     /// How characters are written. Default: `utf-8`, with or without a byte
-    /// order mark.
+    /// order mark; XML is never anything else.
     pub encoding: Option<At<FileEncoding>>,
     /// What stands before the fraction of a `decimal`. Default: `point`.
     pub decimal: Option<At<DecimalMark>>,
     /// What the fields hold; and where there is no header, or no file yet, which
-    /// fields there are. Default: `text` in a CSV file; in JSON lines what the
-    /// first 1,000 records show.
+    /// fields there are. Default: `text` in a CSV file; in JSON lines and XML
+    /// what the first 1,000 records show. Of fixed width all of them are named,
+    /// in their order.
     #[schemars(with = "Option<std::collections::BTreeMap<String, FileField>>")]
     pub fields: Vec<(At<String>, FileField)>,
     /// The fields that tell records apart, where a mapping names none. Default:
@@ -73,12 +81,27 @@ pub enum FileFormat {
     Csv,
     /// A JSON object a line.
     JsonLines,
+    /// Lines of cells that are so many characters wide.
+    FixedWidth,
+    /// Elements of a document; `record` leads to them.
+    Xml,
 }
 
 impl Choice for FileFormat {
     const WHAT: &'static str = "a format of files";
-    const WORDS: &'static [(&'static str, FileFormat)] =
-        &[("csv", FileFormat::Csv), ("json_lines", FileFormat::JsonLines)];
+    const WORDS: &'static [(&'static str, FileFormat)] = &[
+        ("csv", FileFormat::Csv),
+        ("json_lines", FileFormat::JsonLines),
+        ("fixed_width", FileFormat::FixedWidth),
+        ("xml", FileFormat::Xml),
+    ];
+}
+
+impl FileFormat {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, format)| *format == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// How characters are written in a file.
@@ -120,13 +143,28 @@ impl Choice for DecimalMark {
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(deny_unknown_fields, transform = or_type)]
 pub struct FileField {
-    /// What the field holds.
+    /// What the field holds. Default: `text`.
     #[serde(rename = "type")]
-    pub kind: At<FileFieldType>,
+    pub kind: Option<At<FileFieldType>>,
     /// How its dates and times are written, in the letters of strftime. Default:
     /// as in ISO 8601.
     #[schemars(example = &"%d/%m/%Y")]
     pub format: Option<At<String>>,
+    /// How many characters it takes in a line of fixed width. Texts stand at
+    /// their left end, numbers at the right one, with blanks beside them.
+    #[schemars(example = &6)]
+    pub width: Option<At<u32>>,
+    /// The way to it in an element of XML: names with `/` between them, an
+    /// attribute as `@name`. Default: its own name.
+    #[schemars(example = &"address/@city")]
+    pub path: Option<At<String>>,
+}
+
+impl FileField {
+    /// What it holds.
+    pub fn kind(&self) -> FileFieldType {
+        self.kind.as_ref().map_or(FileFieldType::Text, |kind| kind.value)
+    }
 }
 
 /// Adds the short form that is the type alone.
@@ -198,30 +236,49 @@ impl Files {
 impl FileObject {
     fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<FileObject> {
         let mut table = Table::open(node, "a file", diagnostics)?;
-        table.later(&["record", "widths", "pattern"]);
-        let object = FileObject {
+        table.later(&["pattern"]);
+        let mut object = FileObject {
             place: node.place.clone(),
+            complete: false,
             file: table.optional("file", name),
             format: table.optional("format", format),
             delimiter: table.optional("delimiter", mark),
             quote: table.optional("quote", mark),
             header: table.optional("header", boolean),
+            record: table.optional("record", way),
             encoding: table.optional("encoding", choice),
             decimal: table.optional("decimal", choice),
             fields: table.optional("fields", fields).unwrap_or_default(),
             key: table.optional("key", names).unwrap_or_default(),
         };
-        table.finish();
+        object.complete = table.finish();
         Some(object)
     }
 }
 
 fn format(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<FileFormat>> {
-    if let Some(word @ ("xml" | "fixed_width" | "parquet")) = node.text() {
-        diagnostics.push(crate::config::decode::not_yet(&node.place, &format!("the format `{word}`")));
+    if node.text() == Some("parquet") {
+        diagnostics.push(crate::config::decode::not_yet(&node.place, "the format `parquet`"));
         return None;
     }
     choice(node, diagnostics)
+}
+
+/// The way to an element, from the root.
+fn way(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
+    let way = text(node, diagnostics)?;
+    let is_odd = |c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if way
+        .value
+        .strip_prefix('/')
+        .is_some_and(|names| names.split('/').all(|name| !name.is_empty() && !name.contains(is_odd)))
+    {
+        return Some(way);
+    }
+    let message = format!("`{}` is not the way to an element", way.value);
+    let help = "write the names of the elements from the root on, without prefixes: `/orders/order`";
+    diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &way.place, message).help(help));
+    None
 }
 
 /// One character of ASCII.
@@ -249,12 +306,16 @@ fn fields(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<(At<String>,
 impl FileField {
     fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<FileField> {
         if node.as_map().is_none() {
-            return Some(FileField { kind: choice(node, diagnostics)?, format: None });
+            return Some(FileField { kind: Some(choice(node, diagnostics)?), format: None, width: None, path: None });
         }
         let mut table = Table::open(node, "a field", diagnostics)?;
-        let kind = table.required("type", choice);
-        let format = table.optional("format", text);
+        let field = FileField {
+            kind: table.optional("type", choice),
+            format: table.optional("format", text),
+            width: table.optional("width", count),
+            path: table.optional("path", name),
+        };
         table.finish();
-        Some(FileField { kind: kind?, format })
+        Some(field)
     }
 }

@@ -16,6 +16,10 @@ pub(super) struct Column {
     pub(super) decimal_comma: bool,
     /// The file makes no difference between an empty text and none.
     pub(super) empty_is_null: bool,
+    /// The characters it takes, filled up with blanks.
+    pub(super) width: Option<usize>,
+    /// The way to it in an element.
+    pub(super) path: Vec<String>,
     pub(super) timezone: chrono_tz::Tz,
 }
 
@@ -23,7 +27,10 @@ impl Column {
     /// What the engine is told of it.
     pub(super) fn field(&self) -> Field {
         let (kind, native) = match self.kind {
-            CellKind::Text => (Kind::Text { max: None, padded: false }, "text"),
+            CellKind::Text => {
+                let max = self.width.and_then(|width| width.try_into().ok());
+                (Kind::Text { max, padded: self.width.is_some() }, "text")
+            }
             CellKind::Integer => (Kind::Integer { bits: 64 }, "integer"),
             CellKind::Decimal => (Kind::Decimal { precision: None, scale: None }, "decimal"),
             CellKind::Boolean => (Kind::Boolean, "boolean"),
@@ -58,6 +65,7 @@ impl Column {
     /// What is wrong with it, for people.
     pub(super) fn parse(&self, text: &str) -> Result<Value, String> {
         if self.kind == CellKind::Text {
+            let text = if self.width.is_some() { text.trim_end_matches(' ') } else { text };
             return Ok(if text.is_empty() { Value::Null } else { Value::text(text) });
         }
         let text = text.trim();
@@ -184,7 +192,8 @@ pub fn is_format(kind: CellKind, format: &str) -> bool {
     };
     let format = Some(format.to_owned());
     let (name, timezone) = (String::new(), chrono_tz::UTC);
-    let column = Column { name, kind, format, decimal_comma: false, empty_is_null: true, timezone };
+    let (width, path) = (None, Vec::new());
+    let column = Column { name, kind, format, decimal_comma: false, empty_is_null: true, width, path, timezone };
     let whole = |value: Value| match value {
         // A form without seconds is one all the same.
         Value::Time(time) => Value::Time(time.with_second(15).unwrap_or(time)),
@@ -202,7 +211,8 @@ mod tests {
     fn column(kind: CellKind, format: Option<&str>, decimal_comma: bool) -> Column {
         let format = format.map(str::to_owned);
         let timezone = chrono_tz::America::Sao_Paulo;
-        Column { name: "c".into(), kind, format, decimal_comma, empty_is_null: true, timezone }
+        let (name, width, path) = ("c".to_owned(), None, Vec::new());
+        Column { name, kind, format, decimal_comma, empty_is_null: true, width, path, timezone }
     }
 
     #[test]

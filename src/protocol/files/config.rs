@@ -35,6 +35,8 @@ pub struct FileSettings {
     pub encoding: Encoding,
     /// Numbers have a comma before their fraction.
     pub decimal_comma: bool,
+    /// The names of the elements that lead to a record of XML, from the root.
+    pub record: Vec<String>,
     pub fields: Vec<(String, FieldSettings)>,
     /// The fields that tell records apart.
     pub key: Vec<String>,
@@ -46,6 +48,10 @@ pub enum Format {
     Csv,
     /// A JSON object a line.
     JsonLines,
+    /// Lines of cells that are so many characters wide.
+    FixedWidth,
+    /// Elements of a document.
+    Xml,
 }
 
 /// How characters stand in a file.
@@ -58,17 +64,23 @@ pub enum Encoding {
 }
 
 /// What is said of one field.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldSettings {
     pub kind: CellKind,
     /// How its dates and times are written, as strftime has it; by default as in
     /// ISO 8601.
     pub format: Option<String>,
+    /// The characters it takes in a line of fixed width.
+    pub width: Option<usize>,
+    /// The way to it in an element: names with `/` between them, an attribute as
+    /// `@name`; by default its own name.
+    pub path: Option<String>,
 }
 
 /// What a cell holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CellKind {
+    #[default]
     Text,
     Integer,
     Decimal,

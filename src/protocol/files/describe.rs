@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::cell::Column;
 use super::config::{CellKind, FieldSettings, FileSettings, FilesSettings, Format};
-use super::lines::{Layout, Records, Said};
+use super::layout::{Layout, Manner, Said};
+use super::lines::{Lines, Slot};
 use super::place;
+use super::records::{Raw, Records};
 use super::stage::Form;
 use crate::connector::{Description, Fault, ObjectSummary};
 use crate::record::{Shape, Value};
@@ -35,6 +37,7 @@ fn format_of(path: &Path) -> Option<Format> {
     match ending(path)?.as_str() {
         "csv" | "tsv" => Some(Format::Csv),
         "jsonl" | "ndjson" => Some(Format::JsonLines),
+        "xml" => Some(Format::Xml),
         _ => None,
     }
 }
@@ -45,6 +48,8 @@ pub(super) fn list(settings: &FilesSettings) -> std::io::Result<Vec<ObjectSummar
     let of_format = |format: Format| match format {
         Format::Csv => "csv",
         Format::JsonLines => "json_lines",
+        Format::FixedWidth => "fixed_width",
+        Format::Xml => "xml",
     };
     let mut objects: Vec<ObjectSummary> = Vec::new();
     for name in settings.objects.keys() {
@@ -57,7 +62,9 @@ pub(super) fn list(settings: &FilesSettings) -> std::io::Result<Vec<ObjectSummar
     for entry in std::fs::read_dir(&settings.folder)? {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(format) = format_of(&path).filter(|_| path.is_file() && !name.starts_with('.') && !taken(&name)) {
+        // Of XML nothing says which elements are the records.
+        let tells = |format: &Format| *format != Format::Xml && path.is_file() && !name.starts_with('.');
+        if let Some(format) = format_of(&path).filter(tells).filter(|_| !taken(&name)) {
             others.push(ObjectSummary { name, kind: of_format(format).into() });
         }
     }
@@ -74,6 +81,9 @@ pub(super) fn find(settings: &FilesSettings, name: &str) -> Option<Found> {
     let is_below = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
     let path = settings.folder.join(file);
     let format = said.as_ref().and_then(|said| said.format).or_else(|| format_of(&path))?;
+    if format == Format::Xml && said.as_ref().is_none_or(|said| said.record.is_empty()) {
+        return None;
+    }
     let is_known = said.as_ref().is_some_and(|said| !said.fields.is_empty()) || path.is_file();
     (is_below && is_known).then(|| Found { name: name.to_owned(), path, said: said.unwrap_or_default(), format })
 }
@@ -81,13 +91,21 @@ pub(super) fn find(settings: &FilesSettings, name: &str) -> Option<Found> {
 impl Found {
     fn layout(&self) -> Layout {
         let is_tabbed = ending(&self.path).as_deref() == Some("tsv");
-        Layout {
-            format: self.format,
-            delimiter: self.said.delimiter.unwrap_or(if is_tabbed { b'\t' } else { b',' }),
-            quote: self.said.quote.unwrap_or(b'"'),
-            has_header: self.format == Format::Csv && !self.said.has_no_header,
-            encoding: self.said.encoding,
-        }
+        let slot = |(_, said): &(String, FieldSettings)| Slot {
+            width: said.width.unwrap_or_default(),
+            is_right: matches!(said.kind, CellKind::Integer | CellKind::Decimal),
+        };
+        let manner = match self.format {
+            Format::Csv => Manner::Csv {
+                delimiter: self.said.delimiter.unwrap_or(if is_tabbed { b'\t' } else { b',' }),
+                quote: self.said.quote.unwrap_or(b'"'),
+                has_header: !self.said.has_no_header,
+            },
+            Format::JsonLines => Manner::JsonLines,
+            Format::FixedWidth => Manner::FixedWidth(self.said.fields.iter().map(slot).collect()),
+            Format::Xml => Manner::Xml { record: self.said.record.clone() },
+        };
+        Layout { manner, encoding: self.said.encoding }
     }
 
     /// How its records stand in the file, which holds this.
@@ -105,56 +123,17 @@ impl Found {
         let refuse = |message: String| Fault::user(doing, "", message);
         let path = self.path.display();
         let unread = |error: std::io::Error| refuse(format!("`{path}` cannot be read: {error}"));
-        let said = |name: &str| self.said.fields.iter().find(|(said, _)| said == name).map(|(_, said)| said);
-        let column = |name: &str, said: Option<&FieldSettings>| Column {
-            name: name.to_owned(),
-            kind: said.map_or(CellKind::Text, |said| said.kind),
-            format: said.and_then(|said| said.format.clone()),
-            decimal_comma: self.said.decimal_comma,
-            empty_is_null: self.format == Format::Csv,
-            timezone: settings.timezone,
-        };
-        let declared = || self.said.fields.iter().map(|(name, said)| column(name, Some(said))).collect();
-        let columns: Vec<Column> = match (content, self.format) {
-            (Some(file), Format::Csv) if layout.has_header => {
-                match Records::new(file, &layout).next().map_err(unread)? {
-                    None => declared(),
-                    Some(header) => {
-                        let names =
-                            match layout.say(&header).map_err(|why| refuse(format!("`{path}`, line 1: {why}")))? {
-                                Said::Cells(names) => names,
-                                Said::Document(_) => Vec::new(),
-                            };
-                        let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
-                        if let Some(twice) = names
-                            .iter()
-                            .enumerate()
-                            .find(|(index, name)| !name.is_empty() && names[..*index].contains(name))
-                        {
-                            return Err(refuse(format!("`{path}` names `{}` twice in its first line", twice.1)));
-                        }
-                        if let Some((gone, _)) =
-                            self.said.fields.iter().find(|(name, _)| !names.contains(&name.as_str()))
-                        {
-                            let known = crate::diagnostic::quoted(&names);
-                            return Err(refuse(format!(
-                                "`{path}` has no field `{gone}` in its first line, but {known}"
-                            )));
-                        }
-                        names.iter().map(|name| column(name, said(name))).collect()
-                    }
+        let columns = match content {
+            None => self.declared(settings),
+            Some(file) => match Records::new(file, &layout).map_err(unread)? {
+                Records::Lines(Lines { header: Some(header), .. }) => {
+                    self.named(&header, &layout, settings).map_err(refuse)?
                 }
-            }
-            (Some(file), Format::JsonLines) => {
-                let mut columns: Vec<Column> = declared();
-                for (name, kind) in sample(Records::new(file, &layout), &layout).map_err(unread)? {
-                    if !columns.iter().any(|column| column.name == name) {
-                        columns.push(column(&name, Some(&FieldSettings { kind, format: None })));
-                    }
+                records if matches!(self.format, Format::JsonLines | Format::Xml) => {
+                    self.seen(records, &layout, settings).map_err(unread)?
                 }
-                columns
-            }
-            _ => declared(),
+                _ => self.declared(settings),
+            },
         };
         if columns.is_empty() {
             return Err(refuse(format!(
@@ -169,6 +148,65 @@ impl Found {
         Ok(Form { layout, columns, key })
     }
 
+    fn column(&self, name: &str, said: Option<&FieldSettings>, settings: &FilesSettings) -> Column {
+        let path = said.and_then(|said| said.path.as_deref()).unwrap_or(name);
+        Column {
+            name: name.to_owned(),
+            kind: said.map_or(CellKind::Text, |said| said.kind),
+            format: said.and_then(|said| said.format.clone()),
+            decimal_comma: self.said.decimal_comma,
+            empty_is_null: self.format != Format::JsonLines,
+            width: said.and_then(|said| said.width),
+            path: path.split('/').map(str::to_owned).collect(),
+            timezone: settings.timezone,
+        }
+    }
+
+    /// The columns that the settings name.
+    fn declared(&self, settings: &FilesSettings) -> Vec<Column> {
+        self.said.fields.iter().map(|(name, said)| self.column(name, Some(said), settings)).collect()
+    }
+
+    /// The columns that the first line names.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    fn named(&self, header: &Raw, layout: &Layout, settings: &FilesSettings) -> Result<Vec<Column>, String> {
+        let path = self.path.display();
+        let names = match layout.say(header).map_err(|why| format!("`{path}`, line 1: {why}"))? {
+            Said::Cells(names) => names,
+            Said::Document(_) | Said::Element(_) => Vec::new(),
+        };
+        let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+        let is_twice = |(index, name): &(usize, &&str)| !name.is_empty() && names[..*index].contains(*name);
+        if let Some((_, twice)) = names.iter().enumerate().find(is_twice) {
+            return Err(format!("`{path}` names `{twice}` twice in its first line"));
+        }
+        if let Some((gone, _)) = self.said.fields.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            let known = crate::diagnostic::quoted(&names);
+            return Err(format!("`{path}` has no field `{gone}` in its first line, but {known}"));
+        }
+        let said = |name: &str| self.said.fields.iter().find(|(said, _)| said == name).map(|(_, said)| said);
+        Ok(names.iter().map(|name| self.column(name, said(name), settings)).collect())
+    }
+
+    /// The columns that the settings name, and those that the first records have.
+    fn seen<R: Read>(
+        &self,
+        records: Records<R>,
+        layout: &Layout,
+        settings: &FilesSettings,
+    ) -> std::io::Result<Vec<Column>> {
+        let mut columns = self.declared(settings);
+        for (name, kind) in sample(records, layout)? {
+            let path: Vec<String> = name.split('/').map(str::to_owned).collect();
+            if !columns.iter().any(|column| column.name == name || column.path == path) {
+                columns.push(self.column(&name, Some(&FieldSettings { kind, ..FieldSettings::default() }), settings));
+            }
+        }
+        Ok(columns)
+    }
+
     /// Everything that is known of it.
     pub(super) fn describe(&self, settings: &FilesSettings, doing: &str) -> Result<Description, Fault> {
         let unread = |error: std::io::Error| Fault::user(doing, "", format!("the file cannot be read: {error}"));
@@ -181,7 +219,7 @@ impl Found {
             notes.push(format!("nothing can be written to the folder `{}`", folder.display()));
         }
         if let [only] = form.columns.as_slice()
-            && form.layout.format == Format::Csv
+            && self.format == Format::Csv
             && let Some(other) = [';', '\t', '|', ','].iter().find(|other| only.name.contains(**other))
         {
             notes.push(format!("its first line is one field that holds `{other}`: is `delimiter: {other:?}` missing?"));
@@ -212,38 +250,53 @@ fn grain(kind: CellKind) -> u64 {
     if kind == CellKind::Date { 86_400_000_000_000 } else { 1_000_000_000 }
 }
 
-/// The fields of the first documents, in the order in which they come, each as
-/// what all of its values are.
-fn sample<R: std::io::Read>(mut records: Records<R>, layout: &Layout) -> std::io::Result<Vec<(String, CellKind)>> {
+/// The fields of the first records, in the order in which they come, each as what
+/// all of its values are.
+fn sample<R: Read>(mut records: Records<R>, layout: &Layout) -> std::io::Result<Vec<(String, CellKind)>> {
     let mut fields: Vec<(String, Option<CellKind>)> = Vec::new();
     for _ in 0..SAMPLE {
         let Some(raw) = records.next()? else { break };
-        let Ok(Said::Document(Value::Map(entries))) = layout.say(&raw) else { continue };
-        for (name, value) in entries.iter() {
-            let kind = match value {
-                Value::Null | Value::Missing | Value::JsonNull => None,
-                Value::Boolean(_) => Some(CellKind::Boolean),
-                Value::Integer(_) => Some(CellKind::Integer),
-                Value::Decimal(_) | Value::WideDecimal(_) => Some(CellKind::Decimal),
-                Value::Text(_) => Some(CellKind::Text),
-                _ => Some(CellKind::Json),
-            };
-            match fields.iter_mut().find(|(known, _)| known == name.as_str()) {
-                None => fields.push((name.to_string(), kind)),
-                Some((_, known)) => {
-                    *known = match (*known, kind) {
-                        (None, other) | (other, None) => other,
-                        (Some(one), Some(other)) if one == other => Some(one),
-                        (Some(CellKind::Integer | CellKind::Decimal), Some(CellKind::Integer | CellKind::Decimal)) => {
-                            Some(CellKind::Decimal)
-                        }
-                        _ => Some(CellKind::Json),
-                    }
-                }
+        let seen: Vec<(String, Option<CellKind>)> = match layout.say(&raw) {
+            Ok(Said::Document(Value::Map(entries))) => {
+                entries.iter().map(|(name, value)| (name.to_string(), kind_of(value))).collect()
+            }
+            Ok(Said::Element(element)) => {
+                element.fields().into_iter().map(|name| (name, Some(CellKind::Text))).collect()
+            }
+            _ => continue,
+        };
+        for (name, kind) in seen {
+            match fields.iter_mut().find(|(known, _)| *known == name) {
+                None => fields.push((name, kind)),
+                Some((_, known)) => *known = common(*known, kind),
             }
         }
     }
     Ok(fields.into_iter().map(|(name, kind)| (name, kind.unwrap_or(CellKind::Text))).collect())
+}
+
+/// What a value of a document is; a null may be anything.
+fn kind_of(value: &Value) -> Option<CellKind> {
+    match value {
+        Value::Null | Value::Missing | Value::JsonNull => None,
+        Value::Boolean(_) => Some(CellKind::Boolean),
+        Value::Integer(_) => Some(CellKind::Integer),
+        Value::Decimal(_) | Value::WideDecimal(_) => Some(CellKind::Decimal),
+        Value::Text(_) => Some(CellKind::Text),
+        _ => Some(CellKind::Json),
+    }
+}
+
+/// What values of both kinds are.
+fn common(one: Option<CellKind>, other: Option<CellKind>) -> Option<CellKind> {
+    match (one, other) {
+        (None, other) | (other, None) => other,
+        (Some(one), Some(other)) if one == other => Some(one),
+        (Some(CellKind::Integer | CellKind::Decimal), Some(CellKind::Integer | CellKind::Decimal)) => {
+            Some(CellKind::Decimal)
+        }
+        _ => Some(CellKind::Json),
+    }
 }
 
 #[cfg(unix)]

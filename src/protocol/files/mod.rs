@@ -4,15 +4,21 @@
 //! records are taken over into a passing database (`stage`), where the SQLite
 //! connector reads and changes them; and what was changed becomes a new file
 //! that takes the place of the old one, whole or not at all (`place`), unless
-//! somebody was quicker. `lines` knows how records stand in a file, `cell` what
-//! their cells mean. Start reading at [`connect_files`].
+//! somebody was quicker. `records` knows which bytes each record has (`lines`,
+//! `elements`), `layout` what they say, `cell` what that means; `render` writes the
+//! new file. Start reading at [`connect_files`].
 
 mod cell;
 mod config;
 mod describe;
+mod element;
+mod elements;
+mod layout;
 mod lines;
 mod place;
 mod read;
+mod records;
+mod render;
 mod stage;
 mod write;
 

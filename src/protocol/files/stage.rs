@@ -2,7 +2,6 @@
 //! and conditions, which a file has not, and take no memory.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,8 +12,10 @@ use sqlx::{Arguments, ConnectOptions, Row, SqliteConnection};
 
 use super::super::sql::{SqlSettings, connect_sqlite, read_values, safe};
 use super::cell::Column;
-use super::lines::{Layout, Raw, Records, Said, values, with};
+use super::layout::{Layout, values};
 use super::place::{Draft, Stamp, passing_folder};
+use super::records::Records;
+use super::render::{Standing, render};
 use crate::connector::{Access, Fault, Object};
 use crate::record::{Field, Kind, Shape, Value, json};
 
@@ -47,8 +48,6 @@ pub(super) struct Stage {
     has_copy: bool,
     /// The records, for one mapping.
     pub(super) records: Arc<dyn Object>,
-    /// Where what stands behind the last record begins.
-    tail: u64,
 }
 
 impl Stage {
@@ -73,13 +72,13 @@ impl Stage {
             form.columns.iter().position(|column| column.name == name)
         };
         form.key = access.key.iter().filter_map(place).collect();
-        let tail = fill(&mut connection, &passing.copy(), &form, stamp.is_some(), doing).await?;
+        fill(&mut connection, &passing.copy(), &form, stamp.is_some(), doing).await?;
         sqlx::Connection::close(connection).await.map_err(failed)?;
         let database = passing.folder.join("records.db").to_string_lossy().into_owned();
         let settings = SqlSettings { database: Some(database), ..SqlSettings::default() };
         let records = connect_sqlite(&settings)?.open(inner(&form, access)).await?;
         let (has_copy, stamp, is_ahead) = (stamp.is_some(), Mutex::new(stamp), AtomicBool::new(false));
-        Ok(Stage { passing, form, stamp, is_ahead, has_copy, records, tail })
+        Ok(Stage { passing, form, stamp, is_ahead, has_copy, records })
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -110,9 +109,15 @@ impl Stage {
         (!comes_back).then_some(form)
     }
 
-    /// The first character that the file's encoding does not have.
-    pub(super) fn lacks(&self, text: &str) -> Option<char> {
-        self.form.layout.encode(text).err()
+    /// The characters that a field has in its line, where this value takes more.
+    pub(super) fn too_narrow(&self, field: &str, value: &Value) -> Option<usize> {
+        let column = self.form.columns.iter().find(|column| column.name == field)?;
+        column.width.filter(|width| column.render(value).chars().count() > *width)
+    }
+
+    /// What of a text cannot stand in the file, for people.
+    pub(super) fn lacks(&self, text: &str) -> Option<String> {
+        self.form.layout.lacks(text)
     }
 
     /// The lines of records whose key nobody can tell, and what is wrong with
@@ -132,20 +137,21 @@ impl Stage {
         let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
         let mut connection = self.passing.database().connect().await.map_err(failed)?;
         let names: Vec<String> = (0..self.form.columns.len()).map(|index| format!("c{index}")).collect();
-        let sql = format!("SELECT at, length, bad IS NOT NULL, {} FROM records ORDER BY line", names.join(", "));
+        let sql = format!("SELECT number, line, bad IS NOT NULL, {} FROM records ORDER BY number", names.join(", "));
         let (send, mut rows) = tokio::sync::mpsc::channel::<Vec<Standing>>(4);
-        let (form, copy, tail) = (self.form.clone(), self.passing.copy(), self.tail);
-        let (had, target, told) = (self.has_copy, target.to_owned(), doing.to_owned());
+        let (form, copy, had) = (self.form.clone(), self.passing.copy(), self.has_copy);
+        let (target, told) = (target.to_owned(), doing.to_owned());
         let written = tokio::task::spawn_blocking(move || {
-            Draft::fill(&target, |out| render(out, &form, had.then_some((copy.as_path(), tail)), &mut rows)).map_err(
-                |error| Fault::external(told, "", format!("`{}` cannot be written: {error}", target.display())),
-            )
+            let standing = std::iter::from_fn(|| rows.blocking_recv()).flatten();
+            Draft::fill(&target, |out| render(out, &form, had.then_some(copy.as_path()), standing)).map_err(|error| {
+                Fault::external(told, "", format!("`{}` cannot be written: {error}", target.display()))
+            })
         });
         {
             let mut standing = sqlx::query(safe(sql)).fetch(&mut connection);
             let mut page = Vec::new();
             while let Some(row) = standing.next().await {
-                page.push(Standing::read(&row.map_err(failed)?, &self.form.columns).map_err(failed)?);
+                page.push(standing_in(&row.map_err(failed)?, &self.form.columns).map_err(failed)?);
                 if page.len() == 1000 && send.send(std::mem::take(&mut page)).await.is_err() {
                     break;
                 }
@@ -205,19 +211,16 @@ async fn fill(
     form: &Form,
     has_file: bool,
     doing: &str,
-) -> Result<u64, Fault> {
+) -> Result<(), Fault> {
     let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
     let columns: Vec<String> =
         form.columns.iter().enumerate().map(|(index, column)| format!("c{index} {}", column.declared())).collect();
-    let table = format!(
-        "CREATE TABLE records (line INTEGER PRIMARY KEY, at INTEGER, length INTEGER, bad TEXT, {})",
-        columns.join(", ")
-    );
+    let table =
+        format!("CREATE TABLE records (number INTEGER PRIMARY KEY, line INTEGER, bad TEXT, {})", columns.join(", "));
     let run = async |connection: &mut SqliteConnection, sql: String| {
         sqlx::query(safe(sql)).execute(connection).await.map(drop).map_err(failed)
     };
     run(connection, table).await?;
-    let mut tail = 0;
     if has_file {
         let (send, mut pages) = tokio::sync::mpsc::channel::<Vec<Staged>>(4);
         let (copy, own, told) = (copy.to_owned(), form.clone(), doing.to_owned());
@@ -226,7 +229,7 @@ async fn fill(
                 .map_err(|error| Fault::external(told, "", format!("the file cannot be read: {error}")))
         });
         run(connection, "BEGIN".into()).await?;
-        let width = form.columns.len() + 4;
+        let width = form.columns.len() + 3;
         let most = (PARAMETERS / width).max(1);
         while let Some(page) = pages.recv().await {
             for rows in page.chunks(most) {
@@ -237,7 +240,7 @@ async fn fill(
                 sqlx::query_with(safe(sql), arguments).execute(&mut *connection).await.map_err(failed)?;
             }
         }
-        tail = reading.await.map_err(|error| Fault::internal(doing, "", error.to_string()))??;
+        reading.await.map_err(|error| Fault::internal(doing, "", error.to_string()))??;
         run(connection, "COMMIT".into()).await?;
     }
     if !form.key.is_empty() {
@@ -248,23 +251,23 @@ async fn fill(
         run(
             connection,
             format!(
-                "UPDATE records SET bad = 'the record of line ' || twins.first || ' has the same key', {} FROM (\
-                 SELECT line, first_value(line) OVER (PARTITION BY {key} ORDER BY line) AS first FROM records \
-                 WHERE {}) AS twins WHERE records.line = twins.line AND twins.first < twins.line",
+                "UPDATE records SET bad = 'the record of line ' || twins.line || ' has the same key', {} FROM (\
+                 SELECT number, first_value(number) OVER same AS first, first_value(line) OVER same AS line \
+                 FROM records WHERE {} WINDOW same AS (PARTITION BY {key} ORDER BY number)) AS twins \
+                 WHERE records.number = twins.number AND twins.first < twins.number",
                 form.key.iter().map(|index| format!("c{index} = NULL")).collect::<Vec<_>>().join(", "),
                 form.key.iter().map(|index| format!("c{index} IS NOT NULL")).collect::<Vec<_>>().join(" AND "),
             ),
         )
         .await?;
     }
-    Ok(tail)
+    Ok(())
 }
 
 /// A record on its way into the database.
 struct Staged {
+    number: u64,
     line: u64,
-    at: u64,
-    length: usize,
     values: Vec<Value>,
     bad: Option<String>,
 }
@@ -273,9 +276,8 @@ impl Staged {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), sqlx::Error> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let add = |added: Result<(), sqlx::error::BoxDynError>| added.map_err(sqlx::Error::Encode);
+        add(arguments.add(number(self.number)))?;
         add(arguments.add(number(self.line)))?;
-        add(arguments.add(number(self.at)))?;
-        add(arguments.add(i64::try_from(self.length).unwrap_or(i64::MAX)))?;
         add(arguments.add(self.bad.as_deref()))?;
         for value in &self.values {
             add(match value {
@@ -294,149 +296,30 @@ impl Staged {
     }
 }
 
-/// Reads the records of a copy. Answers with where the last one ends.
-fn parse(copy: &Path, form: &Form, send: &tokio::sync::mpsc::Sender<Vec<Staged>>) -> std::io::Result<u64> {
-    let mut records = Records::new(File::open(copy)?, &form.layout);
-    if form.layout.has_header {
-        records.next()?;
-    }
-    let mut page = Vec::new();
+/// Reads the records of a copy.
+fn parse(copy: &Path, form: &Form, send: &tokio::sync::mpsc::Sender<Vec<Staged>>) -> std::io::Result<()> {
+    let mut records = Records::new(File::open(copy)?, &form.layout)?;
+    let (mut page, mut number) = (Vec::new(), 0);
     while let Some(raw) = records.next()? {
+        number += 1;
         let (values, bad) = match form.layout.say(&raw) {
             Ok(said) => values(&form.columns, &said),
             Err(why) => (vec![Value::Null; form.columns.len()], Some(why)),
         };
-        page.push(Staged { line: raw.line, at: raw.at, length: raw.bytes.len(), values, bad });
+        page.push(Staged { number, line: raw.line, values, bad });
         if page.len() == 1000 && send.blocking_send(std::mem::take(&mut page)).is_err() {
-            return Ok(0);
+            return Ok(());
         }
     }
     let _ended = send.blocking_send(page);
-    Ok(records.at())
+    Ok(())
 }
 
 /// A record as it stands in the database.
-struct Standing {
-    /// Where it stood in the file, if it did.
-    was: Option<(u64, usize)>,
-    is_bad: bool,
-    values: Vec<Value>,
-}
-
-impl Standing {
-    fn read(row: &sqlx::sqlite::SqliteRow, columns: &[Column]) -> Result<Standing, sqlx::Error> {
-        let at: Option<i64> = row.try_get(0)?;
-        let length: Option<i64> = row.try_get(1)?;
-        let was =
-            at.zip(length).and_then(|(at, length)| Some((u64::try_from(at).ok()?, usize::try_from(length).ok()?)));
-        let values = read_values(row, 3, columns.iter().map(Column::declared))?;
-        Ok(Standing { was, is_bad: row.try_get(2)?, values })
-    }
-}
-
-/// Writes the whole file: its header, its records in their order, and what stood
-/// behind them.
-fn render(
-    out: &mut dyn Write,
-    form: &Form,
-    copy: Option<(&Path, u64)>,
-    rows: &mut tokio::sync::mpsc::Receiver<Vec<Standing>>,
-) -> std::io::Result<()> {
-    let mut before = Before { file: copy.map(|(path, _)| File::open(path)).transpose()?.map(BufReader::new), at: 0 };
-    let mut out = Lines { out: BufWriter::new(out), end: b"\n".to_vec(), is_open: false };
-    let unheld = |character: char| std::io::Error::other(format!("the file's encoding has no `{character}`"));
-    if form.layout.has_header {
-        match before.header(&form.layout)? {
-            Some(header) => {
-                if header.bytes.ends_with(b"\r\n") {
-                    out.end = b"\r\n".to_vec();
-                }
-                out.write(&header.bytes)?;
-            }
-            None => {
-                let names = form.columns.iter().map(|column| column.name.clone()).collect();
-                let end = out.end.clone();
-                out.write(&form.layout.record(&Said::Cells(names), &end).map_err(unheld)?)?;
-            }
-        }
-    }
-    while let Some(page) = rows.blocking_recv() {
-        for Standing { was, is_bad, values: now } in page {
-            let raw = was.map(|(at, length)| before.read(at, length)).transpose()?;
-            let said = raw.as_ref().and_then(|raw| form.layout.say(raw).ok());
-            let stands = said.as_ref().is_some_and(|said| {
-                let (then, _) = values(&form.columns, said);
-                then.iter().zip(&now).all(|(then, now)| crate::record::same(then, now))
-            });
-            match raw {
-                Some(raw) if is_bad || stands => out.write(&raw.bytes)?,
-                _ => {
-                    let new = with(&form.columns, said, &now, form.layout.format);
-                    let end = out.end.clone();
-                    out.write(&form.layout.record(&new, &end).map_err(unheld)?)?;
-                }
-            }
-        }
-    }
-    if let Some((_, tail)) = copy {
-        let rest = before.rest(tail)?;
-        if !rest.is_empty() {
-            out.out.write_all(&rest)?;
-        }
-    }
-    out.out.flush()
-}
-
-/// The file as it was.
-struct Before {
-    file: Option<BufReader<File>>,
-    /// Where it is read on.
-    at: u64,
-}
-
-impl Before {
-    fn header(&mut self, layout: &Layout) -> std::io::Result<Option<Raw>> {
-        self.at = u64::MAX;
-        self.file.as_mut().map_or(Ok(None), |file| Records::new(file, layout).next())
-    }
-
-    fn read(&mut self, at: u64, length: usize) -> std::io::Result<Raw> {
-        let mut bytes = vec![0; length];
-        if let Some(file) = &mut self.file {
-            if self.at != at {
-                file.seek(SeekFrom::Start(at))?;
-            }
-            file.read_exact(&mut bytes)?;
-            self.at = at + length as u64;
-        }
-        Ok(Raw { line: 0, at, bytes, is_open: false })
-    }
-
-    fn rest(&mut self, at: u64) -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        if let Some(file) = &mut self.file {
-            file.seek(SeekFrom::Start(at))?;
-            file.read_to_end(&mut bytes)?;
-        }
-        Ok(bytes)
-    }
-}
-
-/// Lines one after the other, each on its own.
-struct Lines<W: Write> {
-    out: BufWriter<W>,
-    end: Vec<u8>,
-    /// The last one has no end yet.
-    is_open: bool,
-}
-
-impl<W: Write> Lines<W> {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
-        if self.is_open {
-            self.out.write_all(&self.end)?;
-        }
-        self.out.write_all(line)?;
-        self.is_open = !line.ends_with(b"\n");
-        Ok(())
-    }
+fn standing_in(row: &sqlx::sqlite::SqliteRow, columns: &[Column]) -> Result<Standing, sqlx::Error> {
+    let (number, line): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+    // What was not read from the file has no line in it.
+    let was = line.and_then(|_| u64::try_from(number).ok());
+    let values = read_values(row, 3, columns.iter().map(Column::declared))?;
+    Ok(Standing { was, is_bad: row.try_get(2)?, values })
 }

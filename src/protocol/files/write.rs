@@ -145,11 +145,11 @@ fn refusal(object: &Opened, stage: &Stage, change: &Change) -> Option<Outcome> {
         let field = &object.access.shape.fields[slot].name;
         let message = match (stage.loses(field, value), value) {
             (Some(form), _) => format!("`{value}` of `{field}` cannot be written whole by the form `{form}`"),
-            (None, Value::Text(text)) => {
-                let character = stage.lacks(text)?;
-                format!("the file's encoding has no `{character}`, which stands in `{field}`")
-            }
-            (None, _) => return None,
+            (None, value) => match (stage.too_narrow(field, value), value) {
+                (Some(width), _) => format!("`{value}` is longer than the {width} characters of `{field}`"),
+                (None, Value::Text(text)) => format!("{}, which stands in `{field}`", stage.lacks(text)?),
+                (None, _) => return None,
+            },
         };
         Some(Outcome::Refused(Refusal { native: String::new(), message, slot: Some(slot) }))
     })
