@@ -2,6 +2,7 @@
 //! the built binary, what it prints and how it ends.
 
 mod answers;
+mod arrivals;
 mod checks;
 mod decided;
 mod drift;
@@ -23,3 +24,4 @@ mod story;
 mod systems;
 mod taken_back;
 mod types;
+mod ways;

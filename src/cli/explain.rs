@@ -128,6 +128,9 @@ fn direction(field: &FieldProgram) -> &'static str {
 
 fn deleted(program: &Program, side: Side) -> String {
     match &program.sides[side].deleted {
+        DeletedWhen::Unknown if program.sides[side].access.cursor.is_none() => {
+            "it is missing from the full listing".to_owned()
+        }
         DeletedWhen::Unknown => "not noticed".to_owned(),
         DeletedWhen::Mark { slot: at, equals } => format!("{} = {}", slot(program, side, *at), equals.to_json()),
         DeletedWhen::When(_) => "an expression".to_owned(),

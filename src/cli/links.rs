@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::home::{key_names, mapping_named, open, open_for_run};
 use super::keys::{KeyNames, typed};
@@ -106,19 +106,7 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
     let links = all(&*store, &mapping, limit).await?;
     let names = key_names(&*store, &mapping).await?;
     context.screen.answer(
-        || {
-            let link = |link: &Link| {
-                json!({
-                    "source_key": names.json(Side::Source, Some(&link.keys.source)),
-                    "target_key": names.json(Side::Target, Some(&link.keys.target)),
-                    "status": if link.status == LinkStatus::Linked { "linked" } else { "severed" },
-                    "gone": match link.status { LinkStatus::Severed { gone } => Some(gone), LinkStatus::Linked => None },
-                    "outside": link.outside,
-                    "revision": link.revision,
-                })
-            };
-            json!({ "mapping": mapping, "count": count, "links": links.iter().map(link).collect::<Vec<_>>() })
-        },
+        || links_json(&mapping, count, &links, &names),
         || {
             let mut page = Page::new();
             if links.is_empty() {
@@ -145,6 +133,20 @@ async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
     Ok(Exit::Well)
 }
 
+fn links_json(mapping: &str, count: u64, links: &[Link], names: &KeyNames) -> Json {
+    let link = |link: &Link| {
+        json!({
+            "source_key": names.json(Side::Source, Some(&link.keys.source)),
+            "target_key": names.json(Side::Target, Some(&link.keys.target)),
+            "status": if link.status == LinkStatus::Linked { "linked" } else { "severed" },
+            "gone": match link.status { LinkStatus::Severed { gone } => Some(gone), LinkStatus::Linked => None },
+            "outside": link.outside,
+            "revision": link.revision,
+        })
+    };
+    json!({ "mapping": mapping, "count": count, "links": links.iter().map(link).collect::<Vec<_>>() })
+}
+
 async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {
     let store = open(context, &arguments.path).await?;
     let mapping = mapping_named(&*store, &arguments.mapping).await?;
@@ -158,7 +160,11 @@ async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {
         out += &csv_line(entries.map(|entry| entry.as_str().map_or_else(|| entry.to_string(), str::to_owned)));
     }
     let Some(file) = &arguments.file else {
-        context.screen.raw(&out);
+        if context.screen.takes_json() {
+            context.screen.answer(|| links_json(&mapping, links.len() as u64, &links, &names), Page::new);
+        } else {
+            context.screen.raw(&out);
+        }
         return Ok(Exit::Well);
     };
     let shown = file.display();

@@ -396,6 +396,7 @@ fn files_settings(files: &Files, folder: PathBuf, timezone: chrono_tz::Tz) -> Fi
     let object = |(name, object): &(At<String>, FileObject)| {
         let settings = FileSettings {
             file: object.file.as_ref().map(|file| file.value.clone()),
+            pattern: object.pattern.as_ref().map(|pattern| pattern.value.clone()),
             format: object.format.as_ref().map(|format| match format.value {
                 FileFormat::Csv => Format::Csv,
                 FileFormat::JsonLines => Format::JsonLines,

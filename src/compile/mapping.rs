@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::compile::field;
-use crate::compile::policy;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
+use crate::compile::{policy, writers};
 use crate::config::model::{Deleted, Drift, FieldEntry, Mapping, Policy};
 use crate::config::tree::At;
 use crate::connector::Description;
@@ -94,8 +94,11 @@ fn assemble(
     // Policies stand beside the entries of `fields`, one for each.
     if is_whole {
         policy::check(mapping, &fields, &sides, diagnostics);
+        writers::check(&fields, &sides, described.map(|description| description.is_some()), diagnostics);
     }
-    let first = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref()).map(|policy| policy.value);
+    // Where `first` is silent, what is said of all conflicts decides first meetings too, those of one-way fields among them.
+    let said = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref().or(conflicts.default.as_ref()));
+    let first = said.map(|policy| policy.value).filter(|policy| *policy != Policy::SumDeltas);
     let bases = bases(&fields);
     let limits = mapping.limits.as_ref().map_or_else(Limits::default, |limits| Limits {
         create: limits.create.as_ref().map(|limit| limit.value),

@@ -13,6 +13,7 @@ pub mod rejection;
 pub mod rule;
 mod side;
 mod trouble;
+mod writers;
 
 pub use crate::config::model::{Drift, Limit, Policy};
 pub use mapping::{Compiled, Survey, compile, survey};

@@ -92,6 +92,13 @@ pub trait Object: Send + Sync {
     /// Dropping the answer without [`Writing::write`] changes nothing.
     fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>>;
 
+    /// True where a record is shown once, as it comes: [`Listing::Changes`] has
+    /// what has come since [`Horizon::known`], whose words, with blanks between
+    /// them, are kept for ever; and what it does not show may be there still.
+    fn shows_once(&self) -> bool {
+        false
+    }
+
     /// True where what is written is only prepared, as its outcomes foretell, and
     /// comes into effect with [`Object::finish`]: files appear whole. Readings
     /// and fetches show what is prepared.
@@ -183,6 +190,9 @@ pub enum Listing {
     /// Rows at exactly `from` that stand since [`Horizon::known`] was `known`
     /// may be left out: many rows may have the newest stamp, and they would be
     /// read by every run until there is a newer one.
+    ///
+    /// Of an object that shows records once, without a cursor: those that have
+    /// come since, all where `known` is `None`.
     ///
     /// With `but_created`, records that stand exactly as this object created
     /// them since it was opened may be left out, where the system can tell.

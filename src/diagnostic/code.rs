@@ -133,7 +133,7 @@ codes! {
         "The setting names a file, relative to the file in which it is written, and there is none.";
 
     FIELD_TWICE = "E0301", "a field that two entries write",
-        "Within a mapping a field has one writer in each direction. With two, the value would depend on their order, and a way back could not be told. Remove one entry, or give the two opposite directions.";
+        "Within a mapping a field has one writer in each direction. With two, the value would depend on their order, and a way back could not be told. Remove one entry. And what entries of one direction carry over must not come back by others: two edits would change places for ever. One entry goes both ways, with `reverse` where the way back has other rules.";
     EMPTY_ENTRY = "E0302", "a field entry that leads nowhere",
         "An entry names a field of each side, or one field and the `template` or `value` that fills it. With less, nothing would be written.";
     UNMAPPED_MATCH = "E0303", "`match` names a field that nothing fills",

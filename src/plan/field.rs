@@ -93,7 +93,9 @@ impl Case<'_> {
             Bases::Values(values) => {
                 let base = values[self.index].as_ref().expect("checked to have a base");
                 let moved = !self.field.same(from, &base[from], self.now[from]);
-                let spoke = (moved || self.stale) && !self.field.same(to, &base[to], &value);
+                // Where there was nothing and is nothing, other rules have nothing to say of what people entered.
+                let is_silent = base[from].is_blank() && value.is_blank();
+                let spoke = (moved || self.stale && !is_silent) && !self.field.same(to, &base[to], &value);
                 (moved, spoke, !self.field.same(to, &base[to], self.now[to]))
             }
         };
@@ -102,7 +104,8 @@ impl Case<'_> {
             (false, false) => Ok(self.closing(FieldStep::default())),
             (false, true) if self.alike(to, &value) => Ok(self.closing(FieldStep::default())),
             _ if self.alike(to, &value) => self.settle(),
-            (_, true) if self.field.drift == Drift::Conflict => {
+            // A field of two directions that may not be updated in one of them was changed on both sides all the same.
+            (spoke, true) if self.field.drift == Drift::Conflict || spoke && self.field.is_two_way() => {
                 self.conflict(self.field.policy, self.bases.values(self.index))
             }
             (false, true) if self.field.drift == Drift::Keep => Ok(self.closing(FieldStep::default())),
@@ -123,6 +126,10 @@ impl Case<'_> {
         let blank = self.now.map(Value::is_blank);
         match (blank.source, blank.target) {
             (true, true) => self.settle(),
+            _ if self.field.drift == Drift::Restore && self.flows.source != self.flows.target => {
+                // Put back at once, as every run does.
+                self.flow(if self.flows.target { Side::Target } else { Side::Source }, None)
+            }
             (true, false) if self.flows.source => self.flow(Side::Source, None),
             (false, true) if self.flows.target => self.flow(Side::Target, None),
             (true, false) | (false, true) => self.settle(),

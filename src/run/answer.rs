@@ -234,8 +234,14 @@ impl Session<'_> {
         if link.id != 0 {
             link.revision += 1;
         }
+        let unfilled = if send.write.action == Action::Create { self.unfilled(side) } else { Vec::new() };
         if send.link.is_some() && send.write.action == Action::Create {
             link.bases = Bases::none(link.bases.len(), self.program.keeps_digests());
+            for index in &unfilled {
+                let shown =
+                    item.seen[side.other()].live().map_or(Value::Missing, |record| record.fields[*index].clone());
+                link.bases.give(*index, side, &Value::Null, || shown, self.written(*index));
+            }
         }
         for write in &send.write.fields {
             link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
@@ -247,6 +253,11 @@ impl Session<'_> {
             }
         }
         let row = stored?;
+        for index in unfilled {
+            if let Ok(shown) = self.program.fields[index].read(side, row) {
+                link.bases.show(index, side, shown, self.written(index));
+            }
+        }
         if let (Some(shown), Some(people), true) =
             (self.program.sides[side].stamp(row), send.people, send.write.action != Action::Create)
         {

@@ -1,7 +1,7 @@
 //! Where a run starts to read a side, and where the next one will.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Datelike, TimeDelta};
 use rust_decimal::Decimal;
@@ -122,6 +122,7 @@ impl Session<'_> {
                 let Some(link) = link.filter(|link| link.layout == self.layouts.current) else { continue };
                 if self.would_have_flowed(side, record, &link)
                     && !self.in_conflict.contains(&link.id)
+                    && !self.held_back.contains_key(&link.id)
                     && !self.owed.contains_key(&(side, key.clone()))
                 {
                     return Ok(Some(key.clone()));
@@ -151,10 +152,15 @@ impl Session<'_> {
     /// What to read from a side.
     pub(super) fn listing(&self, side: Side) -> Listing {
         let program = &self.program.sides[side];
+        let stored = self.state.cursors[side].as_ref().filter(|cursor| cursor.filter == self.setup.filters[side]);
+        if self.setup.objects[side].shows_once() {
+            let anew = self.options.full || self.keyless[side].values().any(|known| known.due);
+            let known = stored.and_then(|cursor| cursor.known.clone()).filter(|_| !anew);
+            return Listing::Changes { from: None, known, but_created: false };
+        }
         if program.access.cursor.is_none() {
             return Listing::Full;
         }
-        let stored = self.state.cursors[side].as_ref().filter(|cursor| cursor.filter == self.setup.filters[side]);
         let from = match stored.and_then(|cursor| cursor.low.as_ref()) {
             Some(low) if !self.options.full && !self.keyless[side].values().any(|known| known.due) => {
                 self.overlapped(side, low)
@@ -210,7 +216,14 @@ impl Session<'_> {
             (before, now) => now.clone().or_else(|| before.clone()),
         };
         let filter = self.setup.filters[side].clone();
-        let cursor = Cursor { low, known: horizon.known.clone(), timeline, filter, ahead, receded, restored: false };
+        let known = match (&stored.known, &horizon.known) {
+            (Some(before), Some(now)) if self.setup.objects[side].shows_once() => {
+                let words: BTreeSet<&str> = before.split(' ').chain(now.split(' ')).collect();
+                Some(words.into_iter().collect::<Vec<_>>().join(" "))
+            }
+            (_, now) => now.clone(),
+        };
+        let cursor = Cursor { low, known, timeline, filter, ahead, receded, restored: false };
         self.pending.cursors[side] = Some(cursor.clone());
         self.state.cursors[side] = Some(cursor);
     }

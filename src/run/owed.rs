@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::conflicts::Ended;
 use super::report::Trouble;
 use super::session::Session;
-use crate::plan::LinkStatus;
+use crate::plan::{ConflictOutcome, LinkStatus};
 use crate::record::{Both, Key, Side};
-use crate::state::{ConflictFilter, ParkedFilter, Reason};
+use crate::state::{Conflict, ConflictFilter, ConflictStatus, ParkedFilter, Reason};
 
 impl Session<'_> {
     /// Tries again what is parked and due.
@@ -65,6 +66,21 @@ impl Session<'_> {
         self.revisit(Side::Source, keys).await
     }
 
+    /// A field that is not mapped any more is in no conflict.
+    async fn close_unmapped(&mut self) -> Result<(), Trouble> {
+        let mapping = Some(self.program.name.to_string());
+        let filter = ConflictFilter { mapping, open: true, ..ConflictFilter::default() };
+        let is_mapped = |name: &str| name == "*" || self.program.fields.iter().any(|field| field.name == name);
+        let open = self.setup.store.conflicts(&filter).await?;
+        let left: Vec<Conflict> = open.into_iter().filter(|conflict| !is_mapped(&conflict.field)).collect();
+        for conflict in left {
+            let (status, at) = (ConflictStatus::Closed, self.setup.world.now());
+            let conflict = Conflict { status, at, resolution: None, ..conflict };
+            self.end_conflict(Ended { conflict, outcome: ConflictOutcome::Closed, written: None });
+        }
+        self.flush().await
+    }
+
     /// After the mapping was edited: links whose bases follow other fields or
     /// rules are looked at again, once. What is not at hand (a severed link, a
     /// record outside) keeps its old layout, and is looked at when it is back.
@@ -72,6 +88,7 @@ impl Session<'_> {
         if self.state.layouts.last().is_none_or(|current| current.settled) {
             return Ok(());
         }
+        self.close_unmapped().await?;
         let digests = self.program.keeps_digests();
         let side = if self.program.sides.source.read { Side::Source } else { Side::Target };
         let mut after = 0;

@@ -131,7 +131,7 @@ impl Session<'_> {
         let cause = Cause::of(&parked);
         let before: Vec<Cause> =
             places.iter().filter_map(|place| self.owed.get(place)).flat_map(|owed| owed.causes.clone()).collect();
-        let passed = !tried && before.iter().all(|known| !known.stays && known.side == cause.side);
+        let passed = !tried && places.len() == 2 && !before.contains(&cause) && before.iter().all(|known| !known.stays);
         if passed {
             self.pending.unpark.extend(places.iter().filter(|place| self.owed.contains_key(*place)).cloned());
         }

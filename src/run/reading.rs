@@ -21,7 +21,7 @@ impl Session<'_> {
             }
         }
         let complete = listing == Listing::Full;
-        let everything = complete || matches!(listing, Listing::Changes { from: None, .. });
+        let everything = complete || matches!(listing, Listing::Changes { from: None, known: None, .. });
         let sweeping = complete && self.sweeps_by_listing(side);
         if sweeping {
             self.sweep_begin(side).await?;

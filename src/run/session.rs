@@ -53,8 +53,6 @@ pub(super) struct Owed {
 /// Why a record is parked, as far as one cause is told from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cause {
-    /// The side that was to be written.
-    pub side: Side,
     pub field: Option<String>,
     pub code: Option<String>,
     /// It ends only by what ends it: a decision, another value.
@@ -64,7 +62,7 @@ pub(super) struct Cause {
 impl Cause {
     pub(super) fn of(parked: &Parked) -> Cause {
         let passes = matches!(parked.reason, Reason::Rejected | Reason::Ambiguous) && parked.sent.is_none();
-        Cause { side: parked.side, field: parked.field.clone(), code: parked.code.clone(), stays: !passes }
+        Cause { field: parked.field.clone(), code: parked.code.clone(), stays: !passes }
     }
 }
 

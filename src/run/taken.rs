@@ -86,7 +86,7 @@ impl Session<'_> {
     fn why_taken(&self, side: Side, key: &Key, there: Option<&Result<Seen, Rejection>>) -> Option<&'static str> {
         let is_blank = || self.key_values(side, key).iter().any(Value::is_blank);
         match there {
-            Some(Ok(Seen::Outside)) => Some("and `where` or `when` hides it"),
+            Some(Ok(Seen::Outside)) => Some("and `where`, `when` or `start` hides it"),
             Some(Ok(Seen::Marked)) => Some("and is marked as deleted"),
             _ if !self.program.matches_by_key(side) => Some("and does not match"),
             _ if is_blank() => Some("and a blank key matches nothing"),

@@ -187,7 +187,8 @@ impl Session<'_> {
                 work: index,
                 link: item.link.clone(),
                 write,
-                people: item.seen[side.other()].live().and_then(|record| record.stamp),
+                // What differs from its base there was changed by people, and before this write.
+                people: item.seen[side].live().and_then(|record| record.stamp),
                 set: Vec::new(),
                 expect: Vec::new(),
                 // What it still owes, it owes until both sides are written.

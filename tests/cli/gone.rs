@@ -295,7 +295,7 @@ async fn a_key_that_a_hidden_record_has_is_told_as_taken() {
     assert_eq!((&run["to_target"]["created"], &run["to_target"]["parked"]), (&json!(2), &json!(1)));
     let error = &run["errors"][0];
     assert_eq!((&error["code"], &error["source_key"]["code"]), (&json!("E0707"), &json!("A")));
-    assert!(error["message"].as_str().unwrap().ends_with("and `where` or `when` hides it"), "{error}");
+    assert!(error["message"].as_str().unwrap().ends_with("and `where`, `when` or `start` hides it"), "{error}");
     assert_eq!(project.column("shop", "SELECT title FROM goods WHERE sku = 'A'").await, ["theirs"]);
     // As long as it stands nothing of the kind is planned; what the database refused may go through.
     project.edit("shop", "CREATE TRIGGER picky BEFORE INSERT ON goods BEGIN SELECT RAISE(ABORT, 'no'); END").await;

@@ -175,7 +175,9 @@ impl End<'_> {
                     let equal = number(&rows[0][slot]) == number(&counterpart[0][slot]);
                     let agree = equal
                         || !self.scenario.two_way && self.has_drifted(code, slot, number(&rows[0][slot]))
-                        || !self.scenario.two_way && self.is_left_to_the_target(code);
+                        || !self.scenario.two_way && self.is_left_to_the_target(code)
+                        || !self.scenario.two_way
+                            && self.was_left_apart(code, slot, &rows[0][slot], &counterpart[0][slot]);
                     if from == Side::Source && equal && open.is_some() {
                         broken.push(format!("{code}.{slot} is the same on both sides and in conflict"));
                     }
@@ -200,6 +202,14 @@ impl End<'_> {
         last && arrived.is_some_and(|arrived| shown[arrived + 1..].iter().all(|version| version.by_people))
     }
 
+    /// Somebody decided that the target keeps its value, where nothing flows back.
+    fn was_left_apart(&self, code: &str, slot: usize, source: &Value, target: &Value) -> bool {
+        self.told_of(code, Side::Source, slot, number(source)).any(|conflict| {
+            conflict.resolution == Some(Resolution::Take(Side::Target))
+                && number(&conflict.values.target) == number(target)
+        })
+    }
+
     /// The open conflict of a field, found by the values it has seen.
     fn open(&self, code: &str, slot: usize) -> Option<&Conflict> {
         self.conflicts.iter().find(|conflict| {
@@ -216,9 +226,10 @@ impl End<'_> {
             && version(self.history(Side::Source, code, slot), number(&conflict.values.source)).is_some()
     }
 
-    /// A conflict that told of this value before it was overwritten.
-    fn told_of(&self, code: &str, side: Side, slot: usize, value: i64) -> Option<&Conflict> {
-        self.stage.logged.iter().find(|conflict| {
+    /// The conflicts that told of this value before it was overwritten, each time
+    /// something became of them.
+    fn told_of(&self, code: &str, side: Side, slot: usize, value: i64) -> impl Iterator<Item = &Conflict> {
+        self.stage.logged.iter().filter(move |conflict| {
             conflict.field == format!("f{slot}")
                 && self.is_of(conflict, code)
                 && conflict.status != ConflictStatus::Closed
@@ -252,8 +263,8 @@ impl End<'_> {
                     let put_back = !self.scenario.two_way && versions.iter().any(stood);
                     let known = !put_back || self.stage.doubted.contains(code);
                     let decided = || {
-                        let told = self.told_of(code, side, *slot, before.value);
-                        told.is_some_and(|conflict| match &conflict.resolution {
+                        let mut told = self.told_of(code, side, *slot, before.value);
+                        told.any(|conflict| match &conflict.resolution {
                             Some(Resolution::Take(side)) => number(&conflict.values[*side]) == after.value,
                             Some(Resolution::Value(value)) => number(value) == after.value,
                             None => false,
@@ -273,7 +284,7 @@ impl End<'_> {
                         continue;
                     }
                     let superseded = other.iter().any(|reached| reached.value == before.value && reached.at < made.at);
-                    let told = self.told_of(code, side, *slot, before.value);
+                    let told = self.told_of(code, side, *slot, before.value).next();
                     if !superseded && told.is_none() {
                         broken.push(format!(
                             "{code}.{slot}: the {side}'s edit {} is lost under {}",
@@ -384,7 +395,7 @@ impl End<'_> {
                         .history(side.other(), code, slot)
                         .iter()
                         .any(|version| version.value == last.value && (version.at < *deleted || marked));
-                    let field_conflict = self.told_of(code, side, slot, last.value).is_some();
+                    let field_conflict = self.told_of(code, side, slot, last.value).next().is_some();
                     // In one direction, what was linked without bases holds no edit that anybody knows of.
                     let without_bases = !self.scenario.two_way && self.is_lost_sight_of(code);
                     if !seen && !decided && !field_conflict && !without_bases {

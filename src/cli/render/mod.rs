@@ -73,6 +73,11 @@ impl Screen {
         }
     }
 
+    /// True where an answer is for machines.
+    pub(super) fn takes_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Text that has one form only, on standard output: a schema, a script.
     pub(super) fn raw(&self, text: &str) {
         self.out.write(text);

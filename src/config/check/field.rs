@@ -203,7 +203,7 @@ fn claim<'a>(
         };
         if !reported {
             let message = format!("a second entry writes the {side}'s field `{}`", name.value);
-            let help = "remove one of the two, or give them opposite directions";
+            let help = "remove one of the two";
             let diagnostic = Diagnostic::error(Code::FIELD_TWICE, &name.place, message);
             diagnostics.push(diagnostic.help(help).related(first, "the first entry that writes it"));
         }

@@ -17,7 +17,11 @@ pub(super) fn check(connection: &Connection, files: &Files, diagnostics: &mut Di
 }
 
 fn check_file(name: &At<String>, object: &FileObject, diagnostics: &mut Diagnostics) {
-    let file = object.file.as_ref().unwrap_or(name);
+    if let (Some(file), Some(pattern)) = (&object.file, &object.pattern) {
+        let diagnostic = Diagnostic::error(Code::EXCLUSIVE, &pattern.place, "`pattern` beside `file`");
+        diagnostics.push(diagnostic.related(&file.place, "the file stands here"));
+    }
+    let file = object.pattern.as_ref().or(object.file.as_ref()).unwrap_or(name);
     let leads_out = |part: std::path::Component<'_>| !matches!(part, std::path::Component::Normal(_));
     if std::path::Path::new(&file.value).components().any(leads_out) {
         let message = format!("`{}` is not a file below the connection's `path`", file.value);

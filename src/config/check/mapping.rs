@@ -3,7 +3,9 @@
 use super::field::{can_conflict, needs_times};
 use crate::config::decode::not_yet;
 use crate::config::environment::has_references;
-use crate::config::model::{Connection, DeletePolicy, Deleted, Limit, Mapping, Policy, Schedule, SideSpec, System};
+use crate::config::model::{
+    Connection, DeletePolicy, Deleted, Files, Limit, Mapping, Policy, Schedule, SideSpec, System,
+};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use crate::record::{Kind, Value, parse_number};
@@ -23,7 +25,7 @@ pub(super) fn check(
     check_names(mapping, diagnostics);
     check_allow(mapping, diagnostics);
     check_conflicts(mapping, diagnostics);
-    check_deletes(mapping, diagnostics);
+    check_deletes(mapping, [source, target], diagnostics);
     check_limits(mapping, diagnostics);
     check_when(mapping, diagnostics);
     if let Some(schedule) = &mapping.schedule {
@@ -68,6 +70,9 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
         diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &start.place, message).help(help));
     }
     let Some(connection) = connection else { return };
+    if let System::Files(files) = &connection.system {
+        check_pattern(side, files, written, diagnostics);
+    }
     if let (Some(filter), System::Files(_)) = (filter, &connection.system) {
         let message = "a file has no filter language for a `where`";
         let help = "leave records out with `when`, which takes an expression";
@@ -86,6 +91,27 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
         let help = "turn `direction` round, or name a table";
         let diagnostic = Diagnostic::error(Code::READ_ONLY, &side.object.place, message).help(help);
         diagnostics.push(diagnostic.related(&name.place, "the query is declared here"));
+    }
+}
+
+/// Files that are read once, as they come.
+fn check_pattern(side: &SideSpec, files: &Files, written: bool, diagnostics: &mut Diagnostics) {
+    let Some(pattern) = files.pattern_of(&side.object.value) else { return };
+    let mut push = |code: Code, place: &Place, message: &str, help: &str| {
+        let diagnostic = Diagnostic::error(code, place, message).help(help);
+        diagnostics.push(diagnostic.related(&pattern.place, "the pattern stands here"));
+    };
+    if written {
+        let help = "turn `direction` round, or name one file";
+        push(Code::READ_ONLY, &side.object.place, "files of a pattern are only read", help);
+    }
+    if let Some(cursor) = &side.cursor {
+        let message = "a `cursor`, and each file of a pattern is read once";
+        push(Code::EXCLUSIVE, &cursor.place, message, "leave it out");
+    }
+    if let Some(Deleted::Sweep { sweep }) = &side.deleted {
+        let message = "a `sweep`, and what is not in a file of a pattern is not gone for that";
+        push(Code::EXCLUSIVE, &sweep.place, message, "leave it out; a field that marks what is deleted is noticed");
     }
 }
 
@@ -171,14 +197,20 @@ pub(super) fn check_policy(policy: &At<Policy>, mapping: &Mapping, diagnostics: 
     }
 }
 
-fn check_deletes(mapping: &Mapping, diagnostics: &mut Diagnostics) {
+fn check_deletes(mapping: &Mapping, connections: [Option<&Connection>; 2], diagnostics: &mut Diagnostics) {
     let Some(deletes) = &mapping.deletes else { return };
     let direction = mapping.direction();
+    let pattern = |side: &SideSpec, connection: Option<&Connection>| match &connection?.system {
+        System::Files(files) => files.pattern_of(&side.object.value).cloned(),
+        _ => None,
+    };
+    let [source, target] = connections;
+    let patterns = [pattern(&mapping.source, source), pattern(&mapping.target, target)];
     let ways = [
         ("target", "source", &deletes.to_target, direction.writes_target(), &mapping.source, &mapping.target),
         ("source", "target", &deletes.to_source, direction.writes_source(), &mapping.target, &mapping.source),
     ];
-    for (side, from, policy, written, read, on) in ways {
+    for ((side, from, policy, written, read, on), pattern) in ways.into_iter().zip(patterns) {
         let Some(policy) = policy.as_ref().filter(|policy| policy.acts()) else { continue };
         if !written && mapping.direction_known {
             let message = format!("`to_{side}`, but the {side} is never written");
@@ -191,6 +223,11 @@ fn check_deletes(mapping: &Mapping, diagnostics: &mut Diagnostics) {
             );
             let diagnostic = Diagnostic::error(Code::UNSEEN_DELETES, &policy.place, message).help(help);
             diagnostics.push(diagnostic.related(&cursor.place, format!("the {from}'s cursor stands here")));
+        } else if let (Some(pattern), None) = (pattern, &read.deleted) {
+            let message = format!("deletes on the {from} are not noticed: each of its files is read once");
+            let help = format!("say under `deleted` of the {from} which field marks them, or leave this out");
+            let diagnostic = Diagnostic::error(Code::UNSEEN_DELETES, &policy.place, message).help(help);
+            diagnostics.push(diagnostic.related(&pattern.place, "the pattern stands here"));
         } else if let (DeletePolicy::Propagate, Some(Deleted::Mark { field, equals })) = (&policy.value, &on.deleted) {
             let message = format!("`propagate` deletes the row, and the {side} marks what is deleted");
             let equals = equals.as_scalar().map_or("…", |scalar| scalar.text.as_str());

@@ -69,7 +69,8 @@ pub struct FieldSpec {
     /// sync and agreement; neither value is changed by them. Default: none.
     #[schemars(default, example = ["digits"])]
     pub equal: Vec<RuleSpec>,
-    /// Whether a record without a value here is set aside instead of written.
+    /// Whether a record without a value here is set aside instead of written to
+    /// the target. An edit that empties the target's field goes to the source.
     /// Default: `false`.
     pub required: Option<At<bool>>,
     /// Which way this field goes. Default: the mapping's direction.

@@ -39,6 +39,12 @@ pub struct FileObject {
     /// The file below the connection's `path`. Default: the object's name.
     #[schemars(example = &"customers.csv")]
     pub file: Option<At<String>>,
+    /// Instead of one file, all below the connection's `path` whose names are like
+    /// this: `*` stands for any characters, `?` for one. Each is read once, by
+    /// what it holds; of records with one key, that of the last name counts.
+    /// They are read only, and records are missed in none of them.
+    #[schemars(example = &"orders-*.csv")]
+    pub pattern: Option<At<String>>,
     /// How records stand in it. Default: as the file's name tells.
     pub format: Option<At<FileFormat>>,
     /// The character between the cells of a line, in a CSV file. Default: `,`,
@@ -233,14 +239,21 @@ impl Files {
     }
 }
 
+impl Files {
+    /// The pattern that an object stands for, if it does.
+    pub fn pattern_of(&self, object: &str) -> Option<&At<String>> {
+        self.objects.iter().find(|(name, _)| name.value == object)?.1.pattern.as_ref()
+    }
+}
+
 impl FileObject {
     fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<FileObject> {
         let mut table = Table::open(node, "a file", diagnostics)?;
-        table.later(&["pattern"]);
         let mut object = FileObject {
             place: node.place.clone(),
             complete: false,
             file: table.optional("file", name),
+            pattern: table.optional("pattern", name),
             format: table.optional("format", format),
             delimiter: table.optional("delimiter", mark),
             quote: table.optional("quote", mark),

@@ -24,6 +24,9 @@ pub struct FilesSettings {
 pub struct FileSettings {
     /// The file below the folder; by default the object's name.
     pub file: Option<String>,
+    /// All files below the folder whose names are like this, instead: `*` stands
+    /// for any characters, `?` for one.
+    pub pattern: Option<String>,
     pub format: Option<Format>,
     /// Between the cells of a line; by default a comma, in a `.tsv` a tab.
     pub delimiter: Option<u8>,

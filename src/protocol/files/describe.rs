@@ -20,6 +20,7 @@ const SAMPLE: usize = 1000;
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) name: String,
+    /// The file, or one of that pattern's names.
     pub(super) path: PathBuf,
     said: FileSettings,
     format: Format,
@@ -57,7 +58,10 @@ pub(super) fn list(settings: &FilesSettings) -> std::io::Result<Vec<ObjectSummar
             objects.push(ObjectSummary { name: name.clone(), kind: of_format(found.format).into() });
         }
     }
-    let taken = |name: &str| settings.objects.iter().any(|(object, said)| said.file.as_ref().unwrap_or(object) == name);
+    let is_of = |said: &FileSettings, name: &str| said.pattern.as_ref().is_some_and(|pattern| is_like(pattern, name));
+    let is_its = |object: &String, said: &FileSettings, name: &str| said.file.as_ref().unwrap_or(object) == name;
+    let taken =
+        |name: &str| settings.objects.iter().any(|(object, said)| is_its(object, said, name) || is_of(said, name));
     let mut others = Vec::new();
     for entry in std::fs::read_dir(&settings.folder)? {
         let path = entry?.path();
@@ -76,7 +80,8 @@ pub(super) fn list(settings: &FilesSettings) -> std::io::Result<Vec<ObjectSummar
 /// An object by its name; `None` where there is none of that name.
 pub(super) fn find(settings: &FilesSettings, name: &str) -> Option<Found> {
     let said = settings.objects.get(name).cloned();
-    let file = said.as_ref().and_then(|said| said.file.as_deref()).unwrap_or(name);
+    let pattern = said.as_ref().and_then(|said| said.pattern.as_deref());
+    let file = pattern.or(said.as_ref().and_then(|said| said.file.as_deref())).unwrap_or(name);
     // Nothing leads out of the folder.
     let is_below = Path::new(file).components().all(|part| matches!(part, std::path::Component::Normal(_)));
     let path = settings.folder.join(file);
@@ -84,11 +89,44 @@ pub(super) fn find(settings: &FilesSettings, name: &str) -> Option<Found> {
     if format == Format::Xml && said.as_ref().is_none_or(|said| said.record.is_empty()) {
         return None;
     }
-    let is_known = said.as_ref().is_some_and(|said| !said.fields.is_empty()) || path.is_file();
+    let is_there = || match pattern {
+        Some(pattern) => alike(&settings.folder, pattern).is_ok_and(|names| !names.is_empty()),
+        None => path.is_file(),
+    };
+    let is_known = said.as_ref().is_some_and(|said| !said.fields.is_empty()) || is_there();
     (is_below && is_known).then(|| Found { name: name.to_owned(), path, said: said.unwrap_or_default(), format })
 }
 
+/// True for a name that is like a pattern.
+fn is_like(pattern: &str, name: &str) -> bool {
+    wildmatch::WildMatch::new(pattern).matches(name)
+}
+
+/// The names of a folder's files that are like a pattern, in their order.
+pub(super) fn alike(folder: &Path, pattern: &str) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && is_like(pattern, &name) && entry.path().is_file() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 impl Found {
+    /// The pattern of its files, where it has one.
+    pub(super) fn pattern(&self) -> Option<&str> {
+        self.said.pattern.as_deref()
+    }
+
+    /// The same with one of its files.
+    pub(super) fn of(&self, path: PathBuf) -> Found {
+        Found { path, ..self.clone() }
+    }
+
     fn layout(&self) -> Layout {
         let is_tabbed = ending(&self.path).as_deref() == Some("tsv");
         let slot = |(_, said): &(String, FieldSettings)| Slot {
@@ -210,12 +248,24 @@ impl Found {
     /// Everything that is known of it.
     pub(super) fn describe(&self, settings: &FilesSettings, doing: &str) -> Result<Description, Fault> {
         let unread = |error: std::io::Error| Fault::user(doing, "", format!("the file cannot be read: {error}"));
-        let form = self.form(settings, place::open(&self.path).map_err(unread)?, doing)?;
+        let names = match self.pattern() {
+            Some(pattern) => alike(&settings.folder, pattern).map_err(unread)?,
+            None => Vec::new(),
+        };
+        // The newest file that can be read tells of all.
+        let form = |file: &Found| file.form(settings, place::open(&file.path).map_err(unread)?, doing);
+        let mut forms = names.iter().rev().map(|name| form(&self.of(settings.folder.join(name))));
+        let form = match forms.next() {
+            Some(newest) => newest.or_else(|fault| forms.find_map(Result::ok).ok_or(fault))?,
+            None if self.pattern().is_some() => self.form(settings, None, doing)?,
+            None => form(self)?,
+        };
         let folder = std::fs::canonicalize(&settings.folder).unwrap_or_else(|_| settings.folder.clone());
         let key: Vec<String> = form.key.iter().map(|index| form.columns[*index].name.clone()).collect();
-        let may_write = !is_locked_away(&folder);
+        let is_locked = is_locked_away(&folder);
+        let may_write = !is_locked && self.pattern().is_none();
         let mut notes = Vec::new();
-        if !may_write {
+        if is_locked {
             notes.push(format!("nothing can be written to the folder `{}`", folder.display()));
         }
         if let [only] = form.columns.as_slice()

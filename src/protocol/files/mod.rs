@@ -1,4 +1,4 @@
-//! Files: the records of a folder's CSV and JSON lines files as objects.
+//! Files: the records of a folder's files as objects.
 //!
 //! A file has no order, no index, no conditions and no transactions. So its
 //! records are taken over into a passing database (`stage`), where the SQLite
@@ -6,8 +6,10 @@
 //! that takes the place of the old one, whole or not at all (`place`), unless
 //! somebody was quicker. `records` knows which bytes each record has (`lines`,
 //! `elements`), `layout` what they say, `cell` what that means; `render` writes the
-//! new file. Start reading at [`connect_files`].
+//! new file. `arrivals` reads each file of a pattern once. Start reading at
+//! [`connect_files`].
 
+mod arrivals;
 mod cell;
 mod config;
 mod describe;
@@ -83,7 +85,10 @@ impl Connector for Folder {
             let doing = format!("opening `{}`", access.object);
             let found = describe::find(&self.settings, &access.object)
                 .ok_or_else(|| Fault::user(doing, "", "there is no such file"))?;
-            Ok(Arc::new(read::Opened::new(self.settings.clone(), self.own.clone(), found, access)) as Arc<dyn Object>)
+            Ok(match found.pattern() {
+                Some(_) => Arc::new(arrivals::Arrivals::new(self.settings.clone(), found, access)) as Arc<dyn Object>,
+                None => Arc::new(read::Opened::new(self.settings.clone(), self.own.clone(), found, access)),
+            })
         })
     }
 }

@@ -14,10 +14,10 @@ use super::cell::normal;
 use super::config::FilesSettings;
 use super::describe::Found;
 use super::place::{self, Stamp};
-use super::stage::{Passing, Stage};
+use super::stage::{Passing, Source, Stage};
 use super::write;
 use crate::connector::{self, Access, Fault, Horizon, Listing, Object, Retry, Scope, Settled, Writing};
-use crate::record::{Batch, Mark, Value};
+use crate::record::{Batch, Value};
 
 /// A file, opened for one mapping.
 pub(super) struct Opened {
@@ -67,7 +67,10 @@ impl Opened {
         if stamp != now {
             return Err(Fault::external(doing, "", "it changed while it was read"));
         }
-        let stage = Arc::new(Stage::load(passing, stamp, form, &self.access, doing).await?);
+        let (name, copy) = (self.access.object.clone(), passing.copy());
+        let source = stamp.is_some().then(|| Source { name, copy, form: Ok(form.clone()) });
+        let sources = source.into_iter().collect();
+        let stage = Arc::new(Stage::load(passing, stamp, form, sources, &self.access, doing).await?);
         *slot = Some(stage.clone());
         Ok(stage)
     }
@@ -97,23 +100,6 @@ impl Opened {
         stage.is_in_place(stamp);
     }
 
-    /// A batch of the stage as the file's.
-    fn outward(&self, batch: &Batch) -> Batch {
-        let width = self.access.shape.len();
-        let mut outward = Batch::with_capacity(self.access.shape.clone(), batch.len());
-        for (mark, row) in batch.rows() {
-            let mark = match (&row[width], &row[width + 1]) {
-                (line, Value::Text(why)) => {
-                    Mark::Malformed(format!("`{}`, line {line}: {why}", self.access.object).into())
-                }
-                _ => mark.clone(),
-            };
-            outward.push(mark, row[..width].iter().cloned());
-        }
-        outward.reached.clone_from(&batch.reached);
-        outward
-    }
-
     fn listing(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
         Box::pin(try_stream! {
             let doing = self.doing("reading");
@@ -121,15 +107,13 @@ impl Opened {
             let is_keys = listing == Listing::Keys;
             let mut batches = stage.records.read(listing);
             while let Some(batch) = batches.next().await {
-                yield self.outward(&batch?);
+                yield stage.outward(&batch?, &self.access.shape, |_| true);
             }
             drop(batches);
             if is_keys {
                 // Records whose key nobody can tell: the listing of keys is without them.
-                let broken = stage.broken(&doing).await?;
                 let mut batch = Batch::new(self.access.shape.clone());
-                for (line, why) in broken {
-                    let mark = Mark::Malformed(format!("`{}`, line {line}: {why}", self.access.object).into());
+                for mark in stage.broken(&doing).await? {
                     batch.push(mark, vec![Value::Missing; self.access.shape.len()]);
                 }
                 if !batch.is_empty() {
@@ -140,17 +124,21 @@ impl Opened {
     }
 }
 
-fn unread_by(doing: &str) -> impl Fn(std::io::Error) -> Fault {
+pub(super) fn unread_by(doing: &str) -> impl Fn(std::io::Error) -> Fault {
     move |error| Fault::external(doing, "", format!("the file cannot be read: {error}"))
 }
 
 impl Opened {
-    /// The value of a slot in the one form in which the stage has it.
     pub(super) fn inward(&self, slot: usize, value: &Value) -> Value {
-        match value {
-            Value::Text(text) if text.is_empty() && self.access.shape.fields[slot].empty_is_null => Value::Null,
-            other => normal(other.clone()),
-        }
+        inward(&self.access, slot, value)
+    }
+}
+
+/// The value of a slot in the one form in which a stage has it.
+pub(super) fn inward(access: &Access, slot: usize, value: &Value) -> Value {
+    match value {
+        Value::Text(text) if text.is_empty() && access.shape.fields[slot].empty_is_null => Value::Null,
+        other => normal(other.clone()),
     }
 }
 
@@ -181,7 +169,7 @@ impl Object for Opened {
                 |probe: &Vec<Value>| by.iter().zip(probe).map(|(slot, value)| self.inward(*slot, value)).collect();
             let probes: Vec<Vec<Value>> = probes.iter().map(inward).collect();
             let found = stage.records.fetch(by, &probes, scope).await?;
-            Ok(connector::Found { batch: self.outward(&found.batch), ..found })
+            Ok(connector::Found { batch: stage.outward(&found.batch, &self.access.shape, |_| true), ..found })
         })
     }
 

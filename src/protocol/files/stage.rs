@@ -17,11 +17,11 @@ use super::place::{Draft, Stamp, passing_folder};
 use super::records::Records;
 use super::render::{Standing, render};
 use crate::connector::{Access, Fault, Object};
-use crate::record::{Field, Kind, Shape, Value, json};
+use crate::record::{Batch, Field, Kind, Mark, Shape, Value, json};
 
-/// The columns beside a record's own: the line it begins in, and what is wrong
-/// with it.
-const EXTRA: [&str; 2] = ["line", "bad"];
+/// The columns beside a record's own: the file it stands in, the line it begins
+/// in, and what is wrong with it.
+const EXTRA: [&str; 3] = ["file", "line", "bad"];
 
 /// So many values go into one statement.
 const PARAMETERS: usize = 30_000;
@@ -36,10 +36,21 @@ pub(super) struct Form {
     pub(super) key: Vec<usize>,
 }
 
-/// A file as it was at one time, with what is to be changed in it.
+/// A file that records are taken from.
+pub(super) struct Source {
+    pub(super) name: String,
+    /// Where a copy of it lies.
+    pub(super) copy: PathBuf,
+    /// How its records stand there, or why nobody can say.
+    pub(super) form: Result<Form, String>,
+}
+
+/// Files as they were at one time, with what is to be changed in them.
 pub(super) struct Stage {
     passing: Passing,
     form: Form,
+    /// The names of the files.
+    files: Vec<String>,
     /// Which content of the file this was; `None` where there was none.
     stamp: Mutex<Option<Stamp>>,
     /// Something is staged that does not stand in the file.
@@ -51,11 +62,13 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Reads the copy that lies in the passing folder, which is gone with the stage.
+    /// Reads the copies that lie in the passing folder, which is gone with the
+    /// stage.
     pub(super) async fn load(
         passing: Passing,
         stamp: Option<Stamp>,
         form: Form,
+        sources: Vec<Source>,
         access: &Access,
         doing: &str,
     ) -> Result<Stage, Fault> {
@@ -72,13 +85,39 @@ impl Stage {
             form.columns.iter().position(|column| column.name == name)
         };
         form.key = access.key.iter().filter_map(place).collect();
-        fill(&mut connection, &passing.copy(), &form, stamp.is_some(), doing).await?;
+        let files: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+        fill(&mut connection, sources, &form, access, doing).await?;
         sqlx::Connection::close(connection).await.map_err(failed)?;
         let database = passing.folder.join("records.db").to_string_lossy().into_owned();
         let settings = SqlSettings { database: Some(database), ..SqlSettings::default() };
         let records = connect_sqlite(&settings)?.open(inner(&form, access)).await?;
         let (has_copy, stamp, is_ahead) = (stamp.is_some(), Mutex::new(stamp), AtomicBool::new(false));
-        Ok(Stage { passing, form, stamp, is_ahead, has_copy, records })
+        Ok(Stage { passing, form, files, stamp, is_ahead, has_copy, records })
+    }
+
+    /// The name of the file that a row of the database stands in.
+    pub(super) fn file(&self, number: &Value) -> Option<&str> {
+        let Value::Integer(number) = number else { return None };
+        self.files.get(usize::try_from(*number).ok()?).map(String::as_str)
+    }
+
+    /// Records as those of the files, whose shape is this.
+    pub(super) fn outward(&self, batch: &Batch, shape: &Arc<Shape>, keep: impl Fn(&str) -> bool) -> Batch {
+        let width = shape.len();
+        let mut outward = Batch::with_capacity(shape.clone(), batch.len());
+        for (mark, row) in batch.rows() {
+            let file = self.file(&row[width]);
+            if !file.is_none_or(&keep) {
+                continue;
+            }
+            let mark = match &row[width + 2] {
+                Value::Text(why) => malformed(file.unwrap_or_default(), &row[width + 1], why),
+                _ => mark.clone(),
+            };
+            outward.push(mark, row[..width].iter().cloned());
+        }
+        outward.reached.clone_from(&batch.reached);
+        outward
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -120,15 +159,21 @@ impl Stage {
         self.form.layout.lacks(text)
     }
 
-    /// The lines of records whose key nobody can tell, and what is wrong with
-    /// them.
-    pub(super) async fn broken(&self, doing: &str) -> Result<Vec<(i64, String)>, Fault> {
+    /// The records whose key nobody can tell, and what is wrong with them.
+    pub(super) async fn broken(&self, doing: &str) -> Result<Vec<Mark>, Fault> {
         let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
         let mut connection = self.passing.database().connect().await.map_err(failed)?;
         let blank: Vec<String> = self.form.key.iter().map(|index| format!("c{index} IS NULL")).collect();
         let blank = if blank.is_empty() { "TRUE".to_owned() } else { blank.join(" OR ") };
-        let sql = format!("SELECT line, bad FROM records WHERE bad IS NOT NULL AND ({blank}) ORDER BY line LIMIT 1000");
-        sqlx::query_as(safe(sql)).fetch_all(&mut connection).await.map_err(failed)
+        let sql = format!(
+            "SELECT file, line, bad FROM records WHERE bad IS NOT NULL AND ({blank}) ORDER BY number LIMIT 1000"
+        );
+        let rows: Vec<(i64, i64, String)> =
+            sqlx::query_as(safe(sql)).fetch_all(&mut connection).await.map_err(failed)?;
+        let mark = |(file, line, why): (i64, i64, String)| {
+            malformed(self.file(&Value::Integer(file)).unwrap_or_default(), &Value::Integer(line), &why)
+        };
+        Ok(rows.into_iter().map(mark).collect())
     }
 
     /// The file with all that was changed, ready to take the place of the one
@@ -200,36 +245,47 @@ fn inner(form: &Form, access: &Access) -> Access {
         let name = place(field).map_or_else(|| field.name.to_string(), |index| format!("c{index}"));
         fields.push(Field { name: name.into(), ..field.clone() });
     }
-    let kinds = [Kind::Integer { bits: 64 }, Kind::Text { max: None, padded: false }];
+    let number = || Kind::Integer { bits: 64 };
+    let kinds = [number(), number(), Kind::Text { max: None, padded: false }];
     fields.extend(EXTRA.iter().zip(kinds).map(|(name, kind)| Field::new(name, kind)));
     Access { object: "records".into(), shape: Arc::new(Shape { fields }), ..access.clone() }
 }
 
 async fn fill(
     connection: &mut SqliteConnection,
-    copy: &Path,
+    sources: Vec<Source>,
     form: &Form,
-    has_file: bool,
+    access: &Access,
     doing: &str,
 ) -> Result<(), Fault> {
     let failed = |error: sqlx::Error| Fault::internal(doing, "", error.to_string());
     let columns: Vec<String> =
         form.columns.iter().enumerate().map(|(index, column)| format!("c{index} {}", column.declared())).collect();
-    let table =
-        format!("CREATE TABLE records (number INTEGER PRIMARY KEY, line INTEGER, bad TEXT, {})", columns.join(", "));
+    let table = format!(
+        "CREATE TABLE records (number INTEGER PRIMARY KEY, file INTEGER, line INTEGER, bad TEXT, {})",
+        columns.join(", ")
+    );
     let run = async |connection: &mut SqliteConnection, sql: String| {
         sqlx::query(safe(sql)).execute(connection).await.map(drop).map_err(failed)
     };
     run(connection, table).await?;
-    if has_file {
+    let has_several = sources.len() > 1;
+    if !sources.is_empty() {
         let (send, mut pages) = tokio::sync::mpsc::channel::<Vec<Staged>>(4);
-        let (copy, own, told) = (copy.to_owned(), form.clone(), doing.to_owned());
+        let used: Vec<String> = access.shape.fields.iter().map(|field| field.name.to_string()).collect();
+        let (own, told) = (form.clone(), doing.to_owned());
         let reading = tokio::task::spawn_blocking(move || {
-            parse(&copy, &own, &send)
-                .map_err(|error| Fault::external(told, "", format!("the file cannot be read: {error}")))
+            let mut reading = Reading { form: &own, used: &used, send: &send, page: Vec::new(), number: 0 };
+            let read = sources.iter().enumerate().try_for_each(|(index, source)| {
+                reading.read(index, source).map_err(|error| {
+                    Fault::external(&told, "", format!("the file `{}` cannot be read: {error}", source.name))
+                })
+            });
+            reading.flush();
+            read
         });
         run(connection, "BEGIN".into()).await?;
-        let width = form.columns.len() + 3;
+        let width = form.columns.len() + 4;
         let most = (PARAMETERS / width).max(1);
         while let Some(page) = pages.recv().await {
             for rows in page.chunks(most) {
@@ -247,16 +303,28 @@ async fn fill(
         let key: Vec<String> = form.key.iter().map(|index| format!("c{index}")).collect();
         let key = key.join(", ");
         run(connection, format!("CREATE INDEX by_key ON records ({key})")).await?;
-        // Of several with one key the first stands for it.
+        let known = form.key.iter().map(|index| format!("c{index} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
+        if has_several {
+            // A record is what the last file says of it.
+            run(
+                connection,
+                format!(
+                    "DELETE FROM records WHERE number IN (SELECT number FROM (\
+                     SELECT number, file, max(file) OVER (PARTITION BY {key}) AS newest FROM records WHERE {known}) \
+                     WHERE file < newest)"
+                ),
+            )
+            .await?;
+        }
+        // Of several with one key in a file the first stands for it.
         run(
             connection,
             format!(
                 "UPDATE records SET bad = 'the record of line ' || twins.line || ' has the same key', {} FROM (\
                  SELECT number, first_value(number) OVER same AS first, first_value(line) OVER same AS line \
-                 FROM records WHERE {} WINDOW same AS (PARTITION BY {key} ORDER BY number)) AS twins \
+                 FROM records WHERE {known} WINDOW same AS (PARTITION BY {key} ORDER BY number)) AS twins \
                  WHERE records.number = twins.number AND twins.first < twins.number",
                 form.key.iter().map(|index| format!("c{index} = NULL")).collect::<Vec<_>>().join(", "),
-                form.key.iter().map(|index| format!("c{index} IS NOT NULL")).collect::<Vec<_>>().join(" AND "),
             ),
         )
         .await?;
@@ -267,6 +335,7 @@ async fn fill(
 /// A record on its way into the database.
 struct Staged {
     number: u64,
+    file: usize,
     line: u64,
     values: Vec<Value>,
     bad: Option<String>,
@@ -277,6 +346,7 @@ impl Staged {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let add = |added: Result<(), sqlx::error::BoxDynError>| added.map_err(sqlx::Error::Encode);
         add(arguments.add(number(self.number)))?;
+        add(arguments.add(i64::try_from(self.file).unwrap_or(i64::MAX)))?;
         add(arguments.add(number(self.line)))?;
         add(arguments.add(self.bad.as_deref()))?;
         for value in &self.values {
@@ -296,23 +366,64 @@ impl Staged {
     }
 }
 
-/// Reads the records of a copy.
-fn parse(copy: &Path, form: &Form, send: &tokio::sync::mpsc::Sender<Vec<Staged>>) -> std::io::Result<()> {
-    let mut records = Records::new(File::open(copy)?, &form.layout)?;
-    let (mut page, mut number) = (Vec::new(), 0);
-    while let Some(raw) = records.next()? {
-        number += 1;
-        let (values, bad) = match form.layout.say(&raw) {
-            Ok(said) => values(&form.columns, &said),
-            Err(why) => (vec![Value::Null; form.columns.len()], Some(why)),
+/// What a row is whose line cannot be read.
+fn malformed(file: &str, line: &Value, why: &str) -> Mark {
+    Mark::Malformed(format!("`{file}`, line {line}: {why}").into())
+}
+
+/// Reads the records of copies.
+struct Reading<'a> {
+    form: &'a Form,
+    /// The fields that are asked for.
+    used: &'a [String],
+    send: &'a tokio::sync::mpsc::Sender<Vec<Staged>>,
+    page: Vec<Staged>,
+    number: u64,
+}
+
+impl Reading<'_> {
+    fn read(&mut self, index: usize, source: &Source) -> std::io::Result<()> {
+        let nothing = || vec![Value::Null; self.form.columns.len()];
+        let own = match &source.form {
+            Ok(own) => own,
+            Err(why) => {
+                let values = nothing();
+                self.add(index, 1, values, Some(why.clone()));
+                return Ok(());
+            }
         };
-        page.push(Staged { number, line: raw.line, values, bad });
-        if page.len() == 1000 && send.blocking_send(std::mem::take(&mut page)).is_err() {
-            return Ok(());
+        // Files may have their columns in another order, and others besides.
+        let place = |name: &str| own.columns.iter().position(|column| column.name == name);
+        let places: Vec<Option<usize>> = self.form.columns.iter().map(|column| place(&column.name)).collect();
+        let missing = self.used.iter().find(|name| place(name).is_none());
+        let missing = missing.map(|name| format!("the file has no field `{name}`"));
+        let mut records = Records::new(File::open(&source.copy)?, &own.layout)?;
+        while let Some(raw) = records.next()? {
+            let (values, bad) = match own.layout.say(&raw) {
+                Ok(said) => {
+                    let (values, bad) = values(&own.columns, &said);
+                    let value = |place: &Option<usize>| place.map_or(Value::Null, |place| values[place].clone());
+                    (places.iter().map(value).collect(), bad.or_else(|| missing.clone()))
+                }
+                Err(why) => (nothing(), Some(why)),
+            };
+            if !self.add(index, raw.line, values, bad) {
+                return Ok(());
+            }
         }
+        Ok(())
     }
-    let _ended = send.blocking_send(page);
-    Ok(())
+
+    /// False where nobody wants more.
+    fn add(&mut self, file: usize, line: u64, values: Vec<Value>, bad: Option<String>) -> bool {
+        self.number += 1;
+        self.page.push(Staged { number: self.number, file, line, values, bad });
+        self.page.len() < 1000 || self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        self.send.blocking_send(std::mem::take(&mut self.page)).is_ok()
+    }
 }
 
 /// A record as it stands in the database.
