@@ -138,6 +138,7 @@ impl ProgramSpec {
             may_update: self.may_update[side],
             deletes: self.deletes[side].clone(),
             key_fields: vec![None],
+            key_is_unique: false,
         });
         Program {
             grain_nanos: 0,

@@ -107,6 +107,8 @@ pub struct SideProgram {
     /// For each key slot, the field that fills it; `None` where a key slot is
     /// given by the system.
     pub key_fields: Vec<Option<usize>>,
+    /// The system has no two records of one key.
+    pub key_is_unique: bool,
 }
 
 impl SideProgram {
@@ -129,6 +131,13 @@ impl SideProgram {
             Value::Text(text) => DateTime::parse_from_rfc3339(text.trim()).ok().map(|time| time.to_utc()),
             _ => None,
         }
+    }
+
+    /// True where records may stand on this side that no reading shows.
+    pub fn hides(&self) -> bool {
+        let Access { filter, start, marked, .. } = &self.access;
+        let is_marked = matches!(self.deleted, DeletedWhen::Mark { .. } | DeletedWhen::When(_));
+        filter.is_some() || start.is_some() || marked.is_some() || self.when.is_some() || is_marked
     }
 
     /// True where every key slot is filled by a field, so that the key of a

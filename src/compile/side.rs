@@ -222,6 +222,12 @@ pub(super) fn compile(
             Side::Target => mapping.direction().writes_target(),
         };
     let key_fields = key.iter().map(|slot| key_fields(*slot)).collect();
+    let names: BTreeSet<&str> = key.iter().map(|slot| slots.name(*slot)).collect();
+    let is_of_key = |unique: &Vec<String>| {
+        !unique.is_empty() && unique.iter().map(String::as_str).collect::<BTreeSet<_>>() == names
+    };
+    let key_is_unique =
+        slots.described.is_some_and(|described| is_of_key(&described.key) || described.unique.iter().any(is_of_key));
     SideProgram {
         connection: spec.connection.value.clone(),
         access: Access {
@@ -247,6 +253,7 @@ pub(super) fn compile(
         may_update: writes && allows(Operation::Update),
         deletes,
         key_fields,
+        key_is_unique,
     }
 }
 

@@ -40,7 +40,7 @@ impl Session<'_> {
     }
 
     /// In a dry run: what was parked for its key is parked again as long as that
-    /// key stands, and is not planned.
+    /// key stands, and is not planned; nor is what a hidden record has the key of.
     pub(super) async fn still_taken(&mut self, work: &[Work], sends: &mut Both<Vec<Send>>) -> Result<(), Trouble> {
         for side in Side::BOTH {
             let was_taken = |send: &&Send| {
@@ -48,19 +48,24 @@ impl Session<'_> {
                 let owed = keys[side.other()].clone().and_then(|key| self.owed.get(&(side.other(), key)));
                 send.write.action == Action::Create && owed.is_some_and(|owed| owed.code == Some(Code::KEY_TAKEN))
             };
-            let asked: Vec<(usize, Key)> = sends[side]
+            let may_hide = self.program.sides[side].key_is_unique && self.program.sides[side].hides();
+            let asked: Vec<(usize, Key, bool)> = sends[side]
                 .iter()
-                .filter(was_taken)
-                .filter_map(|send| Some((send.work, self.new_key(side, send)?)))
+                .map(|send| (send, was_taken(&send)))
+                .filter(|(send, was_taken)| *was_taken || may_hide && send.write.action == Action::Create)
+                .filter_map(|(send, was_taken)| Some((send.work, self.new_key(side, send)?, was_taken)))
                 .collect();
             if asked.is_empty() {
                 continue;
             }
-            let there = self.look(side, &asked.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>()).await?;
+            let there = self.look(side, &asked.iter().map(|(_, key, _)| key.clone()).collect::<Vec<_>>()).await?;
             let mut taken = BTreeSet::new();
-            for (index, key) in asked {
+            for (index, key, was_taken) in asked {
                 let Some(stands) = there.get(&key) else { continue };
-                if let Some(why) = self.why_taken(side, &key, Some(stands)) {
+                let is_hidden = matches!(stands, Ok(Seen::Outside | Seen::Marked));
+                if (was_taken || is_hidden)
+                    && let Some(why) = self.why_taken(side, &key, Some(stands))
+                {
                     self.park_taken(side, work[index].all_keys(), why);
                     taken.insert(index);
                 }

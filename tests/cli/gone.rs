@@ -291,6 +291,9 @@ async fn a_key_that_a_hidden_record_has_is_told_as_taken() {
     let shop = "CREATE TABLE goods (sku TEXT PRIMARY KEY, title TEXT, own TEXT); \
                 INSERT INTO goods VALUES ('A', 'theirs', 'mine');";
     let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", BY_CODE), ("shop.sql", shop)]);
+    // As it is planned.
+    let plan = project.engine("plan . --format json").ends(1).json()["runs"][0].clone();
+    assert_eq!((&plan["to_target"]["created"], &plan["to_target"]["parked"]), (&json!(2), &json!(1)), "{plan}");
     let run = &project.run(1)["runs"][0];
     assert_eq!((&run["to_target"]["created"], &run["to_target"]["parked"]), (&json!(2), &json!(1)));
     let error = &run["errors"][0];

@@ -42,7 +42,7 @@ pub struct FileObject {
     /// Instead of one file, all below the connection's `path` whose names are like
     /// this: `*` stands for any characters, `?` for one. Each is read once, by
     /// what it holds; of records with one key, that of the last name counts.
-    /// They are read only, and records are missed in none of them.
+    /// They are only read, and what stands in none of them is not gone for that.
     #[schemars(example = &"orders-*.csv")]
     pub pattern: Option<At<String>>,
     /// How records stand in it. Default: as the file's name tells.

@@ -52,7 +52,7 @@ impl Element {
         // The last one holds what stands at the top.
         let mut stack = vec![Element::default()];
         loop {
-            let ended = match reader.read_event().map_err(|error| error.to_string())? {
+            let mut ended = match reader.read_event().map_err(|error| error.to_string())? {
                 Event::Start(start) => {
                     if stack.len() > DEEPEST {
                         return Err("elements are nested too deeply".into());
@@ -72,22 +72,16 @@ impl Element {
             };
             let is_record = stack.len() == 1;
             let Some(parent) = stack.last_mut() else { return Ok(ended) };
-            let ended = parent.take_in(ended);
-            if is_record {
-                return Ok(ended.clone());
+            // The blanks before an element belong to it.
+            if let Some(Node::Text(blanks)) =
+                parent.nodes.pop_if(|node| matches!(node, Node::Text(text) if is_blank(text)))
+            {
+                ended.blanks = blanks;
             }
-        }
-    }
-
-    /// Adds an element, which the blanks before it belong to.
-    fn take_in(&mut self, mut element: Element) -> &Element {
-        if let Some(Node::Text(blanks)) = self.nodes.pop_if(|node| matches!(node, Node::Text(text) if is_blank(text))) {
-            element.blanks = blanks;
-        }
-        self.nodes.push(Node::Element(element));
-        match self.nodes.last() {
-            Some(Node::Element(element)) => element,
-            _ => unreachable!("it was just added"),
+            if is_record {
+                return Ok(ended);
+            }
+            parent.nodes.push(Node::Element(ended));
         }
     }
 
