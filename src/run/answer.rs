@@ -234,10 +234,11 @@ impl Session<'_> {
         if link.id != 0 {
             link.revision += 1;
         }
-        let unfilled = if send.write.action == Action::Create { self.unfilled(side) } else { Vec::new() };
+        let is_create = send.write.action == Action::Create;
+        let unfilled = if is_create { self.unfilled[side].as_slice() } else { &[] };
         if send.link.is_some() && send.write.action == Action::Create {
             link.bases = Bases::none(link.bases.len(), self.program.keeps_digests());
-            for index in &unfilled {
+            for index in unfilled {
                 let shown =
                     item.seen[side.other()].live().map_or(Value::Missing, |record| record.fields[*index].clone());
                 link.bases.give(*index, side, &Value::Null, || shown, self.written(*index));
@@ -254,8 +255,8 @@ impl Session<'_> {
         }
         let row = stored?;
         for index in unfilled {
-            if let Ok(shown) = self.program.fields[index].read(side, row) {
-                link.bases.show(index, side, shown, self.written(index));
+            if let Ok(shown) = self.program.fields[*index].read(side, row) {
+                link.bases.show(*index, side, shown, self.written(*index));
             }
         }
         if let (Some(shown), Some(people), true) =

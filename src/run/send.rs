@@ -11,7 +11,6 @@ use super::execute::Work;
 use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::Reading;
 use crate::connector::{Action, Change};
 use crate::plan::{FieldWrite, Link, LinkStatus, RecordWrite};
 use crate::record::{Both, Side, Value};
@@ -119,7 +118,6 @@ impl Session<'_> {
             creates: Vec::new(),
             changes: Vec::new(),
         };
-        let unfilled = self.unfilled(side);
         for send in &mut sends {
             let action = send.write.action;
             let mut change = Change { action, key: Vec::new(), set: Vec::new(), expect: Vec::new() };
@@ -154,7 +152,7 @@ impl Session<'_> {
                         };
                         link.bases.give(field.field, side, &field.value, shown, self.written(field.field));
                     }
-                    for index in &unfilled {
+                    for index in &self.unfilled[side] {
                         let shown = other.as_ref().map_or(Value::Missing, |record| record.fields[*index].clone());
                         link.bases.give(*index, side, &Value::Null, || shown, self.written(*index));
                     }
@@ -184,23 +182,6 @@ impl Session<'_> {
                 None => change.set.push((slot, field.value)),
             }
         }
-    }
-
-    /// Fields that a new record of `side` gets no value for, and that fill the
-    /// other side alone: what stands there is nobody's edit, and neither is it
-    /// that nothing stands here.
-    pub(super) fn unfilled(&self, side: Side) -> Vec<usize> {
-        if self.program.keeps_digests() {
-            return Vec::new();
-        }
-        let shape = &self.program.sides[side].access.shape;
-        let is_empty = |reading: &Reading| matches!(reading, Reading::Slot(slot) if !shape.fields[*slot].generated);
-        let fields = self.program.fields.iter().enumerate();
-        fields
-            .filter(|(_, field)| !field.create_only && !field.writes(side) && field.writes(side.other()))
-            .filter(|(_, field)| is_empty(&field.read[side]))
-            .map(|(index, _)| index)
-            .collect()
     }
 
     /// A field's bases once a write of it is acknowledged.

@@ -15,7 +15,7 @@ use super::rings::Rings;
 use super::sent::Sent;
 use super::setup::{Options, Setup};
 use super::world::is_stopped;
-use crate::compile::Program;
+use crate::compile::{Program, Reading};
 use crate::diagnostic::Code;
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
@@ -48,6 +48,20 @@ pub(super) struct Owed {
     /// What it is parked for, where that was told.
     pub code: Option<Code>,
     pub causes: Vec<Cause>,
+}
+
+/// Fields that a new record of `side` gets no value for, and that fill the other
+/// side alone: what stands there is nobody's edit, and neither is it that nothing
+/// stands here.
+fn unfilled(program: &Program, side: Side) -> Vec<usize> {
+    let shape = &program.sides[side].access.shape;
+    let is_empty = |reading: &Reading| matches!(reading, Reading::Slot(slot) if !shape.fields[*slot].generated);
+    let fields = program.fields.iter().enumerate().filter(|_| !program.keeps_digests());
+    fields
+        .filter(|(_, field)| !field.create_only && !field.writes(side) && field.writes(side.other()))
+        .filter(|(_, field)| is_empty(&field.read[side]))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 /// Why a record is parked, as far as one cause is told from another.
@@ -134,6 +148,8 @@ pub(super) struct Session<'a> {
     /// The other side's records by their match values, where the side itself
     /// cannot be asked.
     pub indexes: Both<super::probe::Indexes>,
+    /// The fields of [`unfilled`].
+    pub unfilled: Box<Both<Vec<usize>>>,
     /// What is known to be empty on each side since the run began.
     pub empty: Both<bool>,
     /// Records whose write to this side was made while the side's own pages
@@ -203,6 +219,7 @@ impl<'a> Session<'a> {
             claimed: Both::default(),
             foreseen: Both::default(),
             indexes: Both::default(),
+            unfilled: Box::new(Both::from_fn(|side| unfilled(&setup.program, side))),
             empty: Both::default(),
             early: Both::default(),
             dry_spool: BTreeMap::new(),

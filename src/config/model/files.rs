@@ -103,13 +103,6 @@ impl Choice for FileFormat {
     ];
 }
 
-impl FileFormat {
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, format)| *format == self).map_or("", |(word, _)| word)
-    }
-}
-
 /// How characters are written in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(inline)]

@@ -201,7 +201,8 @@ impl Object for Arrivals {
             let all: BTreeSet<String> = seen.files.iter().map(|file| file.name.clone()).collect();
             if let Some((_, stage)) = seen.staged.clone().filter(|(staged, _)| *staged != all) {
                 let found = stage.records.fetch(by, &probes, scope).await?;
-                if (0..probes.len()).all(|probe| found.probes.contains(&probe)) {
+                let answered: BTreeSet<usize> = found.probes.iter().copied().collect();
+                if answered.len() == probes.len() {
                     let batch = stage.outward(&found.batch, &self.access.shape, |_| true);
                     return Ok(connector::Found { batch, ..found });
                 }
