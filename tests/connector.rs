@@ -5,6 +5,8 @@
 mod files;
 mod object;
 mod postgres;
+mod postgres_describe;
+mod postgres_horizon;
 mod postgres_reading;
 mod postgres_silence;
 mod postgres_tls;

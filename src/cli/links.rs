@@ -92,7 +92,7 @@ async fn all(store: &dyn Store, mapping: &str, limit: usize) -> Result<Vec<Link>
 
 fn status(link: &Link) -> String {
     match link.status {
-        LinkStatus::Linked if link.outside => "linked: one is outside of the mapping".to_owned(),
+        LinkStatus::Linked if link.outside => "linked: one was outside of the mapping when last looked at".to_owned(),
         LinkStatus::Linked => "linked".to_owned(),
         LinkStatus::Severed { gone } => format!("severed: gone on the {gone}"),
     }

@@ -45,6 +45,12 @@ pub struct Program {
 }
 
 impl Program {
+    /// True where a field's conflicts are decided by when its records were
+    /// changed.
+    pub fn asks_who_was_newer(&self) -> bool {
+        self.fields.iter().any(|field| field.is_two_way() && field.policy == Policy::Newest)
+    }
+
     /// The alternatives by which a record without a link is found on a side:
     /// its key where the key says which it is, else `match`.
     pub fn alternatives(&self, side: Side) -> Cow<'_, [Vec<usize>]> {
@@ -341,7 +347,7 @@ impl FieldProgram {
             Rejection::from(Misfitting {
                 code: Code::DOES_NOT_FIT,
                 field: self.name.clone(),
-                value: None,
+                value: Some(misfit.value),
                 rule: None,
                 message: misfit.message,
                 place: self.place.clone(),

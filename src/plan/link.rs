@@ -54,6 +54,9 @@ pub enum Bases {
 pub struct OwnStamp {
     pub shown: DateTime<Utc>,
     pub people: DateTime<Utc>,
+    /// Where nobody was told that the write carries this stamp: a digest of the
+    /// record as it showed it. While it shows that, the stamp is nobody else's.
+    pub shows: Option<u64>,
 }
 
 /// One write of a field against a change of the side written to.

@@ -21,8 +21,13 @@ pub fn digest<'a>(values: impl IntoIterator<Item = &'a Value>) -> u128 {
 /// A 64-bit digest of one value: enough to notice a change of one field of one
 /// known record.
 pub fn short_digest(value: &Value) -> u64 {
+    short_digest_of([value])
+}
+
+/// A 64-bit digest of several values, in their order.
+pub fn short_digest_of<'a>(values: impl IntoIterator<Item = &'a Value>) -> u64 {
     with_bytes(|bytes| {
-        feed(bytes, value);
+        values.into_iter().for_each(|value| feed(bytes, value));
         xxh3_64(bytes)
     })
 }

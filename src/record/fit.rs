@@ -118,11 +118,12 @@ impl Kind {
     }
 
     fn misfit(&self, value: &Value) -> Misfit {
-        let mut shown: String = value.to_string().chars().take(60).collect();
-        if shown.len() < value.to_string().len() {
+        let text = value.to_string();
+        let mut shown: String = text.chars().take(60).collect();
+        if shown.len() < text.len() {
             shown.push('…');
         }
-        Misfit { message: format!("{} `{shown}` does not fit {}", value.type_name(), self.name()) }
+        Misfit { message: format!("{} `{shown}` does not fit {}", value.type_name(), self.name()), value: text }
     }
 }
 

@@ -116,6 +116,8 @@ impl Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
     pub message: String,
+    /// The value, as text.
+    pub value: String,
 }
 
 impl Kind {

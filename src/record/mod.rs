@@ -20,7 +20,7 @@ pub(crate) mod zone;
 pub use batch::{Batch, Mark};
 pub use codec::{CodecError, decode_value, decode_values, encode_values};
 pub use compare::{order, same};
-pub use digest::{digest, short_digest};
+pub use digest::{digest, short_digest, short_digest_of};
 pub(crate) use fit::single;
 pub use key::Key;
 pub use kind::{Field, Kind, Misfit, Shape};

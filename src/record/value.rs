@@ -96,8 +96,9 @@ impl Value {
 
     /// The value as JSON for people and machines: whole numbers are numbers
     /// whatever type holds them, but for those a double would change; these
-    /// and exact fractions become strings. Times become ISO 8601 text; bytes
-    /// become `\x` and hex digits.
+    /// and exact fractions become strings, outside of documents: there a number
+    /// is a number where its shortest double reads the same. Times become ISO
+    /// 8601 text; bytes become `\x` and hex digits.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match self {
@@ -112,8 +113,21 @@ impl Value {
                 serde_json::Number::from_f64(*f).map_or_else(|| Json::String(f.to_string()), Json::Number)
             }
             Value::List(items) => Json::Array(items.iter().map(Value::to_json).collect()),
-            Value::Map(map) => Json::Object(map.iter().map(|(k, v)| (k.to_string(), v.to_json())).collect()),
+            Value::Map(map) => Json::Object(map.iter().map(|(k, v)| (k.to_string(), v.to_json_inside())).collect()),
             other => Json::String(other.to_string()),
+        }
+    }
+
+    /// A value inside of a document.
+    fn to_json_inside(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match self {
+            Value::List(items) => Json::Array(items.iter().map(Value::to_json_inside).collect()),
+            Value::Decimal(d) => match d.to_f64().filter(|double| double.to_string() == d.normalize().to_string()) {
+                Some(double) if !d.fract().is_zero() => Json::from(double),
+                _ => self.to_json(),
+            },
+            other => other.to_json(),
         }
     }
 
@@ -167,7 +181,11 @@ impl std::fmt::Display for Value {
             Value::LocalTime(t) => write!(f, "{}", t.format("%Y-%m-%dT%H:%M:%S%.f")),
             Value::Instant(t) => write!(f, "{}", t.format("%Y-%m-%dT%H:%M:%S%.fZ")),
             Value::Interval(i) => write!(f, "{i}"),
-            Value::List(_) | Value::Map(_) => write!(f, "{}", self.to_json()),
+            Value::List(_) | Value::Map(_) => {
+                let mut text = String::new();
+                super::json::write(self, &mut text);
+                f.write_str(&text)
+            }
         }
     }
 }
@@ -343,7 +361,15 @@ mod tests {
     #[test]
     fn json_keeps_what_a_double_would_change() {
         assert_eq!(Value::Integer(1 << 60).to_json(), serde_json::json!("1152921504606846976"));
-        assert_eq!(Value::Decimal("19.90".parse().unwrap()).to_json(), serde_json::json!("19.90"));
+        let price = Value::Decimal("19.90".parse().unwrap());
+        assert_eq!(price.to_json(), serde_json::json!("19.90"));
+        let long = Value::Decimal("0.1234567890123456789".parse().unwrap());
+        let list = Value::List(Box::new(vec![price.clone(), Value::Integer(2)]));
+        let map = [("price", price), ("long", long), ("list", list)];
+        let map = Value::Map(Box::new(map.into_iter().map(|(key, value)| (key.into(), value)).collect()));
+        let shown = serde_json::json!({ "price": 19.9, "long": "0.1234567890123456789", "list": [19.9, 2] });
+        assert_eq!(map.to_json(), shown, "a number of a document is one");
+        assert_eq!(map.to_string(), r#"{"price":19.90,"long":0.1234567890123456789,"list":[19.90,2]}"#);
         assert_eq!(Value::Integer(7).to_json(), serde_json::json!(7));
         assert_eq!(Value::Decimal("7".parse().unwrap()).to_json(), serde_json::json!(7), "one form for one number");
         assert_eq!(Value::Decimal("1152921504606846976".parse().unwrap()).to_json(), Value::Integer(1 << 60).to_json());

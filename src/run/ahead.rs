@@ -1,17 +1,36 @@
 //! What a batch would write, before it does: for a plan, and for the limits on
 //! creates and updates.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::event::FieldChange;
 use super::execute::Work;
+use super::probe::Foreseen;
 use super::report::{Planned, Trouble};
 use super::send::Send;
 use super::session::Session;
 use crate::compile::Limit;
 use crate::connector::Action;
 use crate::diagnostic::Code;
-use crate::plan::{Decision, Pair, decide};
+use crate::plan::{Decision, LinkId, Pair, decide};
 use crate::record::{Both, Key, Side};
-use crate::state::{Conflict, SideCounts};
+use crate::state::{Conflict, SideCounts, Spooled};
+
+/// What a dry run would have done by now. A run that writes leaves it empty.
+#[derive(Default)]
+pub(super) struct Foresight {
+    /// Keys that would be linked, so that nothing is planned for them twice.
+    pub claimed: Both<BTreeSet<Key>>,
+    /// Links that would be severed, so that a record which matches what is left
+    /// may still take them over.
+    pub severed: BTreeSet<LinkId>,
+    /// What the records match on that would be created on each side.
+    pub created: Both<Foreseen>,
+    /// Deletes that would be spooled.
+    pub deletes: BTreeMap<LinkId, Spooled>,
+    /// The keys of a sweep.
+    pub listed: BTreeSet<Key>,
+}
 
 impl Session<'_> {
     pub(super) fn limits_writes(&self) -> bool {

@@ -262,7 +262,7 @@ impl Session<'_> {
         if let (Some(shown), Some(people), true) =
             (self.program.sides[side].stamp(row), send.people, send.write.action != Action::Create)
         {
-            link.own_stamps[side] = Some(OwnStamp { shown, people });
+            link.own_stamps[side] = Some(OwnStamp { shown, people, shows: None });
         }
         let key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);
         let set = sent.set.iter().map(|(slot, value)| (*slot, value));

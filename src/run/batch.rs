@@ -7,7 +7,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{Drift, FieldProgram};
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen, stands};
-use crate::record::{Batch, Both, Key, Mark, Side};
+use crate::record::{Batch, Both, Key, Mark, Side, short_digest_of};
 
 /// A record with its link, which follows the program's layout.
 struct Paired {
@@ -115,7 +115,7 @@ impl Session<'_> {
         let mut linked: Vec<Paired> = Vec::new();
         let mut new: Vec<Candidate> = Vec::new();
         for (mut candidate, link) in candidates.into_iter().zip(links) {
-            if self.options.dry && self.claimed[side].contains(&candidate.key) {
+            if self.options.dry && self.foresight.claimed[side].contains(&candidate.key) {
                 self.leave(toward, side, &candidate);
                 continue;
             }
@@ -249,6 +249,7 @@ impl Session<'_> {
     pub(super) fn restamp(side: Side, link: &Link, seen: &mut Seen) {
         if let (Seen::Live(record), Some(own)) = (seen, &link.own_stamps[side])
             && record.stamp == Some(own.shown)
+            && own.shows.is_none_or(|shows| shows == short_digest_of(&record.fields))
         {
             record.stamp = Some(own.people);
         }

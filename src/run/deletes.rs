@@ -68,7 +68,7 @@ impl Session<'_> {
             self.setup.store.sweep_begin(fence, side).await?;
         }
         self.swept = 0;
-        self.dry_sweep.clear();
+        self.foresight.listed.clear();
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl Session<'_> {
         if let Some(fence) = &self.fence {
             self.setup.store.sweep_seen(fence, side, keys).await?;
         } else {
-            self.dry_sweep.extend(keys.iter().cloned());
+            self.foresight.listed.extend(keys.iter().cloned());
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Session<'_> {
                 .iter()
                 .filter(|link| link.status != LinkStatus::Severed { gone: side })
                 .map(|link| link.keys[side].clone())
-                .filter(|key| !self.dry_sweep.contains(key))
+                .filter(|key| !self.foresight.listed.contains(key))
                 .collect();
             self.revisit(side, keys).await?;
             self.flush().await?;
@@ -141,9 +141,20 @@ impl Session<'_> {
         asked.is_empty() || asked.iter().any(|(side, key)| keys[*side] == *key)
     }
 
+    /// A delete that waits from now on.
+    pub(super) fn hold_back(&mut self, spooled: Spooled) {
+        self.let_off.remove(&spooled.link);
+        // A delete of the other side that was held back is not wanted any more.
+        if self.held_back.len() < REMEMBERED || self.held_back.contains_key(&spooled.link) {
+            self.held_back.insert(spooled.link, spooled.on);
+        }
+        self.pending.spool.push(spooled);
+    }
+
     /// A delete that was held back has no reason any more.
     pub(super) fn let_off(&mut self, link: LinkId) {
         if self.held_back.remove(&link).is_some() {
+            self.pending.spool.retain(|spooled| spooled.link != link);
             self.pending.unspool.push(link);
             self.let_off.insert(link);
         }
@@ -197,7 +208,7 @@ impl Session<'_> {
             after = last;
             self.carry_out(&page).await?;
         }
-        let foreseen: Vec<Spooled> = std::mem::take(&mut self.dry_spool).into_values().collect();
+        let foreseen: Vec<Spooled> = std::mem::take(&mut self.foresight.deletes).into_values().collect();
         for page in foreseen.chunks(PAGE) {
             self.carry_out(page).await?;
         }
@@ -237,10 +248,10 @@ impl Session<'_> {
             for spooled in page {
                 waits[spooled.on] += 1;
                 // What is spooled already is not foreseen.
-                self.dry_spool.remove(&spooled.link);
+                self.foresight.deletes.remove(&spooled.link);
             }
         }
-        for foreseen in self.dry_spool.values() {
+        for foreseen in self.foresight.deletes.values() {
             waits[foreseen.on] += 1;
         }
         Ok(waits)
@@ -249,7 +260,7 @@ impl Session<'_> {
     /// In a dry run: plans the deletes that would be held back, without another
     /// look: a run takes that once they are let through.
     async fn plan_held(&mut self) -> Result<(), Trouble> {
-        let foreseen: Vec<Spooled> = std::mem::take(&mut self.dry_spool).into_values().collect();
+        let foreseen: Vec<Spooled> = std::mem::take(&mut self.foresight.deletes).into_values().collect();
         self.held_anew = foreseen.len() as u64;
         self.plan_spooled(foreseen);
         let mut after = 0;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::{Bases, Link};
+use crate::record::Side;
 use crate::state::{Layout, MappingState};
 
 /// How the bases of each stored layout become bases of the program's.
@@ -92,6 +93,7 @@ impl Layouts {
         }
         let from = self.moves.get(&link.layout).map(|known| &known.from);
         link.layout = self.current;
+        forget_guessed(link);
         let Some(from) = from.filter(|_| kind_fits) else {
             // One way became two, or two ways one: nothing comparable is
             // stored, and each field agrees anew as on adoption.
@@ -121,6 +123,14 @@ impl Layouts {
         let from: Vec<_> = wanted.fields.iter().map(|field| position(&field.id)).collect();
         rearrange(link, &from);
         link.layout = layout;
+        forget_guessed(link);
+    }
+}
+
+/// What a record showed was told in other fields.
+fn forget_guessed(link: &mut Link) {
+    for side in Side::BOTH {
+        link.own_stamps[side].take_if(|own| own.shows.is_some());
     }
 }
 

@@ -88,10 +88,11 @@ impl Session<'_> {
             };
             if self.options.dry {
                 for side in Side::BOTH {
-                    self.claimed[side].extend(keys[side].clone());
+                    self.foresight.claimed[side].extend(keys[side].clone());
                 }
             }
             if let Some(link) = &mut link {
+                self.foresight.severed.remove(&link.id);
                 // Another record of this batch may have told that the old one is gone.
                 work.retain(|item| item.link.as_ref().is_none_or(|other| other.id != link.id));
                 Self::restamp(side, link, &mut candidate.seen);
@@ -166,8 +167,8 @@ impl Session<'_> {
                             std::collections::hash_map::Entry::Occupied(rival) => {
                                 Some(Match::Ambiguous(about_to(names(), Some(rival.get()))))
                             }
-                            _ if self.foreseen[other].contains(&(alternative, probe.digest))
-                                || loose && self.foreseen[other].contains(&near()) =>
+                            _ if self.foresight.created[other].contains(&(alternative, probe.digest))
+                                || loose && self.foresight.created[other].contains(&near()) =>
                             {
                                 Some(Match::Ambiguous(about_to(names(), None)))
                             }
@@ -188,7 +189,8 @@ impl Session<'_> {
                     [key]
                         if linked.get(key).is_some_and(|link| twins.len() > 1 || !adrift.contains(&link.id))
                             || claimed.contains_key(key)
-                            || self.claimed[other].contains(key) =>
+                            || self.foresight.claimed[other].contains(key)
+                                && linked.get(key).is_none_or(|link| !self.foresight.severed.contains(&link.id)) =>
                     {
                         let linked = linked.get(key).map(|link| &link.keys[side]);
                         let rival = linked.or_else(|| claimed.get(key).map(|record| &new[*record].key));
@@ -298,9 +300,9 @@ impl Session<'_> {
     pub(super) fn foresee(&mut self, on: Side, record: &Record, alternatives: &[Vec<usize>]) {
         for (alternative, fields) in alternatives.iter().enumerate() {
             let Ok(Some(probe)) = self.probe(on.other(), 0, record, fields) else { continue };
-            self.foreseen[on].insert((alternative, probe.digest));
+            self.foresight.created[on].insert((alternative, probe.digest));
             if fields.iter().any(|field| self.is_loose(on, *field)) {
-                self.foreseen[on].insert((alternative, folded(&probe.values)));
+                self.foresight.created[on].insert((alternative, folded(&probe.values)));
             }
         }
     }

@@ -114,7 +114,13 @@ impl Session<'_> {
         let restless = places.iter().any(|place| self.restless.contains(place));
         // However often a run looks at it, that is one attempt.
         let tried = places.iter().any(|place| self.tried.contains(place));
-        parked.attempts = (known.map_or(0, |(attempts, _)| attempts) + u32::from(!tried)).max(1);
+        let cause = Cause::of(&parked);
+        let before: Vec<Cause> =
+            places.iter().filter_map(|place| self.owed.get(place)).flat_map(|owed| owed.causes.clone()).collect();
+        // Runs in which it was parked for something else are none in which it moved.
+        let counted =
+            known.filter(|_| parked.code.as_deref() != Some(Code::RESTLESS.as_str()) || before.contains(&cause));
+        parked.attempts = (counted.map_or(0, |(attempts, _)| attempts) + u32::from(!tried)).max(1);
         parked.since = known.map_or(parked.since, |(_, since)| since);
         let waits = parked.reason == Reason::Loop && places.iter().any(|place| self.loops.contains_key(place));
         parked.next_try = if parked.reason == Reason::InDoubt || parked.sent.is_some() || waits {
@@ -128,9 +134,6 @@ impl Session<'_> {
             Some(now + TimeDelta::minutes(i64::from(parked.attempts - EAGER + 1).min(60)))
         };
         // What it was parked for before may have passed, and something else keeps it now.
-        let cause = Cause::of(&parked);
-        let before: Vec<Cause> =
-            places.iter().filter_map(|place| self.owed.get(place)).flat_map(|owed| owed.causes.clone()).collect();
         let passed = !tried && places.len() == 2 && !before.contains(&cause) && before.iter().all(|known| !known.stays);
         if passed {
             self.pending.unpark.extend(places.iter().filter(|place| self.owed.contains_key(*place)).cloned());

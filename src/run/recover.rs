@@ -1,14 +1,15 @@
 //! Intents that an earlier run left without an answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::conflicts::Ended;
 use super::event::Fact;
 use super::report::Trouble;
 use super::session::Session;
 use super::world::unless_stopped;
+use crate::compile::Rejection;
 use crate::connector::{Action, Fault, Settled};
-use crate::plan::{ConflictOutcome, Link, LinkStatus};
+use crate::plan::{ConflictOutcome, Link, LinkStatus, Record, Seen};
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Agreed, Answered, Conflict, ConflictFilter, ConflictStatus, Intent, IntentField, Intents, IntentsId, ParkedFilter,
@@ -118,13 +119,16 @@ impl Session<'_> {
             }
         }
         let links = self.links_of(side, &intents.changes).await?;
+        let shown = self.shown_since(&intents).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
                 self.counts.toward(side).created += 1;
                 let sent = link.map(|link| agreed(&self.sent_for(side, intents.layout, intent, link), true));
                 self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, sent);
             } else if let Some(link) = link {
-                rekeyed.extend(self.take_in(side, intents.layout, intent, link));
+                let key = self.key_intended(side, intents.layout, intent, &intent.keys[side]);
+                let record = shown.get(&key).and_then(|seen| seen.as_ref().ok()?.live());
+                rekeyed.extend(self.take_in(side, intents.layout, intent, link, record));
             }
         }
         self.recovered_creates(&intents, &not_made);
@@ -133,9 +137,29 @@ impl Session<'_> {
         self.rekeyed(side, rekeyed).await
     }
 
+    /// What stands where it matters which stamps of it are the engine's own.
+    async fn shown_since(&self, intents: &Intents) -> Result<BTreeMap<Key, Result<Seen, Rejection>>, Trouble> {
+        let side = intents.side;
+        let asked = intents.changes.iter().filter(|intent| intent.before.is_some());
+        let key = |intent: &Intent| self.key_intended(side, intents.layout, intent, &intent.keys[side]);
+        let keys: BTreeSet<Key> = asked.map(key).collect();
+        if keys.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.look_at_all(side, &keys.into_iter().collect::<Vec<_>>(), true).await
+    }
+
     /// A change is known to be in effect: its bases and no others move. Answers
     /// with the link and the key it had, where the change gave it another.
-    pub(super) fn take_in(&mut self, side: Side, layout: i64, intent: &Intent, mut link: Link) -> Option<(Key, Link)> {
+    /// `shown` is the record as it stands now, where it was looked at.
+    pub(super) fn take_in(
+        &mut self,
+        side: Side,
+        layout: i64,
+        intent: &Intent,
+        mut link: Link,
+        shown: Option<&Record>,
+    ) -> Option<(Key, Link)> {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
         let counts = self.counts.toward(side);
         if intent.takes_back_a_create() {
@@ -173,6 +197,10 @@ impl Session<'_> {
             link.keys[side] = self.key_intended(side, layout, intent, &before);
         }
         link.revision = link.revision.max(intent.revision);
+        let stands = |record: &&Record| intent.fields.iter().all(|field| self.stands(side, layout, field, record));
+        if let Some(own) = shown.filter(stands).and_then(|record| self.own_stamp(layout, intent, record)) {
+            link.own_stamps[side] = Some(own);
+        }
         let position = |field: &IntentField| Some((self.layouts.position(layout, field.field)?, field.value.clone()));
         let written: Vec<_> = intent.fields.iter().filter_map(position).collect();
         if !intent.set.is_empty() {

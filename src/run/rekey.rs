@@ -78,7 +78,7 @@ impl Session<'_> {
             let links = self.setup.store.links(&program.name, gone, &all).await?;
             let owners = self.owners(gone, &all).await?;
             let is_taken = |(key, link): &(&Key, &Option<Link>)| {
-                link.is_some() || owners.contains_key(key) || self.claimed[gone].contains(key)
+                link.is_some() || owners.contains_key(key) || self.foresight.claimed[gone].contains(key)
             };
             let taken: BTreeSet<&Key> = all.iter().zip(&links).filter(is_taken).map(|(key, _)| key).collect();
             for ((probe, hits), rivals) in probes.iter().zip(&hits).zip(rivals) {
@@ -192,7 +192,10 @@ impl Session<'_> {
             }
             self.left[side].insert(before.clone());
             if self.options.dry {
-                self.claimed[side].extend([before.clone(), link.keys[side].clone()]);
+                // Stored nowhere: whoever meets the pair once more would find it apart.
+                self.foresight.claimed[side].extend([before.clone(), link.keys[side].clone()]);
+                self.foresight.claimed[side.other()].insert(link.keys[side.other()].clone());
+                self.again[side.other()].remove(&link.keys[side.other()]);
             }
             // The old key's timeline ends with it, the new one's begins.
             let mut old = Both::default();

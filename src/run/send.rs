@@ -12,9 +12,9 @@ use super::flight::{Airborne, Flight, fly};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Change};
-use crate::plan::{FieldWrite, Link, LinkStatus, RecordWrite};
-use crate::record::{Both, Side, Value};
-use crate::state::{Commit, Intent, IntentField, Intents, RunStatus};
+use crate::plan::{FieldWrite, Link, LinkStatus, OwnStamp, Record, RecordWrite};
+use crate::record::{Both, Side, Value, short_digest_of};
+use crate::state::{Before, Commit, Intent, IntentField, Intents, RunStatus};
 
 /// A write that is about to be sent.
 pub(super) struct Send {
@@ -210,6 +210,30 @@ impl Session<'_> {
             action: send.write.action,
             fields: send.write.fields.iter().map(field).collect(),
             set: send.set.iter().map(|(slot, value)| (shape.fields[*slot].name.to_string(), value.clone())).collect(),
+            before: self.last_touched(side, send, item),
         }
     }
+
+    fn last_touched(&self, side: Side, send: &Send, item: &Work) -> Option<Before> {
+        let people =
+            send.people.filter(|_| send.write.action == Action::Update && self.program.asks_who_was_newer())?;
+        let record = item.seen[side].live()?;
+        let beside = beside(record, |field| send.write.fields.iter().any(|write| write.field == field));
+        Some(Before { people, beside })
+    }
+
+    /// The stamp of a record as the engine's own, where it shows what was sent
+    /// and nothing else has changed.
+    pub(super) fn own_stamp(&self, layout: i64, intent: &Intent, record: &Record) -> Option<OwnStamp> {
+        let before = intent.before.filter(|_| layout == self.layouts.current)?;
+        let beside = beside(record, |field| intent.fields.iter().any(|written| written.field == field));
+        let shows = Some(short_digest_of(&record.fields));
+        Some(OwnStamp { shown: record.stamp?, people: before.people, shows }).filter(|_| beside == before.beside)
+    }
+}
+
+/// A digest of a record's fields but for those that are written.
+fn beside(record: &Record, is_written: impl Fn(usize) -> bool) -> u64 {
+    let fields = record.fields.iter().enumerate();
+    short_digest_of(fields.filter(|(field, _)| !is_written(*field)).map(|(_, value)| value))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::ahead::Foresight;
 use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
@@ -141,10 +142,7 @@ pub(super) struct Session<'a> {
     /// Keys that records of each side had until this run found them under others,
     /// or gave them others.
     pub left: Both<HashSet<Key>>,
-    /// Keys a dry run would have linked, so that it does not plan them twice.
-    pub claimed: Both<BTreeSet<Key>>,
-    /// What the records match on that a dry run would have created on each side.
-    pub foreseen: Both<super::probe::Foreseen>,
+    pub foresight: Box<Foresight>,
     /// The other side's records by their match values, where the side itself
     /// cannot be asked.
     pub indexes: Both<super::probe::Indexes>,
@@ -155,10 +153,6 @@ pub(super) struct Session<'a> {
     /// Records whose write to this side was made while the side's own pages
     /// were read, by their key on the other side.
     pub early: Both<HashSet<Key>>,
-    /// The deletes a dry run would have spooled.
-    pub dry_spool: BTreeMap<LinkId, Spooled>,
-    /// The keys a dry run has seen in the sweep under way.
-    pub dry_sweep: BTreeSet<Key>,
     /// So many keys the sweep under way has seen.
     pub swept: u64,
     /// A side has shown a record that cannot be read, not even its key: nobody can
@@ -216,14 +210,11 @@ impl<'a> Session<'a> {
             pending: Commit::default(),
             links_at_start: 0,
             left: Both::default(),
-            claimed: Both::default(),
-            foreseen: Both::default(),
+            foresight: Box::default(),
             indexes: Both::default(),
             unfilled: Box::new(Both::from_fn(|side| unfilled(&setup.program, side))),
             empty: Both::default(),
             early: Both::default(),
-            dry_spool: BTreeMap::new(),
-            dry_sweep: BTreeSet::new(),
             swept: 0,
             unread: Both::default(),
             waiting: Both::default(),

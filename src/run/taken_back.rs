@@ -124,6 +124,7 @@ impl Session<'_> {
                 action: undo.change.action,
                 fields: undo.fields.clone(),
                 set: Vec::new(),
+                before: None,
             });
         }
         let mut attempt = 1;

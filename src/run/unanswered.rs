@@ -154,8 +154,9 @@ impl Session<'_> {
                     let is_doubtful = !sums.is_empty();
                     let link = self.with_doubts(intents.layout, sums, link);
                     if !held.is_empty() {
-                        let part = Intent { fields: held, ..intent.clone() };
-                        rekeyed.extend(self.take_in(side, intents.layout, &part, link));
+                        let before = intent.before.filter(|_| others.is_empty());
+                        let part = Intent { fields: held, before, ..intent.clone() };
+                        rekeyed.extend(self.take_in(side, intents.layout, &part, link, Some(record)));
                     } else if is_doubtful {
                         self.pending.links.push(link);
                     }
@@ -171,7 +172,7 @@ impl Session<'_> {
                 }
             };
             if in_effect {
-                rekeyed.extend(self.take_in(side, intents.layout, intent, link));
+                rekeyed.extend(self.take_in(side, intents.layout, intent, link, None));
             }
         }
         Ok(rekeyed)

@@ -81,9 +81,12 @@ impl Session<'_> {
         let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
         let deletes = matches!(decision.verdict, Verdict::Delete { .. });
         if self.options.dry && (writes || !decision.conflicts.is_empty() && !deletes) {
+            if let (Verdict::Sever { .. }, Some(link)) = (&decision.verdict, &item.link) {
+                self.foresight.severed.insert(link.id);
+            }
             // The other side's page will show this pair as well.
             for side in Side::BOTH {
-                self.claimed[side].extend(keys[side].clone());
+                self.foresight.claimed[side].extend(keys[side].clone());
             }
         }
         let mut steps = decision.conflicts;
@@ -146,9 +149,9 @@ impl Session<'_> {
         }
         let spooled = Spooled { link: link.id, keys: link.keys.clone(), on, since: self.setup.world.now() };
         if self.options.dry {
-            self.dry_spool.insert(link.id, spooled);
+            self.foresight.deletes.insert(link.id, spooled);
         } else {
-            self.pending.spool.push(spooled);
+            self.hold_back(spooled);
         }
         self.tell(item.all_keys(), Fact::Spooled { on });
     }

@@ -39,6 +39,18 @@ pub struct Intent {
     /// What is set beside the fields, by name (`deletes: { set: … }`): once it
     /// is acknowledged the link is severed.
     pub set: Vec<(String, Value)>,
+    /// Where the mapping asks who was newer and the side tells times.
+    pub before: Option<Before>,
+}
+
+/// What tells the stamp of the engine's own write from one that people left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// When people had last changed the record.
+    pub people: DateTime<Utc>,
+    /// A digest of what the record showed in the mapped fields that are not
+    /// written.
+    pub beside: u64,
 }
 
 impl Intent {

@@ -24,7 +24,7 @@ use crate::record::{Both, Key, Side};
 
 pub use error::StoreError;
 pub(crate) use file::{FileIdentity, file_identity};
-pub use intent::{Intent, IntentField, Intents, IntentsId};
+pub use intent::{Before, Intent, IntentField, Intents, IntentsId};
 pub use ledger::{
     Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, OwedCounts, Parked, ParkedFilter, Reason, RunCounts,
     RunRecord, RunStatus, SideCounts, Spooled,

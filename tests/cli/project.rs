@@ -51,6 +51,17 @@ impl Ended {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {}{}", self.out, self.err))
     }
 
+    /// The diagnostics in it: place, code and message of each.
+    pub(super) fn said(&self) -> Vec<String> {
+        let answer = self.json();
+        let told = |one: &Json| {
+            let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+            let place = format!("{}:{}:{}", text("file"), one["line"], one["column"]);
+            format!("{place} {} {}", text("code"), text("message"))
+        };
+        answer["diagnostics"].as_array().unwrap().iter().map(told).collect()
+    }
+
     /// Asserts how it ended, and shows all it said where it ended otherwise.
     #[track_caller]
     pub(super) fn ends(self, code: i32) -> Ended {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use engine::connector::conformance::{Column, Edit, Harness, conform};
-use engine::connector::{Access, Applied, Connector, FaultKind, Listing, Object, Outcome, Scope, unrecorded};
+use engine::connector::{Access, Applied, Connector, FaultKind, Listing, Object, Scope, unrecorded};
 use engine::protocol::sql::{SqlSettings, connect_postgres};
 use engine::record::{Interval, Kind, Value, parse_number};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use sqlx::Executor;
 
-use super::object::{create, int, leaves_marked_rows_alone, open, rows, update, write};
+use super::object::{int, leaves_marked_rows_alone, open, rows, update};
 use crate::support::postgres::Database;
 use crate::support::sql;
 
@@ -267,80 +266,6 @@ async fn conforms() {
 }
 
 #[tokio::test]
-async fn an_open_transaction_holds_the_horizon_back() {
-    let postgres = Postgres::new().await;
-    postgres.run("CREATE TABLE t (id int PRIMARY KEY, stamp timestamptz DEFAULT now())").await;
-    let object = postgres.open("t", &["id"], Some("stamp")).await;
-    assert!(postgres.connector.describe("t").await.unwrap().unwrap().sees_open_transactions);
-    let mut other = postgres.database.connect().await;
-    other.execute("BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
-    postgres.run("INSERT INTO t VALUES (2)").await;
-    let horizon = object.horizon().await.unwrap();
-    other.execute("COMMIT").await.unwrap();
-    let stamp = |row: &Vec<Value>| match row[1] {
-        Value::Instant(time) => time,
-        ref value => panic!("{value:?}"),
-    };
-    let rows = rows(&*object, Listing::Full).await;
-    let Some(Value::Instant(oldest)) = horizon.oldest_open else { panic!("{horizon:?}") };
-    let Some(Value::Instant(clock)) = horizon.clock else { panic!("{horizon:?}") };
-    assert!(oldest <= stamp(&rows[0]), "the late commit lies behind the horizon");
-    assert_eq!(horizon.largest, Some(Value::Instant(stamp(&rows[1]))));
-    assert!(stamp(&rows[1]) <= clock);
-    assert!(horizon.timeline.is_some());
-    // A dump that is restored makes the table anew, whatever is edited in it afterwards.
-    assert_eq!(object.horizon().await.unwrap().timeline, horizon.timeline);
-    postgres.run("CREATE TABLE copy AS TABLE t; DROP TABLE t; ALTER TABLE copy RENAME TO t").await;
-    assert_ne!(object.horizon().await.unwrap().timeline, horizon.timeline);
-
-    // A prepared transaction is open too, though nobody is connected to it.
-    postgres.run("BEGIN; INSERT INTO t VALUES (3); PREPARE TRANSACTION 'late'").await;
-    let prepared = object.horizon().await.unwrap();
-    assert!(prepared.oldest_open.is_some(), "{prepared:?}");
-    postgres.run("ROLLBACK PREPARED 'late'").await;
-}
-
-#[tokio::test]
-async fn names_lead_where_they_say() {
-    let postgres = Postgres::new().await;
-    postgres
-        .run(
-            "CREATE TABLE users (id int PRIMARY KEY, here int); CREATE TABLE \"Users\" (id int PRIMARY KEY, capital int); \
-             CREATE TABLE \"Orders\" (id int PRIMARY KEY); \
-             CREATE SCHEMA \"Sales.Dept\"; CREATE TABLE \"Sales.Dept\".users (id int PRIMARY KEY, there int); \
-             CREATE TABLE \"Sales.Dept\".only_there (id int PRIMARY KEY)",
-        )
-        .await;
-    let second = async |name: &str| {
-        let described = postgres.connector.describe(name).await.unwrap();
-        described.map(|described| described.shape.fields.last().unwrap().name.to_string())
-    };
-    assert_eq!(second("users").await.as_deref(), Some("here"));
-    assert_eq!(second("Users").await.as_deref(), Some("capital"));
-    assert_eq!(second("USERS").await, None, "a name that fits several is none");
-    assert_eq!(second("orders").await.as_deref(), Some("id"), "the only one in another case is meant");
-    assert_eq!(second("public.users").await.as_deref(), Some("here"));
-    assert_eq!(second("\"Sales.Dept\".users").await.as_deref(), Some("there"));
-    assert_eq!(second("\"sales.dept\".USERS").await.as_deref(), Some("there"));
-    assert_eq!(second("only_there").await, None, "a schema off the search path is named");
-    let access = Access {
-        object: "USERS".into(),
-        shape: Arc::default(),
-        key: vec![],
-        cursor: None,
-        filter: None,
-        start: None,
-        marked: None,
-        batch: 1,
-    };
-    let fault = postgres.connector.open(access).await.err().unwrap();
-    assert!(fault.message.contains("users") && fault.message.contains("Users"), "{fault}");
-    let listed: Vec<String> =
-        postgres.connector.objects().await.unwrap().into_iter().map(|object| object.name).collect();
-    assert_eq!(listed, ["Orders", "Users", "users", "\"Sales.Dept\".only_there", "\"Sales.Dept\".users"]);
-}
-
-#[tokio::test]
 async fn probes_are_compared_as_the_column_compares() {
     let postgres = Postgres::new().await;
     postgres
@@ -409,50 +334,6 @@ async fn a_where_that_fails_on_a_row_is_told() {
 }
 
 #[tokio::test]
-async fn rights_are_told() {
-    let postgres = Postgres::new().await;
-    let role = format!("{}_clerk", postgres.database.url.rsplit('/').next().unwrap());
-    postgres
-        .run(&format!(
-            "CREATE TABLE t (id int PRIMARY KEY, stamp timestamp); CREATE TABLE hidden (id int PRIMARY KEY); \
-             CREATE ROLE {role} LOGIN PASSWORD 'geheim'; GRANT SELECT, UPDATE ON t TO {role}; \
-             CREATE TABLE policed (id int PRIMARY KEY, owner text); ALTER TABLE policed ENABLE ROW LEVEL SECURITY; \
-             INSERT INTO policed VALUES (1, 'clerk'), (2, 'boss'); GRANT ALL ON policed TO {role}; \
-             CREATE POLICY own ON policed USING (owner = 'clerk')"
-        ))
-        .await;
-    let settings = SqlSettings {
-        url: Some(postgres.database.url.clone()),
-        username: Some(role.clone()),
-        password: Some("geheim".into()),
-        ..SqlSettings::default()
-    };
-    assert!(!format!("{settings:?}").contains("geheim"));
-    let clerk = Postgres { connector: connect_postgres(&settings).unwrap(), database: Database { url: String::new() } };
-    let described = clerk.connector.describe("t").await.unwrap().unwrap();
-    assert!(!described.can_create && described.can_update && !described.can_delete);
-    assert!(!described.sees_open_transactions);
-    assert!(described.notes.iter().any(|note| note.contains("pg_read_all_stats")), "{:?}", described.notes);
-    assert!(!described.identity.is_empty());
-    let object = clerk.open("t", &["id"], Some("stamp")).await;
-    assert!(object.horizon().await.unwrap().clock.is_some());
-    let fault = object.begin(0).await.unwrap().write(&[create(vec![int(1)], vec![])], unrecorded()).await.unwrap_err();
-    assert_eq!((fault.kind, fault.applied, fault.native.as_str()), (FaultKind::User, Applied::No, "42501"));
-    let hidden = clerk.open("hidden", &["id"], None).await;
-    let fault = hidden.read(Listing::Full).next().await.unwrap().unwrap_err();
-    assert_eq!(fault.kind, FaultKind::User, "{fault}");
-    let policed = clerk.open("policed", &["id"], None).await;
-    assert_eq!(rows(&*policed, Listing::Full).await.len(), 1);
-    let fault = policed.read(Listing::Keys).next().await.unwrap().unwrap_err();
-    assert_eq!(fault.kind, FaultKind::User, "a listing with hidden rows is not complete: {fault}");
-    let owned = |id: i64, owner: &str| create(vec![int(id)], vec![(1, Value::text(owner))]);
-    let outcomes = write(&*policed, &[owned(3, "clerk"), owned(4, "boss")]).await;
-    assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
-    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.native == "42501"), "{outcomes:?}");
-    postgres.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
-}
-
-#[tokio::test]
 async fn a_server_that_is_not_there_is_told_at_once() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://clerk:geheim@127.0.0.1:{free}/shop");
@@ -510,96 +391,6 @@ async fn a_reading_left_in_the_middle_leaves_nothing_behind() {
     let all: usize =
         object.read(Listing::Keys).map(|batch| batch.unwrap().len()).collect::<Vec<_>>().await.iter().sum();
     assert_eq!(all, 50_000);
-}
-
-#[tokio::test]
-async fn stamps_without_a_zone_are_in_the_connection_s() {
-    let postgres = Postgres::with(|settings| settings.timezone = Some("America/Sao_Paulo".parse().unwrap())).await;
-    postgres
-        .run("CREATE TABLE t (id int PRIMARY KEY, local timestamp DEFAULT now(), at timestamptz DEFAULT now())")
-        .await;
-    let object = postgres.open("t", &["id"], Some("local")).await;
-    write(&*object, &[create(vec![int(1)], vec![])]).await;
-    let row = rows(&*object, Listing::Full).await.remove(0);
-    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
-    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
-    assert_eq!(*local, at.with_timezone(&zone).naive_local());
-    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
-    assert!(
-        clock >= *local && clock - *local < chrono::TimeDelta::minutes(30),
-        "{clock} is of the same zone as {local}"
-    );
-}
-
-/// Issue 2: where the connection names no zone the engine's own writes were
-/// stamped in UTC, hours ahead of everybody's, and with them the cursor.
-#[tokio::test]
-async fn without_a_zone_of_its_own_a_connection_stamps_as_the_server_does() {
-    let postgres = Postgres::new().await;
-    postgres
-        .run(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'America/Sao_Paulo'); END $$; \
-             CREATE TABLE t (id int PRIMARY KEY, local timestamp DEFAULT now(), at timestamptz DEFAULT now())",
-        )
-        .await;
-    let described = postgres.connector.describe("t").await.unwrap().unwrap();
-    let note = described.notes.iter().find(|note| note.contains("timezone"));
-    assert!(note.is_some_and(|note| note.contains("America/Sao_Paulo")), "{:?}", described.notes);
-    let object = postgres.open("t", &["id"], Some("local")).await;
-    write(&*object, &[create(vec![int(1)], vec![])]).await;
-    let row = rows(&*object, Listing::Full).await.remove(0);
-    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
-    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
-    assert_eq!(*local, at.with_timezone(&zone).naive_local());
-    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
-    assert!(clock >= *local && clock - *local < chrono::TimeDelta::minutes(30), "{clock} follows {local}");
-}
-
-/// Issue 2: a prepared transaction tells when it was prepared, not when it began
-/// and took its stamps.
-#[tokio::test]
-async fn the_mark_waits_for_prepared_transactions() {
-    let postgres = Postgres::new().await;
-    postgres.run("CREATE TABLE t (id int PRIMARY KEY, at timestamptz DEFAULT now())").await;
-    let object = postgres.open("t", &["id"], Some("at")).await;
-    assert_eq!(object.horizon().await.unwrap().open, Vec::<String>::new());
-    let name = format!("late {}", std::process::id());
-    postgres.run(&format!("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION '{name}'")).await;
-    let waits = object.horizon().await.unwrap().open;
-    postgres.run(&format!("COMMIT PREPARED '{name}'")).await;
-    assert_eq!(waits, [""]);
-    assert_eq!(object.horizon().await.unwrap().open, Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn what_the_engine_does_not_know_is_noted() {
-    let postgres = with_types().await;
-    postgres
-        .run(
-            "CREATE TABLE t (id int PRIMARY KEY, net inet, price money_amount, mood mood, code char(6), \
-             total numeric(10,2) GENERATED ALWAYS AS (1.5) STORED, names varchar(10)[], stamp timestamp(3), grid int[][])",
-        )
-        .await;
-    let described = postgres.connector.describe("t").await.unwrap().unwrap();
-    let kind = |name: &str| described.shape.fields[described.shape.slot(name).unwrap()].kind.clone();
-    assert_eq!(kind("net"), Kind::Other("inet".into()));
-    assert_eq!(kind("price"), Kind::Decimal { precision: Some(10), scale: Some(2) });
-    assert_eq!(kind("mood"), Kind::Enum { labels: vec!["happy".into(), "sad".into()] });
-    assert_eq!(kind("code"), Kind::Text { max: Some(6), padded: true });
-    assert_eq!(kind("names"), Kind::List(Box::new(Kind::Text { max: Some(10), padded: false })));
-    assert_eq!(kind("stamp"), Kind::LocalTime { digits: 3 });
-    let total = &described.shape.fields[described.shape.slot("total").unwrap()];
-    assert!(total.read_only && total.generated);
-    assert_eq!(
-        described.notes,
-        ["`net` is of type `inet`: carried as text", "`grid` is of type `integer[]`: carried as text"]
-    );
-    // A view gives the keys that the table beneath it gives.
-    postgres
-        .run("CREATE TABLE given (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text); CREATE VIEW shown AS SELECT id, name FROM given")
-        .await;
-    let fields = postgres.connector.describe("shown").await.unwrap().unwrap().shape.fields;
-    assert_eq!(fields.iter().map(|field| field.generated).collect::<Vec<_>>(), [true, false]);
 }
 
 /// Issue 2: both rows were written, the live one and the marked one.

@@ -246,6 +246,39 @@ async fn nothing_is_written_for_a_record_in_doubt() {
     }
 }
 
+/// Issue 2: the stamp that a run had left before it died was taken for people's,
+/// and the older of two edits won.
+#[tokio::test(start_paused = true)]
+async fn the_stamp_of_a_run_that_died_is_nobodys() {
+    for tokens in [true, false] {
+        let scenario = Scenario {
+            two_way: true,
+            policies: [Policy::Newest; 2],
+            cursor: Both::new(true, true),
+            tokens: Both::new(tokens, tokens),
+            skew_ms: Both::new(-60_000, 0),
+            ..quiet()
+        };
+        let case = Case::new(scenario, 1);
+        assert_eq!(case.run().await.status, RunStatus::Success);
+        case.shared.sleep_for(600).await;
+        case.edit(Side::Source, EDITED[0], 71);
+        case.shared.sleep_for(600).await;
+        case.edit(Side::Target, EDITED[1], 72);
+        case.shared.sleep_for(600).await;
+        case.shared.lock().dies_at = Some((Side::Target, "written", 0));
+        case.dies(case.setup()).await;
+        let shown = EDITED.map(|slot| (case.shown(Side::Source, slot), case.shown(Side::Target, slot)));
+        assert!(shown[0] == (71, 71) && shown[1].0 != 72 && shown[1].1 == 72, "the target is written first: {shown:?}");
+        // By the clock of the source before the engine wrote the target, and after people did.
+        case.edit(Side::Source, EDITED[1], 73);
+        let report = case.run().await;
+        assert_eq!(report.status, RunStatus::Success, "{report:?}");
+        let shown = EDITED.map(|slot| (case.shown(Side::Source, slot), case.shown(Side::Target, slot)));
+        assert_eq!(shown, [(71, 71), (73, 73)]);
+    }
+}
+
 /// Issue 2: what a run had written before it died was taken for somebody's edit
 /// where the record had another key by then, and went over a newer value.
 #[tokio::test(start_paused = true)]

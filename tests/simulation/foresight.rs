@@ -102,6 +102,8 @@ fn differs(number: u64) -> Option<String> {
             written.sort();
             if (told(&plan), &planned) != (told(&report), &written) {
                 let said = |told: String, writes: &[String]| format!("{told}\n    {}", writes.join("\n    "));
+                let created = plan.planned.iter().filter(|one| one.action == Action::Create);
+                planned.extend(created.map(|one| words(&shared, one.side, one.action, &one.keys, &one.fields)));
                 let both = [said(told(&plan), &planned), said(told(&report), &written)].join("\n  ");
                 let trace =
                     if asked("ENGINE_SIM_SEED").is_some() { shared.lock().trace.join("\n") } else { String::new() };

@@ -418,8 +418,8 @@ impl JsonSchema for Limit {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
-            { "type": "integer", "minimum": 0 },
-            { "type": "string", "pattern": r"^(\d+|\d+(\.\d+)? *%)$" }
+            { "type": "integer", "minimum": 1 },
+            { "type": "string", "pattern": r"^(?!0+(\.0+)? *%?$)(\d+|\d+(\.\d+)? *%)$" }
         ] })
     }
 }

@@ -11,6 +11,7 @@ use super::place;
 use super::records::{Raw, Records};
 use super::stage::Form;
 use crate::connector::{Description, Fault, ObjectSummary};
+use crate::protocol::is_locked_away;
 use crate::record::{Shape, Value};
 
 /// So many records tell which fields documents have, and what these hold.
@@ -347,16 +348,4 @@ fn common(one: Option<CellKind>, other: Option<CellKind>) -> Option<CellKind> {
         }
         _ => Some(CellKind::Json),
     }
-}
-
-#[cfg(unix)]
-fn is_locked_away(folder: &Path) -> bool {
-    use rustix::fs::{Access, access};
-    use rustix::io::Errno;
-    access(folder, Access::WRITE_OK).is_err_and(|error| [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error))
-}
-
-#[cfg(not(unix))]
-fn is_locked_away(folder: &Path) -> bool {
-    std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().readonly())
 }

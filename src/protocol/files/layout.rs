@@ -125,7 +125,7 @@ impl Layout {
         let text = match (said, &self.manner) {
             (Said::Cells(cells), Manner::FixedWidth(slots)) => fill_up(cells, slots) + end,
             (Said::Cells(cells), Manner::Csv { delimiter, quote, .. }) => join(cells, *delimiter, *quote) + end,
-            (Said::Cells(cells), _) => cells.concat() + end,
+            (Said::Cells(_), Manner::JsonLines | Manner::Xml { .. }) => unreachable!("no cells are said there"),
             (Said::Document(document), _) => {
                 let mut text = String::new();
                 json::write(document, &mut text);

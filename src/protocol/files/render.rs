@@ -108,6 +108,9 @@ fn line_end(bytes: &[u8]) -> Option<String> {
     bytes.ends_with(b"\n").then(|| end.to_owned())
 }
 
+/// So many bytes between two records are held at once.
+const PART: u64 = 64 * 1024;
+
 /// What stands between the records of the file that was read.
 struct Gaps {
     file: File,
@@ -117,13 +120,24 @@ struct Gaps {
 impl Gaps {
     /// Copies what stands before this place.
     fn copy<W: Write>(&mut self, to: u64, out: &mut Out<W>) -> std::io::Result<()> {
-        if to > self.at {
-            self.file.seek(SeekFrom::Start(self.at))?;
-            let mut gap = Vec::new();
-            (&mut self.file).take(to - self.at).read_to_end(&mut gap)?;
-            out.learn_around(&gap);
-            out.write(&gap)?;
-            self.at = to;
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let mut before = None;
+        while to > self.at {
+            let mut part = Vec::new();
+            let length = (&mut self.file).take((to - self.at).min(PART)).read_to_end(&mut part)?;
+            if length == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            self.at += length as u64;
+            if !out.are_lines || self.at == to {
+                // The end of a line may have been cut in two.
+                let whole: Vec<u8> = before.into_iter().chain(part.iter().copied()).collect();
+                out.learn_around(&whole);
+            }
+            // No line ends between two parts.
+            out.is_open &= before.is_none();
+            out.write(&part)?;
+            before = part.last().copied();
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::connector::Action;
 use crate::plan::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp};
 use crate::record::{Both, Key, Side, Value};
 use crate::state::{
-    Commit, ConflictFilter, Fence, Intent, IntentField, Intents, Parked, ParkedFilter, Store, StoreError,
+    Before, Commit, ConflictFilter, Fence, Intent, IntentField, Intents, Parked, ParkedFilter, Store, StoreError,
 };
 
 pub(super) async fn links_come_back_exactly(store: &dyn Store) {
@@ -23,7 +23,7 @@ pub(super) async fn links_come_back_exactly(store: &dyn Store) {
         both(Value::Bytes(every_byte.into()), Value::Boolean(true)),
         both(Value::List(Box::new(vec![Value::Instant(time(1))])), Value::Float(0.1)),
     ]);
-    let stamp = |minutes| OwnStamp { shown: time(minutes), people: time(minutes - 1) };
+    let stamp = |minutes| OwnStamp { shown: time(minutes), people: time(minutes - 1), shows: Some(7) };
     let mut rich = link("Açúcar \"fino\"", i64::MAX);
     rich.revision = 7;
     rich.status = LinkStatus::Severed { gone: Side::Target };
@@ -215,7 +215,9 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         action,
         fields,
         set: Vec::new(),
+        before: None,
     };
+    let before = Some(Before { people: time(7), beside: u64::MAX });
     let set = vec![("active".to_owned(), Value::Boolean(false)), ("left_on".to_owned(), Value::Null)];
     let decimal = Value::Decimal("19.90".parse().expect("a number"));
     let first = Intents {
@@ -227,7 +229,7 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
         changes: vec![
             change(&stored[0], Action::Update, vec![field(0, decimal, Some(Value::Null)), field(3, Value::Null, None)]),
             change(&stored[1], Action::Delete, Vec::new()),
-            Intent { set, ..change(&stored[1], Action::Update, Vec::new()) },
+            Intent { set, before, ..change(&stored[1], Action::Update, Vec::new()) },
             change(&stored[1], Action::Create, vec![field(0, Value::text("ação"), None)]),
         ],
     };

@@ -84,6 +84,10 @@ fn try_decode_bases(bytes: &[u8]) -> Option<Bases> {
 /// Among the marks of a history: a record of its link is outside.
 const OUTSIDE: u8 = 4;
 
+/// Among the marks of a history, shifted like the marks of the own stamps: with
+/// the stamp stands what the record showed.
+const SHOWS: u8 = 8;
+
 /// Own stamps and contests of a link, and whether a record of it is outside;
 /// `None` where there is nothing to tell.
 pub(super) fn encode_history(stamps: &Both<Option<OwnStamp>>, contests: &[Contest], outside: bool) -> Option<Vec<u8>> {
@@ -91,11 +95,17 @@ pub(super) fn encode_history(stamps: &Both<Option<OwnStamp>>, contests: &[Contes
         return None;
     }
     let outside = if outside { OUTSIDE } else { 0 };
-    let mut out = vec![u8::from(stamps.source.is_some()) | (u8::from(stamps.target.is_some()) << 1) | outside];
-    for stamp in Side::BOTH.iter().filter_map(|side| stamps[*side]) {
+    let mut out = vec![outside];
+    for (bit, side) in Side::BOTH.into_iter().enumerate() {
+        let Some(stamp) = stamps[side] else { continue };
+        out[0] |= 1 << bit;
         for time in [stamp.shown, stamp.people] {
             out.extend(time.timestamp().to_le_bytes());
             out.extend(time.timestamp_subsec_nanos().to_le_bytes());
+        }
+        if let Some(shows) = stamp.shows {
+            out[0] |= SHOWS << bit;
+            out.extend(shows.to_le_bytes());
         }
     }
     for contest in contests {
@@ -119,7 +129,9 @@ fn try_decode_history(bytes: &[u8]) -> Option<History> {
     let mut stamps = Both::default();
     for (bit, side) in Side::BOTH.into_iter().enumerate() {
         if marks & (1 << bit) != 0 {
-            stamps[side] = Some(OwnStamp { shown: take_time(&mut rest)?, people: take_time(&mut rest)? });
+            let (shown, people) = (take_time(&mut rest)?, take_time(&mut rest)?);
+            let shows = if marks & (SHOWS << bit) == 0 { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) };
+            stamps[side] = Some(OwnStamp { shown, people, shows });
         }
     }
     let mut contests = Vec::new();
@@ -208,11 +220,15 @@ mod tests {
     #[test]
     fn a_history_comes_back() {
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let stamp = OwnStamp { shown: time("2026-03-01T12:00:00.123456789Z"), people: time("1969-01-01T00:00:00Z") };
+        let (shown, people) = (time("2026-03-01T12:00:00.123456789Z"), time("1969-01-01T00:00:00Z"));
+        let stamp = OwnStamp { shown, people, shows: None };
+        let guessed = OwnStamp { shows: Some(u64::MAX), ..stamp };
         let contests = vec![Contest { field: 3, run: 9 }, Contest { field: 0, run: 10 }];
         for (stamps, contests, outside) in [
             (Both::new(None, Some(stamp)), contests.clone(), false),
             (Both::new(Some(stamp), None), Vec::new(), true),
+            (Both::new(Some(guessed), Some(stamp)), contests.clone(), true),
+            (Both::new(None, Some(guessed)), Vec::new(), false),
             (Both::default(), contests, true),
             (Both::default(), Vec::new(), true),
         ] {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
@@ -10,7 +11,7 @@ use super::codec::{encode_all, parse_time, side, time_text};
 use super::error::damaged;
 use super::links;
 use super::mappings::MappingRow;
-use super::{Answered, Intent, IntentField, Intents, IntentsId, StoreError};
+use super::{Answered, Before, Intent, IntentField, Intents, IntentsId, StoreError};
 use crate::connector::Action;
 use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Value, decode_values};
@@ -27,6 +28,9 @@ struct Change {
     fields: Vec<(usize, Expects)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     set: Vec<String>,
+    /// When people last changed the record, and what it showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<(DateTime<Utc>, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,6 +83,7 @@ fn change(intent: &Intent) -> Change {
         action: intent.action,
         fields: intent.fields.iter().map(expects).collect(),
         set: intent.set.iter().map(|(name, _)| name.clone()).collect(),
+        before: intent.before.map(|before| (before.people, before.beside)),
     }
 }
 
@@ -134,8 +139,9 @@ fn intent(change: Change, values: &mut impl Iterator<Item = Value>) -> Result<In
         };
         fields.push(IntentField { field, value, expect, bases: Both::new(next()?, next()?) });
     }
-    let Change { link, keys, revision, action, .. } = change;
-    Ok(Intent { link, keys, revision, action, fields, set: Vec::new() })
+    let Change { link, keys, revision, action, before, .. } = change;
+    let before = before.map(|(people, beside)| Before { people, beside });
+    Ok(Intent { link, keys, revision, action, fields, set: Vec::new(), before })
 }
 
 /// Closes intents: creates become links as they stand but for those that were

@@ -31,9 +31,9 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord,
-    Fence, FileIdentity, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter,
-    Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, file_identity, insert_event,
+    Agreed, Ahead, Answer, Answered, Before, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor,
+    EventRecord, Fence, FileIdentity, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked,
+    ParkedFilter, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, file_identity, insert_event,
     same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};

@@ -27,6 +27,7 @@ use self::describe::Table;
 use super::SqlSettings;
 use super::statement::safe;
 use crate::connector::{Access, Connector, Description, Fault, Object, ObjectSummary};
+use crate::protocol::is_locked_away;
 use crate::record::{Field, Value};
 
 /// Connections at once: readings, fetches and writes of several mappings.
@@ -70,22 +71,6 @@ fn locate(settings: &SqlSettings) -> Result<(PathBuf, bool), Fault> {
         return Err(refuse("a database in memory has nothing to sync; name a file"));
     }
     Ok((settings.folder.join(file), read_only))
-}
-
-/// True where the file, or the disk it lies on, can only be read.
-///
-/// The file is not opened for that: closing it again would take away every
-/// lock that this process has on it, those of its connections too.
-#[cfg(unix)]
-fn is_locked_away(path: &Path) -> bool {
-    use rustix::fs::{Access, access};
-    use rustix::io::Errno;
-    access(path, Access::WRITE_OK).is_err_and(|error| [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error))
-}
-
-#[cfg(not(unix))]
-fn is_locked_away(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|file| file.permissions().readonly())
 }
 
 /// The values of a row's columns from `first` on, which are declared so.
