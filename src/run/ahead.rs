@@ -21,9 +21,9 @@ use crate::state::{Conflict, SideCounts, Spooled};
 pub(super) struct Foresight {
     /// Keys that would be linked, so that nothing is planned for them twice.
     pub claimed: Both<BTreeSet<Key>>,
-    /// Links that would be severed, so that a record which matches what is left
-    /// may still take them over.
-    pub severed: BTreeSet<LinkId>,
+    /// Links of which one record is gone, so that a record which matches what is
+    /// left may still take them over.
+    pub halves: BTreeSet<LinkId>,
     /// What the records match on that would be created on each side.
     pub created: Both<Foreseen>,
     /// Deletes that would be spooled.

@@ -203,7 +203,7 @@ impl Session<'_> {
             (Seen::Live(record), LinkStatus::Linked) => link.outside || self.has_changed(side, candidate, record, link),
             // The other side's record may be back, which that side need not tell.
             (Seen::Live(record), LinkStatus::Severed { gone }) => {
-                gone == side || self.has_changed(side, candidate, record, link)
+                gone == side || link.outside || self.has_changed(side, candidate, record, link)
             }
             (Seen::Gone | Seen::Marked | Seen::Nobody, LinkStatus::Linked) => true,
             (Seen::Gone | Seen::Marked | Seen::Nobody, LinkStatus::Severed { gone }) => gone != side,

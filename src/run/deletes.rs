@@ -153,6 +153,7 @@ impl Session<'_> {
 
     /// A delete that was held back has no reason any more.
     pub(super) fn let_off(&mut self, link: LinkId) {
+        self.foresight.deletes.remove(&link);
         if self.held_back.remove(&link).is_some() {
             self.pending.spool.retain(|spooled| spooled.link != link);
             self.pending.unspool.push(link);

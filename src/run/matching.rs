@@ -92,7 +92,7 @@ impl Session<'_> {
                 }
             }
             if let Some(link) = &mut link {
-                self.foresight.severed.remove(&link.id);
+                self.foresight.halves.remove(&link.id);
                 // Another record of this batch may have told that the old one is gone.
                 work.retain(|item| item.link.as_ref().is_none_or(|other| other.id != link.id));
                 Self::restamp(side, link, &mut candidate.seen);
@@ -190,7 +190,7 @@ impl Session<'_> {
                         if linked.get(key).is_some_and(|link| twins.len() > 1 || !adrift.contains(&link.id))
                             || claimed.contains_key(key)
                             || self.foresight.claimed[other].contains(key)
-                                && linked.get(key).is_none_or(|link| !self.foresight.severed.contains(&link.id)) =>
+                                && linked.get(key).is_none_or(|link| !self.foresight.halves.contains(&link.id)) =>
                     {
                         let linked = linked.get(key).map(|link| &link.keys[side]);
                         let rival = linked.or_else(|| claimed.get(key).map(|record| &new[*record].key));

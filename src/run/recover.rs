@@ -207,7 +207,9 @@ impl Session<'_> {
             link.status = LinkStatus::Severed { gone: side.other() };
         }
         self.recovered(side, &link.keys, written.iter().map(|(field, value)| (*field, value)));
-        if intent.action == Action::Update && link.keys[side] != before {
+        // What is open about a record that was made anew is looked at under the key it has now.
+        let follows = intent.action == Action::Update || self.in_conflict.contains(&link.id);
+        if follows && link.keys[side] != before {
             return Some((before, link));
         }
         self.pending.links.push(link);

@@ -186,6 +186,7 @@ impl Session<'_> {
         for (before, link) in moved {
             self.pending.spool.retain(|spooled| spooled.link != link.id);
             self.pending.unspool.push(link.id);
+            self.foresight.deletes.remove(&link.id);
             if self.owed.contains_key(&(side, before.clone())) {
                 self.owe_as(side, &before, &link.keys).await?;
                 self.queue(side.other(), &link.keys.clone().map(Some), 0);

@@ -81,9 +81,8 @@ impl Session<'_> {
         let writes = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(|send| send.work == index));
         let deletes = matches!(decision.verdict, Verdict::Delete { .. });
         if self.options.dry && (writes || !decision.conflicts.is_empty() && !deletes) {
-            if let (Verdict::Sever { .. }, Some(link)) = (&decision.verdict, &item.link) {
-                self.foresight.severed.insert(link.id);
-            }
+            let is_half = Side::BOTH.iter().any(|side| item.seen[*side].is_gone());
+            self.foresight.halves.extend(item.link.as_ref().filter(|_| is_half && !writes).map(|link| link.id));
             // The other side's page will show this pair as well.
             for side in Side::BOTH {
                 self.foresight.claimed[side].extend(keys[side].clone());
@@ -99,7 +98,10 @@ impl Session<'_> {
         let dealt = self.take_up_conflicts(index, item, steps, &contested, open, sends);
         // Nothing can settle a field while one side has no record; should that come back, both are compared anew.
         let severed = item.link.as_ref().is_some_and(|link| link.status != LinkStatus::Linked);
-        if severed && !writes || deletes && writes {
+        // A record that is made anew shows all that its counterpart shows.
+        let is_made = |send: &Send| send.work == index && send.link.is_some() && send.action() == Action::Create;
+        let anew = Side::BOTH.iter().any(|side| sends[*side].last().is_some_and(is_made));
+        if severed && !writes || deletes && writes || anew {
             for ended in self.left_open(item, open, &dealt) {
                 match sends.source.last_mut().into_iter().chain(sends.target.last_mut()).find(|send| send.work == index)
                 {

@@ -216,6 +216,7 @@ impl End<'_> {
             conflict.status == ConflictStatus::Open
                 && conflict.field == format!("f{slot}")
                 && self.is_of(conflict, code)
+                && Side::BOTH.into_iter().any(|side| self.stage.at(side, &conflict.keys[side]).is_some())
         })
     }
 
@@ -469,7 +470,12 @@ impl End<'_> {
         // The values that were decided about are as old as the last reading of the side, and it may be read no more.
         let shown_again = |one: &Conflict| !self.scenario.two_way && one.resolution.is_none();
         let parked = |one: &Conflict| owed.contains(&one.keys.source) || owed.contains(&one.keys.target);
-        if let Some(open) = open.iter().find(|one| !held(one) && !parked(one) && !shown_again(one)) {
+        // A mark under a key that the engine never saw is found where a decision has it looked for.
+        let found = |one: &Conflict, side: Side| {
+            self.scenario.marks[side] && self.stage.systems[side].has_moved(&one.keys[side]) && !stands(one, side)
+        };
+        let is_new = |one: &Conflict| Side::BOTH.into_iter().any(|side| found(one, side));
+        if let Some(open) = open.iter().find(|one| !held(one) && !parked(one) && !shown_again(one) && !is_new(one)) {
             let words = format!("{:?} {}: {:?} came to nothing", open.keys, open.field, open.resolution);
             self.broken.push(words);
         }

@@ -5,14 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::plan::Resolution;
-use engine::record::{Both, Side, Value};
+use engine::record::{Both, Key, Side, Value};
 use engine::run::{
-    Neighbours, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping, settle_as_not_sent, settle_as_sent,
+    Event, Neighbours, Observer, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping,
+    settle_as_not_sent, settle_as_sent,
 };
-use engine::state::{ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, RunStatus, Store};
+use engine::state::{
+    ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, RunCounts, RunStatus, Store,
+};
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::asked;
 use super::check;
 use super::mutants::Mutant;
 use super::object::SimObject;
@@ -25,6 +29,18 @@ use super::store::SimStore;
 pub(super) struct Played {
     pub(super) trace: Vec<String>,
     pub(super) broken: Vec<String>,
+}
+
+/// Puts the engine's events into the trace of a seed that somebody looks at.
+struct Traces(Shared);
+
+impl Observer for Traces {
+    fn progress(&self, _: &str, _: &RunCounts) {}
+
+    fn event(&self, _: &str, _: &str, event: &Event) {
+        let key = |side: Side| event.keys[side].as_ref().map_or("-", Key::as_str);
+        self.0.lock().tell(&format!("  {} = {}: {:?}", key(Side::Source), key(Side::Target), event.fact));
+    }
 }
 
 /// Runs that finished, and what they said.
@@ -97,7 +113,7 @@ pub(super) fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared
         retry: Both::from_fn(|_| RetryPolicy::default()),
         store: Arc::new(SimStore { inner: memory.clone(), stage: shared.clone(), mutant }),
         world: Arc::new(shared.clone()),
-        observer: Arc::new(Silent),
+        observer: if asked("ENGINE_SIM_SEED").is_some() { Arc::new(Traces(shared.clone())) } else { Arc::new(Silent) },
     })
 }
 
@@ -149,7 +165,11 @@ async fn rest(setup: &Arc<Setup>, options: &Options, shared: &Shared, memory: &M
         run_once(setup, options, shared, told).await;
         let settled = settle(setup, shared, memory).await;
         shared.sleep(Duration::from_secs(20)).await;
-        if written(shared) == before && !settled {
+        // Nor has it come to know of anything that an earlier run had made.
+        let told = told.reports.last().map(|report| [report.counts.to_source, report.counts.to_target]);
+        let is_quiet =
+            told.is_none_or(|sides| sides.iter().all(|side| side.created + side.updated + side.deleted == 0));
+        if written(shared) == before && !settled && is_quiet {
             return true;
         }
     }

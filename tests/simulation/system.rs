@@ -272,6 +272,8 @@ impl Stage {
         let alters = self.alters && side == Side::Target && !by_people;
         let system = &mut self.systems[side];
         let row = system.rows.get_mut(&id).expect("only a row that is there is set");
+        // What is set in a record that stays deleted is seen by nobody.
+        let is_hidden = by_people && row[DELETED] == Value::Boolean(true) && !self.scenario.undeletes;
         for (slot, value) in set {
             let form = self.scenario.form(*slot);
             let edited = EDITED.contains(slot);
@@ -294,7 +296,7 @@ impl Stage {
         let mut told = format!("{side}: {who} {code} (row {id}, stamp {})", stamp.format("%H:%M:%S%.3f"));
         for (slot, value) in set {
             let _ = std::fmt::Write::write_fmt(&mut told, format_args!(" {slot}={value}"));
-            if followed.contains(slot) && !value.is_null() {
+            if followed.contains(slot) && !value.is_null() && !is_hidden {
                 let version = Version { at, value: number(value), by_people, stamp };
                 system.history.entry((code.clone(), *slot)).or_default().push(version);
             }
