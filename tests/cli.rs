@@ -11,6 +11,7 @@ mod faults;
 mod files;
 mod formats;
 mod gone;
+mod kept;
 mod limits;
 mod mistakes;
 mod online;

@@ -60,6 +60,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
         mappings: &arguments.mappings,
         how: How { options, keys: arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect() },
         world: Arc::new(SystemWorld),
+        history: None,
     };
     let Some(Round { told, drafted }) = round(&asked, context).await? else { return Ok(Exit::Wrong) };
     for name in drafted {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::home::{key_names, open, open_for_run};
 use super::keys::{KeyNames, typed};
 use super::loaded::{Loaded, load};
@@ -26,6 +28,8 @@ pub(super) struct Asked<'a> {
     pub mappings: &'a [String],
     pub how: How,
     pub world: Arc<dyn World>,
+    /// How long the history is kept; `None` where nothing is to be forgotten.
+    pub history: Option<TimeDelta>,
 }
 
 /// How each run is to behave.
@@ -74,7 +78,19 @@ pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Opt
         told.extend(one(mapping, &mut systems, &surroundings, &teller, &asked.how).await?);
         teller.done(&mapping.full_name);
     }
+    if let Some(kept) = asked.history {
+        forget_history(&*surroundings.store, &*asked.world, kept).await;
+    }
     Ok(Some(Round { told, drafted: systems.drafted().to_vec() }))
+}
+
+/// Forgets what happened longer ago. No run fails for it.
+pub(super) async fn forget_history(store: &dyn Store, world: &dyn World, kept: TimeDelta) {
+    let Some(before) = world.now().checked_sub_signed(kept) else { return };
+    match store.prune(before).await {
+        Ok(forgotten) => tracing::debug!(forgotten, %before, "history forgotten"),
+        Err(error) => tracing::warn!("the history before {before} was not forgotten: {error}"),
+    }
 }
 
 pub(super) fn nothing_there(path: &Path) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::render::Page;
@@ -10,6 +11,7 @@ use super::round::{Asked, How, Round, round};
 use super::service::{Service, serve};
 use super::stop::Stop;
 use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::config::model::Duration;
 use crate::record::Side;
 use crate::run::{Options, World};
 
@@ -53,6 +55,19 @@ pub(super) struct RunArguments {
     /// So many mappings run at once on schedules; and as many more of those that failed last.
     #[arg(long, value_name = "NUMBER", default_value_t = 4, conflicts_with = "once", value_parser = clap::value_parser!(u16).range(1..))]
     parallel: u16,
+    /// Events, conflicts at their end and old runs are kept so long; a day at least. The newest runs of each mapping stay.
+    #[arg(long, value_name = "TIME", env = "ENGINE_HISTORY", hide_env_values = true, default_value = "90d", value_parser = history)]
+    history: TimeDelta,
+}
+
+/// How long the history is kept.
+fn history(text: &str) -> Result<TimeDelta, String> {
+    let length = Duration::parse(text).map_err(|wrong| format!("{wrong}; write `90d` or `36h`"))?;
+    let length = TimeDelta::from_std(length.0).unwrap_or(TimeDelta::MAX);
+    if length < TimeDelta::days(1) {
+        return Err("limits count the deletes of a day: at least `1d` has to be kept".to_owned());
+    }
+    Ok(length)
 }
 
 /// A side on the command line.
@@ -79,7 +94,9 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
     }
     let keys = arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect();
     let options = Options { full: arguments.full, over_limit: arguments.over_limit, ..Options::default() };
-    let asked = Asked { path: &arguments.path, mappings: &arguments.mappings, how: How { options, keys }, world };
+    let how = How { options, keys };
+    let asked =
+        Asked { path: &arguments.path, mappings: &arguments.mappings, how, world, history: Some(arguments.history) };
     let (done, stopped) = stop.during(Box::pin(round(&asked, context)), || says_that_it_stops(context)).await;
     let told = match done {
         Some(round) => match round? {
@@ -108,7 +125,8 @@ async fn keep_running(arguments: &RunArguments, context: Context<'_>, mut stop: 
         let help = format!("`engine run … --once {name}` runs each mapping once like that");
         return Err(Failure::wrong(format!("`{name}` is for `--once`")).help(help));
     }
-    let asked = Service { path: &arguments.path, mappings: &arguments.mappings, parallel: arguments.parallel, world };
+    let RunArguments { path, mappings, parallel, history, .. } = arguments;
+    let asked = Service { path, mappings, parallel: *parallel, history: *history, world };
     let (done, stopped) = stop.during(Box::pin(serve(asked, context)), || says_that_it_stops(context)).await;
     if let Some(exit) = done.transpose()?.filter(|exit| *exit != Exit::Well) {
         return Ok(exit);

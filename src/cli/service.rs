@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use futures::future::BoxFuture;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures::future::{BoxFuture, Either, select};
 use serde_json::{Value as Json, json};
 
 use super::home::open_for_run;
@@ -16,14 +17,14 @@ use super::log::Teller;
 use super::neighbours::object_name;
 use super::render::{Page, Screen, Tone, plural};
 use super::report::{Told, line};
-use super::round::{How, chosen, nothing_there, one};
+use super::round::{How, chosen, forget_history, nothing_there, one};
 use super::wire::{Shared, Surroundings, Systems};
 use super::{Context, Exit, Failure};
 use crate::config::model::{Connection, Mapping};
 use crate::config::{FileStamp, stamps};
 use crate::diagnostic::Code;
 use crate::record::{Both, Side};
-use crate::run::World;
+use crate::run::{World, unless_stopped};
 use crate::state::{RunStatus, Store};
 use crate::work::{History, Job, Place, REMEMBERED, Runner, Timetable, broke_off, idle};
 
@@ -34,8 +35,13 @@ pub(super) struct Service<'a> {
     pub mappings: &'a [String],
     /// So many at once.
     pub parallel: u16,
+    /// How long the history is kept.
+    pub history: TimeDelta,
     pub world: Arc<dyn World>,
 }
+
+/// What is too old is forgotten so often.
+const FORGETS: Duration = Duration::from_hours(1);
 
 /// Runs mappings on their schedules until the world is stopped.
 pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Exit, Failure> {
@@ -59,7 +65,8 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
     }
     greet(&jobs, context.screen);
     let teller = Arc::new(Teller::new(context.screen));
-    let surroundings = Surroundings::new(context, &loaded.project.root, store, asked.world.clone(), teller.clone());
+    let world = asked.world.clone();
+    let surroundings = Surroundings::new(context, &loaded.project.root, store.clone(), world, teller.clone());
     let keeper = Keeper {
         path: asked.path.to_owned(),
         wanted: asked.mappings.to_vec(),
@@ -69,7 +76,19 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
         current: Mutex::new(Arc::new(Current { loaded, shared: Shared::default() })),
         seen: Mutex::new(Seen { taken: seen.clone(), last: seen }),
     };
-    crate::work::serve(&keeper, &*asked.world, jobs, asked.parallel.into()).await;
+    let forgets = async {
+        loop {
+            forget_history(&*store, &*asked.world, asked.history).await;
+            if unless_stopped(&*asked.world, asked.world.sleep(FORGETS)).await.is_none() {
+                break;
+            }
+        }
+    };
+    let serves = crate::work::serve(&keeper, &*asked.world, jobs, asked.parallel.into());
+    match select(Box::pin(serves), Box::pin(forgets)).await {
+        Either::Left(_) => {}
+        Either::Right(((), serves)) => serves.await,
+    }
     Ok(Exit::Well)
 }
 

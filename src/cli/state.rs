@@ -1,10 +1,11 @@
 //! `engine state`: what people may do to the state as a whole.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::home::open_for_run;
+use super::home::{open_for_run, state_file};
 use super::keys::KeyNames;
 use super::loaded::load;
 use super::log::Teller;
@@ -15,11 +16,30 @@ use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::diagnostic::Code;
 use crate::record::{Both, Side};
 use crate::run::{SystemWorld, adopt_sides};
+use crate::state::{SqliteStore, Store};
 
-/// Change what the state knows of a mapping's sides.
+/// Copy the state; change what it knows of a mapping's sides.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum StateCommand {
     Adopt(AdoptArguments),
+    Backup(BackupArguments),
+}
+
+/// Copy the state as it stands into a new file, also while an engine runs on it.
+///
+/// The copy is a state like any other: `--state FILE` looks at it, and put in place of a lost one it is gone on from. It is
+/// then older than the sides: what was linked since is found again by `match` or by its key, and records whose other key a
+/// system gave are created twice where nothing says that they are the same. Look at `engine plan` first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  engine state backup mappings/ backups/monday.db
+  engine status mappings/ --state backups/monday.db")]
+pub(super) struct BackupArguments {
+    /// The project.
+    path: ProjectPath,
+    /// The file to make.
+    file: PathBuf,
 }
 
 /// Say that both sides are still the ones that the links belong to.
@@ -48,7 +68,39 @@ struct Adopted {
 }
 
 pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done {
-    let StateCommand::Adopt(arguments) = command;
+    match command {
+        StateCommand::Adopt(arguments) => adopt(arguments, context).await,
+        StateCommand::Backup(arguments) => backup(arguments, context).await,
+    }
+}
+
+async fn backup(arguments: &BackupArguments, context: Context<'_>) -> Done {
+    let state = state_file(context.common, &arguments.path)?;
+    if !state.is_file() {
+        let help = "is the path the project's, and the state where `--state` says?";
+        return Err(Failure::wrong(format!("there is no state at `{}`", state.display())).help(help));
+    }
+    let file = &arguments.file;
+    if file.exists() {
+        let help = "name a file that is not there yet: a copy takes the place of none";
+        return Err(Failure::wrong(format!("`{}` is there already", file.display())).help(help));
+    }
+    let store = SqliteStore::open(&state).await?;
+    let copied = store.back_up(file).await;
+    store.close().await?;
+    let size = copied?;
+    context.screen.answer(
+        || json!({ "state": state, "file": file, "bytes": size }),
+        || {
+            let mut page = Page::new();
+            page.line(format!("`{}` holds the state as it stands ({} KiB)", file.display(), size.div_ceil(1024)));
+            page
+        },
+    );
+    Ok(Exit::Well)
+}
+
+async fn adopt(arguments: &AdoptArguments, context: Context<'_>) -> Done {
     let loaded = load(&arguments.path);
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&loaded.sorted(), &loaded.project);

@@ -21,6 +21,8 @@ pub enum StoreError {
     LinkedTwice { side: Side, key: String },
     /// It cannot be opened, or is damaged.
     Broken(String),
+    /// A copy of it cannot be written.
+    Unwritten(String),
 }
 
 impl std::fmt::Display for StoreError {
@@ -41,6 +43,7 @@ impl std::fmt::Display for StoreError {
                 write!(f, "two records claim the {side} key {key}, and links are one to one")
             }
             StoreError::Broken(detail) => write!(f, "the state cannot be used: {detail}"),
+            StoreError::Unwritten(detail) => write!(f, "the copy cannot be written: {detail}"),
         }
     }
 }

@@ -123,6 +123,11 @@ pub trait Store: Send + Sync {
     /// The newest runs, of one mapping or of all.
     fn runs<'a>(&'a self, mapping: Option<&'a str>, limit: usize) -> Answer<'a, Vec<RunRecord>>;
 
+    /// Forgets what happened before a time, of every mapping: events, conflicts
+    /// that are at their end, and runs but for the newest [`RUNS_KEPT`] of each.
+    /// Says how much that was.
+    fn prune(&self, before: DateTime<Utc>) -> Answer<'_, u64>;
+
     /// Records deleted by this mapping's runs since then: as many as there are
     /// events [`EventRecord::DELETED`].
     fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64>;
@@ -212,6 +217,9 @@ impl Made {
         }
     }
 }
+
+/// So many runs of a mapping are kept, however old they are.
+pub const RUNS_KEPT: usize = 100;
 
 /// Puts an event among others, which are in their order.
 fn insert_event(events: &mut Vec<EventRecord>, event: EventRecord) {

@@ -34,6 +34,10 @@ impl Store for SimStore {
         self.inner.mappings()
     }
 
+    fn prune(&self, before: DateTime<Utc>) -> Answer<'_, u64> {
+        self.inner.prune(before)
+    }
+
     fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>> {
         Box::pin(async move {
             if self.mutant == Some(Mutant::IntentsForgotten) {

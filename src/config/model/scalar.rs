@@ -19,7 +19,7 @@ impl Duration {
 
     /// Reads `1h30m`: parts of a whole number and a unit, the largest first,
     /// no unit twice. `Err` says what is wrong with it.
-    fn parse(text: &str) -> Result<Duration, String> {
+    pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(format!("`{text}` has no unit"));
         }

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::{
     Agreed, Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents,
-    Layout, LayoutField, Made, MappingState, OwedCounts, Parked, ParkedFilter, Reason, RunCounts, RunRecord, RunStatus,
-    Spooled, Store, StoreError,
+    Layout, LayoutField, Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, Reason, RunCounts, RunRecord,
+    RunStatus, Spooled, Store, StoreError,
 };
 use crate::compile::Policy;
 use crate::plan::{Bases, Link, LinkStatus};
@@ -44,6 +44,7 @@ pub async fn conform<S: Store>(fresh: impl AsyncFn() -> S) {
     Box::pin(written::what_was_written_is_found_by_every_mapping(&fresh().await)).await;
     written::what_is_not_committed_is_not_written(&fresh().await).await;
     runs_and_events_are_kept(&fresh().await).await;
+    what_is_long_ago_is_forgotten(&fresh().await).await;
     who_made_a_link_is_told(&fresh().await).await;
     keys_are_found_without_their_padding(&fresh().await).await;
     a_reset_forgets_what_it_says(&fresh().await).await;
@@ -324,6 +325,31 @@ async fn runs_and_events_are_kept(store: &dyn Store) {
     assert_eq!(store.deleted_since(MAPPING, time(1)).await, Ok(2));
     assert_eq!(store.deleted_since(MAPPING, time(2)).await, Ok(1));
     assert_eq!(store.deleted_since(MAPPING, time(3)).await, Ok(0), "another mapping's deletes are its own");
+}
+
+async fn what_is_long_ago_is_forgotten(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let linked = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
+    let events = vec![event("a", "updated", 0), event("a", "updated", 5), event("b", "updated", 4)];
+    let ended = Conflict { status: ConflictStatus::Closed, at: time(1), ..conflict(&linked[0], "name") };
+    let conflicts = vec![conflict(&linked[0], "name"), conflict(&linked[1], "name")];
+    store.commit(&fence, &Commit { conflicts, events, ..Commit::default() }).await.expect("it is stored");
+    let open = store.conflicts(&ConflictFilter::default()).await.expect("conflicts are listed");
+    let of_a = open.iter().find(|one| one.link == linked[0].id).expect("it is open");
+    let ended = Conflict { id: of_a.id, ..ended };
+    store.commit(&fence, &Commit { conflicts: vec![ended], ..Commit::default() }).await.expect("it is closed");
+    for number in 0..=RUNS_KEPT {
+        let run = RunRecord { started_at: time(0), ..run(&format!("{number:04}"), MAPPING) };
+        store.commit(&fence, &Commit { run: Some(run), ..Commit::default() }).await.expect("a run is stored");
+    }
+    assert_eq!(store.prune(time(4)).await, Ok(3), "an event, a conflict, and a run beyond those that are kept");
+    assert_eq!(store.prune(time(4)).await, Ok(0), "once");
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(vec![event("a", "updated", 5)]));
+    assert_eq!(store.events(MAPPING, Side::Source, &key("b")).await.map(|events| events.len()), Ok(1));
+    let left = store.conflicts(&ConflictFilter::default()).await.expect("conflicts are listed");
+    assert!(left.len() == 1 && left[0].link == linked[1].id, "what is open stays, however old: {left:?}");
+    let runs = store.runs(Some(MAPPING), 1000).await.expect("runs are listed");
+    assert_eq!((runs.len(), runs.last().map(|run| run.run.as_str())), (RUNS_KEPT, Some("0001")));
 }
 
 async fn who_made_a_link_is_told(store: &dyn Store) {

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, Made, MappingState,
-    OwedCounts, Parked, ParkedFilter, RunRecord, RunStatus, Spooled, Store, StoreError, Written, insert_event,
-    same_but_for_padding,
+    Answer, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId, Made,
+    MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, RunRecord, RunStatus, Spooled, Store, StoreError,
+    Written, insert_event, same_but_for_padding,
 };
 use kept::{Given, Kept, Open, open_conflict};
 
@@ -287,6 +287,26 @@ impl Store for MemoryStore {
         self.call(move |all| {
             let newest = all.runs.values().rev();
             Ok(newest.filter(|run| mapping.is_none_or(|name| run.mapping == name)).take(limit).cloned().collect())
+        })
+    }
+
+    fn prune(&self, before: DateTime<Utc>) -> Answer<'_, u64> {
+        self.call(move |all| {
+            let mut forgotten = 0;
+            for (name, mapping) in &mut all.mappings {
+                let (events, conflicts) = (mapping.events.len(), mapping.kept.conflicts.len());
+                mapping.events.retain(|event| event.at >= before);
+                let stays = |conflict: &Conflict| conflict.status == ConflictStatus::Open || conflict.at >= before;
+                mapping.kept.conflicts.retain(|_, conflict| stays(conflict));
+                forgotten += events - mapping.events.len() + conflicts - mapping.kept.conflicts.len();
+                let of_it = all.runs.iter().rev().filter(|(_, run)| run.mapping == *name).skip(RUNS_KEPT);
+                let old: Vec<_> = of_it.filter(|(_, run)| run.started_at < before).map(|(id, _)| id.clone()).collect();
+                forgotten += old.len();
+                for id in &old {
+                    all.runs.remove(id);
+                }
+            }
+            Ok(forgotten as u64)
         })
     }
 

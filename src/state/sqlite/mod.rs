@@ -16,6 +16,7 @@ mod links;
 mod lock;
 mod mappings;
 mod parked;
+mod prune;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -33,8 +34,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{
     Agreed, Ahead, Answer, Answered, Before, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor,
     EventRecord, Fence, FileIdentity, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked,
-    ParkedFilter, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, file_identity, insert_event,
-    same_but_for_padding,
+    ParkedFilter, RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, file_identity,
+    insert_event, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
@@ -110,6 +111,24 @@ impl SqliteStore {
         let prepared = layout::prepare(&mut write.connection).await;
         write.finish(prepared).await?;
         Ok(store)
+    }
+
+    /// Writes the state as it stands into a new file, beside whoever is at work
+    /// on it. Answers with the file's size in bytes.
+    ///
+    /// # Errors
+    /// The file is there already, or cannot be written.
+    pub async fn back_up(&self, to: &Path) -> Result<u64, StoreError> {
+        let unwritten = |error: std::io::Error| StoreError::Unwritten(format!("`{}`: {error}", to.display()));
+        let file = private_new(to).map_err(unwritten)?;
+        let mut reader = self.readers.acquire().await?;
+        let copied = sqlx::query("VACUUM INTO ?").bind(to.display().to_string()).execute(&mut *reader).await;
+        if let Err(error) = copied {
+            let _ = std::fs::remove_file(to);
+            return Err(error.into());
+        }
+        file.sync_all().map_err(unwritten)?;
+        Ok(std::fs::metadata(to).map_err(unwritten)?.len())
     }
 
     async fn begin(&self) -> Result<Write<'_>, StoreError> {
@@ -318,6 +337,24 @@ impl Store for SqliteStore {
         })
     }
 
+    fn prune(&self, before: DateTime<Utc>) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut forgotten = 0;
+            loop {
+                let mut write = self.begin().await?;
+                let page = prune::events(&mut write.connection, before).await;
+                let (events, is_more) = write.finish(page).await?;
+                forgotten += events;
+                if !is_more {
+                    break;
+                }
+            }
+            let mut write = self.begin().await?;
+            let done = prune::conflicts_and_runs(&mut write.connection, before).await;
+            Ok(forgotten + write.finish(done).await?)
+        })
+    }
+
     fn deleted_since<'a>(&'a self, mapping: &'a str, since: DateTime<Utc>) -> Answer<'a, u64> {
         Box::pin(async move {
             let mut reader = self.readers.acquire().await?;
@@ -456,10 +493,18 @@ async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
 
 /// Opens a file of the state, and makes it where it is missing.
 fn private(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    open_private(path, OpenOptions::new().create(true).truncate(false))
+}
+
+/// Makes a file that is not there yet.
+fn private_new(path: &Path) -> std::io::Result<File> {
+    open_private(path, OpenOptions::new().create_new(true))
+}
+
+fn open_private(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
+    options.read(true).write(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     let file = options.open(path)?;
     close_to_others(path, 0o600)?;
     Ok(file)

@@ -56,6 +56,8 @@ async fn no_statement_reads_a_whole_table() {
             (ledger::KEYS_OF_TARGET, "links USING INDEX links_target (mapping=? AND target_key>? AND target_key<?)"),
             (ledger::KEYS_OF_TARGET, "events USING INDEX events_target (mapping=? AND target_key>? AND target_key<?)"),
             (ledger::DELETED_SINCE, "events USING INDEX events_deleted (mapping=? AND at>?)"),
+            (prune::EVENTS, "events USING INTEGER PRIMARY KEY (rowid<?)"),
+            (prune::RUNS, "runs USING INDEX runs_mapping (mapping=? AND run<?)"),
             (conflicts::BEFORE, "c USING INDEX conflicts_open (link=?)"),
             (conflicts::BEFORE, "c USING INTEGER PRIMARY KEY (rowid=?)"),
             (parked::BY_SOURCE_KEYS, "p USING INDEX parked_place (mapping=? AND source_key=?)"),
