@@ -173,7 +173,14 @@ pub async fn main() -> Exit {
     if !done.as_ref().is_ok_and(|exit| exit.is_stopped()) {
         states.close().await;
     }
-    done.unwrap_or_else(|failure| failure.show(&screen))
+    let exit = done.unwrap_or_else(|failure| failure.show(&screen));
+    match screen.lost() {
+        Some(why) if !exit.is_stopped() => {
+            let failure = Failure::wrong(format!("the answer could not be printed: {why}"));
+            Failure { exit: exit.max(Exit::Partial), ..failure }.show(&screen)
+        }
+        _ => exit,
+    }
 }
 
 /// What the language has on the command line and this version does not build
@@ -185,7 +192,6 @@ const LATER: &[(&str, &str)] = &[
     ("approve", "`engine approve`"),
     ("lookups", "`engine lookups`"),
     ("secrets", "`engine secrets`"),
-    ("backup", "`engine state backup`"),
     ("forget", "`engine state forget`"),
     ("connector", "`engine schema connector`"),
     ("--env", "`--env`"),

@@ -230,7 +230,8 @@ fn identity(field: &FieldProgram, sides: &Both<crate::compile::SideProgram>) -> 
             (None, _) => String::new(),
         }
     };
-    format!("{} <-> {}", of(Side::Source), of(Side::Target))
+    let way = if field.is_two_way() { "<->" } else { "-" };
+    format!("{} {way} {}", of(Side::Source), of(Side::Target))
 }
 
 fn rules_digest(field: &FieldProgram) -> String {

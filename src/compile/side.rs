@@ -189,7 +189,7 @@ pub(super) fn compile(
         };
         text.and_then(|text| Expression::compile(text, &mut slots, diagnostics))
     });
-    let deletes = deletes(mapping, side, &mut slots, diagnostics);
+    let deletes = deletes(mapping, side, &key, &mut slots, diagnostics);
     if let (Some(slot), Some(overlap)) = (cursor, spec.cursor.as_ref().and_then(|cursor| cursor.overlap.as_ref()))
         && !has_distances(slots.kind(slot))
     {
@@ -301,7 +301,13 @@ fn deleted(spec: &SideSpec, slots: &mut Slots, diagnostics: &mut Diagnostics) ->
 }
 
 /// What happens on this side when the other side's record is gone.
-fn deletes(mapping: &Mapping, side: Side, slots: &mut Slots, diagnostics: &mut Diagnostics) -> DeletePolicy {
+fn deletes(
+    mapping: &Mapping,
+    side: Side,
+    key: &[usize],
+    slots: &mut Slots,
+    diagnostics: &mut Diagnostics,
+) -> DeletePolicy {
     let policy = mapping.deletes.as_ref().and_then(|deletes| match side {
         Side::Target => deletes.to_target.as_ref(),
         Side::Source => deletes.to_source.as_ref(),
@@ -314,6 +320,11 @@ fn deletes(mapping: &Mapping, side: Side, slots: &mut Slots, diagnostics: &mut D
                 .iter()
                 .filter_map(|(name, node)| {
                     let slot = slots.field(name, diagnostics);
+                    if key.contains(&slot) {
+                        let message = format!("`set` gives `{}`, a part of the key, another value", name.value);
+                        let help = "set a field that marks a record as deleted: each would become the same record";
+                        diagnostics.push(Diagnostic::error(Code::IDLE_POLICY, &name.place, message).help(help));
+                    }
                     let kind = slots.kind(slot).clone();
                     Some((slot, typed_literal(node, &kind, diagnostics)?))
                 })

@@ -92,6 +92,10 @@ pub trait Object: Send + Sync {
     /// Dropping the answer without [`Writing::write`] changes nothing.
     fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>>;
 
+    /// This key is spoken for, though no record has it: a system that gives keys
+    /// again is not to allot it.
+    fn avoid(&self, _key: &[Value]) {}
+
     /// True where a record is shown once, as it comes: [`Listing::Changes`] has
     /// what has come since [`Horizon::known`], whose words, with blanks between
     /// them, are kept for ever; and what it does not show may be there still.

@@ -102,7 +102,9 @@ impl Case<'_> {
         match (spoke, drifted) {
             (false, false) if moved => self.settle(),
             (false, false) => Ok(self.closing(FieldStep::default())),
-            (false, true) if self.alike(to, &value) => Ok(self.closing(FieldStep::default())),
+            (false, true) if self.field.drift != Drift::Conflict && self.alike(to, &value) => {
+                Ok(self.closing(FieldStep::default()))
+            }
             _ if self.alike(to, &value) => self.settle(),
             // A field of two directions that may not be updated in one of them was changed on both sides all the same.
             (spoke, true) if self.field.drift == Drift::Conflict || spoke && self.field.is_two_way() => {

@@ -47,6 +47,11 @@ pub fn decide(program: &Program, pair: &Pair) -> Decision {
 }
 
 fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<&Record>) -> Decision {
+    if let Some(Link { status: LinkStatus::Severed { gone }, .. }) = link
+        && is_another(program, *gone, &records)
+    {
+        return reject(another(program, *gone));
+    }
     let unlinked;
     let bases = match link {
         Some(link) => &link.bases,
@@ -91,6 +96,41 @@ fn both_live(program: &Program, pair: &Pair, link: Option<&Link>, records: Both<
         decision.verdict = Verdict::Link;
     }
     decision
+}
+
+/// Under a key that its system gives stands a record again, which was gone, and
+/// by nothing in `match` is it the one that was there: some systems give a key
+/// again. One that was only marked is known by its row.
+fn is_another(program: &Program, gone: Side, records: &Both<&Record>) -> bool {
+    let side = &program.sides[gone];
+    let agrees = |index: &usize| {
+        let field = &program.fields[*index];
+        Side::BOTH.into_iter().filter(|to| field.writes(*to)).any(|to| {
+            let shown = &records[to].fields[*index];
+            field
+                .convert(to, &records[to.other()].fields[*index])
+                .is_ok_and(|mapped| field.same(to, &mapped, shown) || field.equal_by_rules(&mapped, shown))
+        })
+    };
+    !program.matching.is_empty()
+        && !side.key_is_mapped()
+        && matches!(side.deleted, DeletedWhen::Unknown | DeletedWhen::Sweep(_))
+        && !program.matching.iter().any(|fields| fields.iter().all(agrees))
+}
+
+fn another(program: &Program, gone: Side) -> Refused {
+    let rejection = Rejection::from(Misfitting {
+        code: Code::AMBIGUOUS,
+        field: "*".to_owned(),
+        value: None,
+        rule: None,
+        message: format!(
+            "the {gone} record was gone, and the one that has its key now is another by `match`: the {gone} gave the key \
+             again"
+        ),
+        place: program.place.clone(),
+    });
+    Refused { toward: gone.other(), rejection }
 }
 
 /// Stamps closer together than the clocks tell apart are one.

@@ -284,7 +284,7 @@ impl Session<'_> {
         let field = &self.program.fields[index];
         let shown = field.read(side, row).ok()?;
         let written = self.written(index);
-        if field.same(side, &shown, sent) {
+        if field.same(side, &shown, sent) || field.equal_by_rules(&shown, sent) {
             if link.bases.values(index).is_none_or(|base| field.same(side, &base[side], sent)) {
                 link.bases.show(index, side, shown, written);
             }

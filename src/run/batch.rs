@@ -8,6 +8,7 @@ use super::session::Session;
 use crate::compile::{Drift, FieldProgram};
 use crate::plan::{Bases, Link, LinkStatus, Record, Seen, stands};
 use crate::record::{Batch, Both, Key, Mark, Side, short_digest_of};
+use crate::state::Parked;
 
 /// A record with its link, which follows the program's layout.
 struct Paired {
@@ -129,7 +130,9 @@ impl Session<'_> {
                     let stale = behind.as_ref().is_some_and(|stored| !self.layouts.stale(stored).is_empty());
                     self.layouts.bring(&mut link, digests);
                     Self::restamp(side, &link, &mut candidate.seen);
-                    if stale || self.needs_a_look(side, &candidate, &link) {
+                    // Whoever names a record wants to know of both sides.
+                    let is_named = candidate.counted && !self.options.keys.is_empty();
+                    if stale || is_named || self.needs_a_look(side, &candidate, &link) {
                         linked.push(Paired { candidate, link, behind });
                     } else {
                         if behind.is_some() {
@@ -187,6 +190,12 @@ impl Session<'_> {
         }
         let place = (side, key.clone());
         if !self.in_doubt.contains(&place) && self.owed.remove(&place).is_some() {
+            // What this very run had parked, and has brought over since, is not parked. A plan brings nothing over.
+            let is_it = |parked: &Parked| !self.options.dry && parked.keys[side].as_ref() == Some(key);
+            if let Some(told) = self.parked.iter().position(is_it) {
+                let parked = self.parked.remove(told);
+                self.counts.toward(parked.side).parked -= 1;
+            }
             self.pending.unpark.push(place);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::{Bases, Link};
 use crate::record::Side;
-use crate::state::{Layout, MappingState};
+use crate::state::{Layout, LayoutField, MappingState};
 
 /// How the bases of each stored layout become bases of the program's.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Layouts {
             .iter()
             .filter(|known| known.id != current)
             .map(|known| {
-                let position = |id: &str| known.fields.iter().position(|field| field.id == id);
+                let position = |id: &str| found(&known.fields, id);
                 let from: Vec<_> = layout.fields.iter().map(|field| position(&field.id)).collect();
                 let stale = layout
                     .fields
@@ -119,12 +119,20 @@ impl Layouts {
         let of = |id: i64| self.known.iter().find(|known| known.id == id);
         let Some(wanted) = of(layout).filter(|_| layout != self.current) else { return self.bring(link, digests) };
         let Some(stored) = of(link.layout).filter(|stored| stored.id != layout) else { return };
-        let position = |id: &str| stored.fields.iter().position(|field| field.id == id);
+        let position = |id: &str| found(&stored.fields, id);
         let from: Vec<_> = wanted.fields.iter().map(|field| position(&field.id)).collect();
         rearrange(link, &from);
         link.layout = layout;
         forget_guessed(link);
     }
+}
+
+/// Where a layout has a field. One that goes one way by now goes on with the
+/// bases of both; one that has come to go both ways meets anew what the other
+/// side has made of it meanwhile.
+fn found(fields: &[LayoutField], id: &str) -> Option<usize> {
+    let position = |id: &str| fields.iter().position(|field| field.id == id);
+    position(id).or_else(|| id.contains(" - ").then(|| position(&id.replacen(" - ", " <-> ", 1))).flatten())
 }
 
 /// What a record showed was told in other fields.

@@ -65,6 +65,10 @@ impl Session<'_> {
         let mut live: HashMap<usize, &[Value]> = HashMap::new();
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             let key = keys[found.probes[index]].clone();
+            // The column may take letters of either case for the same; a link does not.
+            if self.program.sides[side].key(row).is_some_and(|own| differs_by_case(&own, &key)) {
+                continue;
+            }
             let outcome = match mark {
                 Mark::Live => match self.see(side, row, found.within[index]) {
                     Ok(Seen::Outside) if through => self.record(side, row).map(Seen::Live),
@@ -105,4 +109,9 @@ impl Session<'_> {
         let kinds: Vec<_> = access.key.iter().map(|slot| &access.shape.fields[*slot].kind).collect();
         key.values(&kinds)
     }
+}
+
+/// True for two keys that are the same but for the case of letters.
+fn differs_by_case(one: &Key, other: &Key) -> bool {
+    one != other && one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }

@@ -13,7 +13,7 @@ use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{Reading, Way};
 use crate::diagnostic::Code;
-use crate::plan::{Link, LinkId, Seen};
+use crate::plan::{Link, LinkId, LinkStatus, Seen};
 use crate::record::{Both, Key, Kind, Side, Value};
 use crate::state::{Commit, ConflictFilter, Parked, ParkedFilter, Reason, StoreError};
 
@@ -258,6 +258,7 @@ impl Session<'_> {
         let mut forgotten = BTreeSet::new();
         let mut claimed: Both<BTreeSet<&Key>> = Both::default();
         let mut parked = BTreeSet::new();
+        let mut avoids = false;
         for ((item, create), holder) in creates.iter().zip(&holders) {
             let keys = work[*item].all_keys();
             let twin = Side::BOTH
@@ -269,6 +270,16 @@ impl Session<'_> {
                         self.forget(link, &Side::BOTH);
                         self.tell(link.keys.clone().map(Some), Fact::Forgotten);
                     }
+                    continue;
+                }
+                (Some((side, link)), _)
+                    if link.status == (LinkStatus::Severed { gone: *side })
+                        && *side == flight.side
+                        && !self.program.sides[*side].key_is_mapped() =>
+                {
+                    // The system gave a key again that a deleted record had, which is still to be told from others.
+                    self.setup.objects[*side].avoid(&self.key_values(*side, &link.keys[*side]));
+                    avoids = true;
                     continue;
                 }
                 (Some((side, link)), _) => {
@@ -287,7 +298,7 @@ impl Session<'_> {
             parked.insert(*item);
             self.park(flight.side, keys, Reason::Ambiguous, None, Code::AMBIGUOUS, &why);
         }
-        if parked.is_empty() && forgotten.is_empty() {
+        if parked.is_empty() && forgotten.is_empty() && !avoids {
             return Err(error.into());
         }
         for index in flight.sends.iter().map(|send| send.work).filter(|index| !parked.contains(index)) {

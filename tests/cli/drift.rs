@@ -46,3 +46,21 @@ async fn an_edit_on_the_other_side_is_a_conflict() {
         assert_eq!((&run["conflicts"], &run["owed"]), (&0.into(), &0.into()), "{run}");
     }
 }
+
+/// Issue 2: once both sides had come to agree by an edit of the written one, the
+/// next edit of the other alone was a conflict.
+#[tokio::test]
+async fn what_agrees_again_is_the_new_base() {
+    let project = one_way("conflict", "");
+    project.run(0);
+    project.edit("shop", "UPDATE goods SET price = 5 WHERE sku = 'A'").await;
+    project.run(1);
+    project.engine("conflicts resolve . --mapping items --field price --take target").ends(0);
+    project.run(0);
+    project.edit("shop", "UPDATE goods SET price = 19.9 WHERE sku = 'A'").await;
+    project.run(0);
+    project.edit("office", "UPDATE items SET price = 21 WHERE code = 'A'").await;
+    let run = &project.run(0)["runs"][0];
+    assert_eq!((&run["conflicts"], &run["to_target"]["updated"]), (&0.into(), &1.into()), "{run}");
+    assert_eq!(project.column("shop", "SELECT CAST(price AS TEXT) FROM goods WHERE sku = 'A'").await, ["21"]);
+}

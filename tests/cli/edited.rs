@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::project::{CONNECTIONS, Project};
+use super::project::{CONNECTIONS, ITEMS, Project};
 
 const OFFICE: &str = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT, price DECIMAL(10,2), made TEXT, status TEXT, rev INTEGER);
 INSERT INTO items VALUES ('A', 'Lamp', 19.90, 'x', 'on', 1), ('B', 'Chair', 80, 'y', 'on', 2), ('C', 'Table', 7, 'z', 'on', 3);";
@@ -266,4 +266,24 @@ fields:
     project.run(0);
     assert_eq!(project.column("office", "SELECT name FROM items").await, [""]);
     assert_eq!(project.column("shop", "SELECT title FROM goods").await, [""]);
+}
+
+/// Issue 2: where one field came to go both ways, what the other side had made
+/// of it meanwhile went back, whatever `first` said.
+#[tokio::test]
+async fn a_field_that_comes_to_go_both_ways_follows_first() {
+    for (first, left) in [("source", "Lampe"), ("target", "of the shop"), ("manual", "Lampe")] {
+        let field = "{ source: name, target: title, rules: [trim]";
+        let one_way = ITEMS.replace(field, &format!("{field}, direction: source_to_target"));
+        let mapping = |items: &str| format!("{items}conflicts: {{ first: {first} }}\n");
+        let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &mapping(&one_way))]);
+        project.engine("run . --once");
+        project.edit("office", "UPDATE items SET name = 'Lampe' WHERE code = 'A'").await;
+        project.run(0);
+        project.edit("shop", "UPDATE goods SET title = 'of the shop' WHERE sku = 'A'").await;
+        project.run(0);
+        project.write("items.yaml", &mapping(ITEMS));
+        project.run(i32::from(first == "manual"));
+        assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, [left], "{first}");
+    }
 }

@@ -475,3 +475,59 @@ INSERT INTO items VALUES ('A', 'Lamp', '');";
     assert_eq!(error["code"], "E0707", "{error}");
     assert!(error["message"].as_str().unwrap().ends_with("and is marked as deleted"), "{error}");
 }
+
+const NUMBERED: &str = "mapping: items
+source: { connection: office, object: items }
+target: { connection: shop, object: goods }
+direction: bidirectional
+match: [code]
+deletes: { to_source: ignore }
+limits: { delete: 100% }
+fields:
+  - { source: id, target: code }
+  - copy: [name]
+";
+
+fn numbered() -> Project {
+    let items = "INSERT INTO items VALUES (1, 'a'), (2, 'b'), (3, 'c');";
+    Project::new(&[
+        ("connections.yaml", CONNECTIONS),
+        ("items.yaml", NUMBERED),
+        ("office.sql", &format!("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); {items}")),
+        ("shop.sql", "CREATE TABLE goods (id INTEGER PRIMARY KEY, code INTEGER UNIQUE, name TEXT);"),
+    ])
+}
+
+/// Issue 2: SQLite gives the newest row's number again once that row is gone,
+/// and no new record could be created any more beside a link that was severed.
+#[tokio::test]
+async fn a_number_that_is_given_again_holds_up_nobody() {
+    let project = numbered();
+    project.run(0);
+    project.edit("shop", "DELETE FROM goods WHERE code = 3").await;
+    project.run(0);
+    project.edit("office", "INSERT INTO items VALUES (4, 'd'), (5, 'e')").await;
+    project.run(0);
+    let goods = project.column("shop", "SELECT id || ' ' || code || ' ' || name FROM goods ORDER BY id").await;
+    assert_eq!(goods, ["1 1 a", "2 2 b", "4 4 d", "5 5 e"], "the number of the deleted one is left out");
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+}
+
+/// Issue 2: somebody's new record that was given the number of a deleted one
+/// was taken for that, and went over what the deletion had left.
+#[tokio::test]
+async fn a_new_record_under_an_old_number_is_not_the_old_one() {
+    let project = numbered();
+    project.run(0);
+    project.edit("shop", "DELETE FROM goods WHERE code = 3").await;
+    project.run(0);
+    project.edit("shop", "INSERT INTO goods (code, name) VALUES (99, 'new')").await;
+    let report = project.run(1);
+    assert_eq!(report["runs"][0]["errors"][0]["code"], "E0705", "{report}");
+    assert_eq!(project.column("office", "SELECT name FROM items ORDER BY id").await, ["a", "b", "c"]);
+    project.run(0);
+    // It is the one that was gone after all.
+    project.edit("shop", "UPDATE goods SET code = 3 WHERE code = 99").await;
+    assert_eq!(project.run(0)["runs"][0]["owed"], 0);
+    assert_eq!(project.column("office", "SELECT name FROM items ORDER BY id").await, ["a", "b", "new"]);
+}

@@ -377,3 +377,55 @@ fields: [{ source: code, target: sku, rules: [trim] }, { source: name, target: t
     let run = &project.run(0)["runs"][0];
     assert_eq!((&run["to_target"]["created"], &run["owed"]), (&json!(1), &json!(0)));
 }
+
+/// Issue 2: of a record that was named only the named side was looked at.
+#[tokio::test]
+async fn a_record_that_is_named_is_looked_at_on_both_sides() {
+    let project = Project::items();
+    project.run(0);
+    project.edit("shop", "UPDATE goods SET title = 'Lampe' WHERE sku = 'A'").await;
+    let report = project.engine("run . items --once --key A --format json").ends(0).json();
+    assert_eq!(report["runs"][0]["to_source"]["updated"], 1, "{report}");
+    assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["Lampe"]);
+}
+
+/// Issue 2: a record whose key came to be written in other letters was found
+/// under its old key too, and stood twice on the other side.
+#[tokio::test]
+async fn a_key_in_other_letters_is_another_key() {
+    let office = "CREATE TABLE items (code TEXT PRIMARY KEY COLLATE NOCASE, name TEXT); INSERT INTO items VALUES ('A1', 'Lamp');";
+    let mapping = "mapping: items
+source: { connection: office, object: items }
+target: { connection: shop, object: goods }
+direction: bidirectional
+deletes: { to_target: propagate }
+fields: [{ copy: [code, name] }]
+";
+    for collation in ["", " COLLATE NOCASE"] {
+        let shop = format!("CREATE TABLE goods (code TEXT PRIMARY KEY{collation}, name TEXT);");
+        let files = [
+            ("connections.yaml", super::project::CONNECTIONS),
+            ("items.yaml", mapping),
+            ("office.sql", office),
+            ("shop.sql", &shop),
+        ];
+        let project = Project::new(&files);
+        project.run(0);
+        project.edit("office", "UPDATE items SET code = 'a1', name = 'Lampe'").await;
+        project.run(0);
+        assert_eq!(project.column("shop", "SELECT code || ' ' || name FROM goods").await, ["a1 Lampe"], "{collation}");
+        assert_eq!(project.run(0)["runs"][0]["owed"], 0, "{collation}");
+    }
+}
+
+/// Issue 2: an answer that did not reach the disk was told as success.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_is_lost_is_no_success() {
+    let project = Project::items();
+    project.run(0);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = project.command("links list . items").stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("the answer could not be printed"));
+}

@@ -233,3 +233,36 @@ async fn what_one_side_refuses_stays_owed_whatever_the_other_takes() {
     assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, ["Desk lamp"]);
     assert_eq!(parked(&project)[0]["code"], "E0708");
 }
+
+/// Issue 2: what `equal` calls the same was taken back where a trigger had put
+/// it otherwise.
+#[tokio::test]
+async fn what_is_stored_equal_by_the_mapping_stands() {
+    let trigger = "CREATE TRIGGER upper_in AFTER INSERT ON goods BEGIN UPDATE goods SET title = upper(title) WHERE id = new.id; END;
+CREATE TRIGGER upper_on AFTER UPDATE OF title ON goods WHEN new.title <> upper(new.title)
+BEGIN UPDATE goods SET title = upper(title) WHERE id = new.id; END;";
+    let shop = format!("CREATE TABLE goods (id INTEGER PRIMARY KEY, title TEXT);\n{trigger}");
+    let office =
+        "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'ana'), (2, 'Rui');";
+    let mapping = "mapping: items
+source: { connection: office, object: items }
+target: { connection: shop, object: goods }
+direction: bidirectional
+fields:
+  - copy: [id]
+  - { source: name, target: title, equal: [upper_case] }
+";
+    let files = [
+        ("connections.yaml", super::project::CONNECTIONS),
+        ("items.yaml", mapping),
+        ("office.sql", office),
+        ("shop.sql", &shop),
+    ];
+    let project = Project::new(&files);
+    project.run(0);
+    project.edit("office", "UPDATE items SET name = 'eva' WHERE id = 1").await;
+    project.run(0);
+    assert_eq!(project.column("shop", "SELECT title FROM goods ORDER BY id").await, ["EVA", "RUI"]);
+    project.run(0);
+    assert_eq!(project.column("office", "SELECT name FROM items ORDER BY id").await, ["eva", "Rui"]);
+}

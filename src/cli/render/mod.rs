@@ -11,7 +11,7 @@ mod mask;
 mod page;
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -47,6 +47,8 @@ pub(super) struct Screen {
 #[derive(Clone)]
 struct Stream {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    /// Why something that was written did not arrive.
+    lost: Arc<OnceLock<String>>,
     color: bool,
     terminal: bool,
     /// The columns of the terminal, where it is one and tells.
@@ -71,6 +73,12 @@ impl Screen {
             Format::Json => self.out.write(&format!("{}\n", json())),
             Format::Text => self.out.write(&page().text(self.out.color, self.out.width)),
         }
+    }
+
+    /// Why the answer did not arrive, where it was not the reader that went
+    /// away: the disk is full.
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.out.lost.get().map(String::as_str)
     }
 
     /// True where an answer is for machines.
@@ -176,13 +184,24 @@ impl Screen {
 
 impl Stream {
     fn new(writer: impl Write + Send + 'static, terminal: bool) -> Stream {
-        Stream { writer: Arc::new(Mutex::new(Box::new(writer))), color: colors(terminal), terminal, width: None }
+        let writer: Box<dyn Write + Send> = Box::new(writer);
+        Stream {
+            writer: Arc::new(Mutex::new(writer)),
+            lost: Arc::default(),
+            color: colors(terminal),
+            terminal,
+            width: None,
+        }
     }
 
     /// Writes all of it. A reader that went away is no failure of the command.
     fn write(&self, text: &str) {
         let mut writer = self.writer.lock().expect("nothing panics while it prints");
-        let _gone = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+        if let Err(error) = writer.write_all(text.as_bytes()).and_then(|()| writer.flush())
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            self.lost.get_or_init(|| error.to_string());
+        }
     }
 }
 

@@ -24,6 +24,8 @@ impl Step {
     /// Builds the rule that is written. `None` where it is wrong, which is then
     /// said in `diagnostics`.
     pub(crate) fn compile(spec: &RuleSpec, resolve: &mut dyn Resolve, diagnostics: &mut Diagnostics) -> Option<Step> {
+        let turned = turned(spec);
+        let spec = turned.as_ref().unwrap_or(spec);
         let Some(definition) = find(&spec.name) else {
             diagnostics.push(unknown(spec));
             return None;
@@ -55,6 +57,23 @@ impl Step {
     pub(crate) fn slicer(&self) -> Option<fn(&str) -> &str> {
         self.slicer
     }
+}
+
+/// A rule whose name stands behind one of its options, put in order: the entries
+/// of a mapping have none. `None` where it is in order, or where nothing tells.
+fn turned(spec: &RuleSpec) -> Option<RuleSpec> {
+    let argument = spec.argument.as_ref()?;
+    let names = || std::iter::once(&spec.name).chain(spec.options.iter().map(|(name, _)| name));
+    let is_rule = |name: &str| {
+        let takes = |option: &str| find(name).is_some_and(|rule| rule.parameters.iter().any(|one| one.name == option));
+        find(name).is_some() && names().all(|other| other.value == name || takes(&other.value))
+    };
+    let mut fit = spec.options.iter().enumerate().filter(|(_, (name, _))| is_rule(&name.value)).map(|(index, _)| index);
+    let (Some(index), None, false) = (fit.next(), fit.next(), is_rule(&spec.name.value)) else { return None };
+    let mut turned = spec.clone();
+    let (name, value) = turned.options.remove(index);
+    turned.options.insert(0, (spec.name.clone(), argument.clone()));
+    Some(RuleSpec { name, argument: Some(value), ..turned })
 }
 
 fn unknown(spec: &RuleSpec) -> Diagnostic {

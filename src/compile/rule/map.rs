@@ -11,7 +11,7 @@ use super::{Back, Class, Definition, Example, Parameter, Rule, Takes};
 use crate::compile::Trouble;
 use crate::compile::trouble::shown;
 use crate::diagnostic::{Code, Place, nearest};
-use crate::record::{Kind, Value};
+use crate::record::{Kind, Value, parse_number};
 
 pub(super) static MAP: Definition = Definition {
     name: "map",
@@ -27,13 +27,18 @@ pub(super) static MAP: Definition = Definition {
             "What becomes of a value that is not listed; without it, such a value is rejected.",
         ),
     ],
-    manual: "Looks the value up in a table. What comes in is compared by its text, exactly: `1` and `\"1\"` are the \
-             same entry, `\"1 \"` is another. What goes out is true, false or null where that is written without \
+    manual: "Looks the value up in a table. A text that comes in is compared exactly: `1` and `\"1\"` are the same \
+             entry, `\"1 \"` is another. A number is compared as a number: 2 is `2`, `02` and `2.0`, and refused where \
+             several entries are it. What goes out is true, false or null where that is written without \
              quotes, else the text, which the field it arrives in makes a number of if it holds numbers. Null passes.",
     examples: &[
         Example {
             rule: r#"{ map: { "2": true, "1": false } }"#,
             values: &[(r#""2""#, "true"), ("1", "false"), (r#""3""#, "refused"), ("null", "null")],
+        },
+        Example {
+            rule: r#"{ map: { "1": low, "2.50": high, "03": odd, "3": even } }"#,
+            values: &[("1.0", r#""low""#), ("2.5", r#""high""#), ("3", "refused"), (r#""03""#, r#""odd""#)],
         },
         Example {
             rule: "{ map: { S: active }, default: inactive }",
@@ -92,6 +97,8 @@ struct Map {
     entries: Vec<Entry>,
     /// Places in `texts`, for tables that are not small.
     index: HashMap<CompactString, usize>,
+    /// The places of entries that are numbers, by the one way of writing them.
+    numbers: HashMap<CompactString, Vec<usize>>,
     default: Option<(Value, Place)>,
 }
 
@@ -102,7 +109,13 @@ impl Map {
             0..=SMALL => HashMap::new(),
             _ => texts.iter().cloned().enumerate().map(|(place, text)| (text, place)).collect(),
         };
-        Map { texts, entries, index, default }
+        let mut numbers: HashMap<CompactString, Vec<usize>> = HashMap::new();
+        for (place, text) in texts.iter().enumerate() {
+            if let Some(number) = parse_number(text) {
+                numbers.entry(plain(&number.into())).or_default().push(place);
+            }
+        }
+        Map { texts, entries, index, numbers, default }
     }
 
     fn find(&self, text: &str) -> Option<usize> {
@@ -118,8 +131,17 @@ impl Rule for Map {
     fn apply(&self, value: Value, _: &[Value]) -> Result<Value, Box<Trouble>> {
         let found = match &value {
             Value::Text(text) => self.find(text),
-            Value::Decimal(decimal) => {
-                self.find(&decimal.to_compact_string()).or_else(|| self.find(&decimal.normalize().to_compact_string()))
+            Value::Integer(_) | Value::Decimal(_) | Value::WideDecimal(_) | Value::Float(_) => {
+                match self.numbers.get(&plain(&value)).map(Vec::as_slice) {
+                    Some([place]) => Some(*place),
+                    Some([one, other, ..]) => {
+                        let (one, other) = (&self.texts[*one], &self.texts[*other]);
+                        let message = format!("{} is both `{one}` and `{other}` in `map`", shown(&value));
+                        return Err(Trouble::with(Code::UNLISTED_VALUE, &value, message));
+                    }
+                    // `NaN` and its like are none.
+                    _ => self.find(&value.to_compact_string()),
+                }
             }
             Value::List(_) | Value::Map(_) | Value::Bytes(_) => return Err(not(&value, "a single value")),
             other => self.find(&other.to_compact_string()),
@@ -168,8 +190,7 @@ impl Rule for Map {
         let mut values = self.writes().into_iter().map(|(value, _)| value).filter(|value| !value.is_null());
         let booleans = values.clone().all(|value| matches!(value, Value::Boolean(_)));
         // Digits may become numbers where they arrive, so only words are text for sure.
-        let words =
-            values.all(|value| matches!(value, Value::Text(text) if crate::record::parse_number(text).is_none()));
+        let words = values.all(|value| matches!(value, Value::Text(text) if parse_number(text).is_none()));
         Ok(match (booleans, words) {
             (true, _) => Kind::Boolean,
             (_, true) => TEXT,
@@ -189,5 +210,17 @@ impl Rule for Map {
             pairs.push(format!("all else to `{default}`"));
         }
         format!("map {}", pairs.join(", "))
+    }
+}
+
+/// The one way of writing a number.
+fn plain(number: &Value) -> CompactString {
+    match number {
+        Value::Decimal(decimal) => decimal.normalize().to_compact_string(),
+        Value::Float(float) => match parse_number(&float.to_string()) {
+            Some(number) => plain(&number.into()),
+            None => float.to_compact_string(),
+        },
+        other => other.to_compact_string(),
     }
 }

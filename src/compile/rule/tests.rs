@@ -223,7 +223,21 @@ fn large_maps_are_searched_as_small_ones() {
         assert_eq!(map.apply(&from, &[]), Ok(to.clone()));
         assert_eq!(back.apply(&to, &[]), Ok(from));
     }
-    assert!(map.apply(&Value::Integer(7), &[]).is_err(), "`7` is not `07`");
+    assert_eq!(map.apply(&Value::Integer(7), &[]), Ok(Value::text("v7")), "a number is compared as one");
+    assert!(map.apply(&Value::text("7"), &[]).is_err(), "and a text as a text");
+    let back = chain("{ map: { A: 0.10, B: 0.20, C: 1, D: 1.0 } }").invert().unwrap();
+    assert_eq!(back.apply(&Value::Decimal("0.200".parse().unwrap()), &[]), Ok(Value::text("B")));
+    assert_eq!(back.apply(&Value::Float(0.1), &[]), Ok(Value::text("A")));
+    assert!(back.apply(&Value::Integer(1), &[]).is_err(), "it may be either");
+}
+
+#[test]
+fn the_name_of_a_rule_may_stand_behind_its_options() {
+    let padded = chain("{ with: \"0\", pad_left: 6 }").apply(&Value::text("12"), &[]);
+    assert_eq!(padded, Ok(Value::text("000012")));
+    let mapped = chain("{ default: \"no\", map: { S: \"yes\" } }");
+    assert_eq!(mapped.apply(&Value::text("S"), &[]), Ok(Value::text("yes")));
+    assert_eq!(mapped.apply(&Value::text("x"), &[]), Ok(Value::text("no")));
 }
 
 #[test]

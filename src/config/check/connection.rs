@@ -51,7 +51,7 @@ fn check_postgres(connection: &Connection, postgres: &Postgres, diagnostics: &mu
             }
         }
     } else if host.is_none() && database.is_none() {
-        let message = "a `postgres` connection needs `url`, or `host` and `database`";
+        let message = "a `postgres` connection needs `url`, `host` or `database`";
         diagnostics.push(Diagnostic::error(Code::MISSING_NAME, &connection.place, message));
     }
     if let Some(port) = port.as_ref().filter(|port| !has_references(port))

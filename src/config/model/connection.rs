@@ -121,13 +121,14 @@ pub struct Postgres {
     /// holds, relative to the file this is written in.
     #[schemars(example = &"${DATABASE_URL:-postgres://localhost/crm}")]
     pub url: Option<At<String>>,
-    /// The server's name or address, or the folder of its socket. Default: `localhost`.
+    /// The server's name or address, or the folder of its socket. Default:
+    /// `localhost`, where `database` is written.
     #[schemars(example = &"db.example.com")]
     pub host: Option<At<String>>,
     /// The server's port. Default: `5432`.
     #[schemars(example = 5432)]
     pub port: Option<At<String>>,
-    /// The database on that server. Default: as the user.
+    /// The database on that server. Default: as the user, where `host` is written.
     #[schemars(example = &"crm")]
     pub database: Option<At<String>>,
     /// Who connects. Default: the user the engine runs as.
@@ -284,7 +285,8 @@ pub(super) fn objects_of<T>(
 pub struct ObjectSpec {
     #[schemars(skip)]
     pub place: Place,
-    /// A query of SQL whose rows are the object's records. It is only read.
+    /// A query of SQL whose rows are the object's records. It is only read. Not built
+    /// yet, and refused (E0107).
     #[schemars(example = &"SELECT id, name FROM customers JOIN addresses USING (id)")]
     pub query: At<String>,
 }

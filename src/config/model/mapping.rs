@@ -39,7 +39,7 @@ pub struct Mapping {
     #[schemars(example = &"ERP customers <-> CRM customers")]
     pub description: Option<At<String>>,
     /// The former name of the mapping, when it was renamed: its links and
-    /// cursors are taken over. Default: none.
+    /// cursors are taken over. Not built yet, and refused (E0107). Default: none.
     #[schemars(example = &"clientes")]
     pub was: Option<At<String>>,
     /// Whether the mapping runs. Default: `true`.

@@ -193,7 +193,8 @@ pub struct Conflicts {
     /// The policy where two existing records meet for the first time and a
     /// field differs. It outranks a field's `conflict`. A value that one side has
     /// and the other leaves blank (nothing, empty text, blanks) is filled in
-    /// there, whichever side that is. Default: as `default`.
+    /// there, whichever side that is. `sum_deltas` has nothing to add up there,
+    /// and is refused. Default: as `default`.
     #[schemars(example = &"source")]
     pub first: Option<At<Policy>>,
 }

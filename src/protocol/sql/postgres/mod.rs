@@ -47,7 +47,7 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
             PgConnectOptions::from_url(&url).map_err(|_| refuse(unreadable))?
         }
         None if settings.host.is_some() || settings.database.is_some() => PgConnectOptions::new_without_pgpass(),
-        None => return Err(refuse("neither `url` nor `host` and `database` say where the server is")),
+        None => return Err(refuse("none of `url`, `host` and `database` says where the server is")),
     };
     if let Some(host) = &settings.host {
         options = options.host(host);

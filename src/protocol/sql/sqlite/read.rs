@@ -1,6 +1,7 @@
 //! Listings and fetches of a SQLite table.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_stream::try_stream;
 use futures::StreamExt;
@@ -25,6 +26,8 @@ pub(super) struct Opened {
     /// The column of each slot.
     pub(super) columns: Vec<Column>,
     pub(super) selection: Selection,
+    /// No row number up to this one is allotted.
+    pub(super) highest: AtomicI64,
 }
 
 impl Opened {
@@ -42,7 +45,7 @@ impl Opened {
         let start = access.start.as_ref();
         let start = start.map(|(slot, value)| (*slot, columns[*slot].not_before(&selection.columns[*slot], value)));
         selection.keep_within(access.filter.as_deref(), start);
-        Ok(Opened { inner, table, access, columns, selection })
+        Ok(Opened { inner, table, access, columns, selection, highest: AtomicI64::new(0) })
     }
 
     pub(super) fn doing(&self, verb: &str) -> String {
@@ -248,6 +251,12 @@ impl Object for Opened {
 
     fn read(&self, listing: Listing) -> BoxStream<'_, Result<Batch, Fault>> {
         self.listing(listing)
+    }
+
+    fn avoid(&self, key: &[Value]) {
+        if let [Value::Integer(number)] = key {
+            self.highest.fetch_max(*number, Ordering::Relaxed);
+        }
     }
 
     fn fetch<'a>(

@@ -7,6 +7,8 @@
 //! outranks a table's own `ON CONFLICT REPLACE`, which would silently take
 //! other rows away.
 
+use std::sync::atomic::Ordering;
+
 use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
@@ -69,7 +71,7 @@ async fn allot_keys(
         } else {
             0
         };
-        let first = largest.max(given).max(0);
+        let first = largest.max(given).max(object.highest.load(Ordering::Relaxed));
         return Ok((1..)
             .map_while(|step: i64| first.checked_add(step))
             .take(count)
