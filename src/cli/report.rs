@@ -235,7 +235,7 @@ fn trouble_code(trouble: &Trouble) -> &'static str {
 
 fn held_message(side: Side, would: u64, limit: u64) -> String {
     format!(
-        "{} on the {side} held back: more than the {limit} that are left under the limit; nothing was deleted",
+        "{} on the {side} held back: more than the {limit} that are left under the limit of both sides; nothing was deleted",
         plural(would, "delete")
     )
 }

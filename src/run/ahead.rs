@@ -16,6 +16,14 @@ use crate::plan::{Decision, LinkId, Pair, decide};
 use crate::record::{Both, Key, Side};
 use crate::state::{Conflict, SideCounts, Spooled};
 
+/// Writes that count as no further record, under `limits` on updates.
+#[derive(Default)]
+pub(super) struct Steps {
+    pub extra: u64,
+    /// Records that are written once more for what they were written for.
+    pub of: Both<BTreeSet<Key>>,
+}
+
 /// What a dry run would have done by now. A run that writes leaves it empty.
 #[derive(Default)]
 pub(super) struct Foresight {
@@ -44,18 +52,23 @@ impl Session<'_> {
     pub(super) async fn within_limits(&self, work: &[Work]) -> Result<(usize, Option<Trouble>), Trouble> {
         let open = self.open_conflicts(work).await?;
         let done = |count: fn(&SideCounts) -> u64| count(&self.counts.to_target) + count(&self.counts.to_source);
+        // Records count, and some are written on both sides, or in two steps.
+        let updated = done(|counts| counts.updated).saturating_sub(self.steps.extra);
         let limits = [
             ("create", Action::Create, self.program.limits.create, done(|counts| counts.created)),
-            ("update", Action::Update, self.program.limits.update, done(|counts| counts.updated)),
+            ("update", Action::Update, self.program.limits.update, updated),
         ];
         let mut asked = [0, 0];
         for (index, item) in work.iter().enumerate() {
+            if self.is_step(item) {
+                continue;
+            }
             let decision = self.decide(item, &open);
             let writes = || Side::BOTH.into_iter().filter_map(|side| decision.writes[side].as_ref());
             for ((word, action, limit, done), asked) in limits.into_iter().zip(&mut asked) {
                 let Some(limit) = limit else { continue };
                 let allowed = limit.of(self.links_at_start);
-                *asked += writes().filter(|write| write.action == action).count() as u64;
+                *asked += u64::from(writes().any(|write| write.action == action));
                 if writes().any(|write| write.action == action) && done + *asked > allowed {
                     let of = match limit {
                         Limit::Count(_) => String::new(),
@@ -70,6 +83,27 @@ impl Session<'_> {
             }
         }
         Ok((work.len(), None))
+    }
+
+    /// Another write of this record has been counted: it is the next step of that.
+    fn is_step(&self, item: &Work) -> bool {
+        let keys = item.all_keys();
+        let known = |side: Side| keys[side].as_ref().is_some_and(|key| self.steps.of[side].contains(key));
+        Side::BOTH.into_iter().any(known)
+    }
+
+    /// So many writes are sent for one record.
+    pub(super) fn count_steps(&mut self, item: &Work, writes: u64, again: bool) {
+        if !self.limits_writes() {
+            return;
+        }
+        self.steps.extra += if self.is_step(item) { writes } else { writes.saturating_sub(1) };
+        if again {
+            let keys = item.all_keys();
+            for side in Side::BOTH {
+                self.steps.of[side].extend(keys[side].clone());
+            }
+        }
     }
 
     /// What is decided for a pair once the writes of this decision are in
@@ -143,6 +177,7 @@ impl Session<'_> {
                 continue;
             }
             let Both { source, target } = decision.writes;
+            self.count_steps(&work[index], [&source, &target].into_iter().flatten().count() as u64, false);
             for (side, write) in [(Side::Source, source), (Side::Target, target)] {
                 next[side].extend(write.map(|write| Send {
                     work: index,

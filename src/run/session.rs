@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::ahead::Foresight;
+use super::ahead::{Foresight, Steps};
 use super::event::{Event, Fact};
 use super::flight::Airborne;
 use super::layout::Layouts;
@@ -143,6 +143,7 @@ pub(super) struct Session<'a> {
     /// or gave them others.
     pub left: Both<HashSet<Key>>,
     pub foresight: Box<Foresight>,
+    pub steps: Box<Steps>,
     /// The other side's records by their match values, where the side itself
     /// cannot be asked.
     pub indexes: Both<super::probe::Indexes>,
@@ -211,6 +212,7 @@ impl<'a> Session<'a> {
             links_at_start: 0,
             left: Both::default(),
             foresight: Box::default(),
+            steps: Box::default(),
             indexes: Both::default(),
             unfilled: Box::new(Both::from_fn(|side| unfilled(&setup.program, side))),
             empty: Both::default(),

@@ -203,6 +203,8 @@ impl Session<'_> {
                 ends: Vec::new(),
             });
         }
+        let written = Side::BOTH.into_iter().filter(|side| sends[*side].last().is_some_and(|send| send.work == index));
+        self.count_steps(item, written.count() as u64, decision.again);
         if !kept.waits_for_change.is_empty() {
             let others = sends.source.last_mut().into_iter().chain(sends.target.last_mut());
             others.filter(|send| send.work == index).for_each(|send| send.owing = true);

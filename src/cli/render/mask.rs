@@ -54,7 +54,17 @@ pub(super) fn without_passwords(text: &str) -> String {
         from = range.end;
     }
     out.extend(&letters[from..]);
-    out
+    visible(out)
+}
+
+/// What would move the cursor or change a terminal's colours, spelt out.
+fn visible(text: String) -> String {
+    let acts = |letter: &char| letter.is_control() && *letter != '\n';
+    if !text.chars().any(|letter| acts(&letter)) {
+        return text;
+    }
+    let shown = |letter: char| if acts(&letter) { letter.escape_default().to_string() } else { letter.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// A setting of the language whose name looks like that of a secret.

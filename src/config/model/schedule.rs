@@ -26,7 +26,7 @@ pub struct Schedule {
     #[schemars(example = &"5m")]
     pub every: Option<At<Duration>>,
     /// A cron pattern instead of `every`: minute, hour, day of the month, month
-    /// and day of the week.
+    /// and day of the week; six parts have the second before them. Default: none.
     #[schemars(example = &"0 6,12,18 * * *")]
     pub cron: Option<At<Cron>>,
     /// The zone in which `cron` is meant, by its IANA name. Default: `UTC`.
