@@ -190,11 +190,15 @@ impl Session<'_> {
         }
         let place = (side, key.clone());
         if !self.in_doubt.contains(&place) && self.owed.remove(&place).is_some() {
-            // What this very run had parked, and has brought over since, is not parked. A plan brings nothing over.
-            let is_it = |parked: &Parked| !self.options.dry && parked.keys[side].as_ref() == Some(key);
-            if let Some(told) = self.parked.iter().position(is_it) {
-                let parked = self.parked.remove(told);
-                self.counts.toward(parked.side).parked -= 1;
+            // What this very run had parked, and has brought over since, is not parked: should it be parked once more, that
+            // is told anew. A plan brings nothing over.
+            if !self.options.dry {
+                self.tried.remove(&place);
+                let is_it = |parked: &Parked| parked.keys[side].as_ref() == Some(key);
+                if let Some(told) = self.parked.iter().position(is_it) {
+                    let parked = self.parked.remove(told);
+                    self.counts.toward(parked.side).parked -= 1;
+                }
             }
             self.pending.unpark.push(place);
         }

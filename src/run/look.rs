@@ -9,7 +9,7 @@ use crate::compile::{DeletedWhen, Rejection};
 use crate::connector::{Found, Scope};
 use crate::diagnostic::Code;
 use crate::plan::{Record, Seen};
-use crate::record::{Key, Mark, Side, Value, same};
+use crate::record::{Key, Kind, Mark, Side, Value, same};
 
 impl Session<'_> {
     /// A row of a side as the planner sees it.
@@ -63,10 +63,13 @@ impl Session<'_> {
         let found = self.fetch_keys(side, keys).await?;
         let mut seen = BTreeMap::new();
         let mut live: HashMap<usize, &[Value]> = HashMap::new();
+        let access = &self.program.sides[side].access;
+        let has_letters =
+            access.key.iter().any(|slot| matches!(access.shape.fields[*slot].kind, Kind::Text { .. } | Kind::Any));
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             let key = keys[found.probes[index]].clone();
             // The column may take letters of either case for the same; a link does not.
-            if self.program.sides[side].key(row).is_some_and(|own| differs_by_case(&own, &key)) {
+            if has_letters && self.program.sides[side].key(row).is_some_and(|own| differs_by_case(&own, &key)) {
                 continue;
             }
             let outcome = match mark {

@@ -109,6 +109,7 @@ impl Session<'_> {
     fn prepare(&self, side: Side, mut sends: Vec<Send>, work: &mut [Work]) -> Flight {
         let program = &self.program.sides[side];
         let fence = self.fence.clone().expect("a run that writes has taken its mapping");
+        let by_time = self.program.asks_who_was_newer();
         let mut changes = Vec::with_capacity(sends.len());
         let mut intents = Intents {
             side,
@@ -132,12 +133,12 @@ impl Session<'_> {
                         |field: &FieldWrite| Some((self.slot(side, field), field.against.as_ref()?.expect.clone()));
                     change.expect.extend(send.write.fields.iter().filter_map(expected));
                     change.expect.extend(send.expect.iter().cloned());
-                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
+                    intents.changes.push(self.intent(side, send, link, &work[send.work], by_time));
                 }
                 Some(link) => {
                     // A record that is made anew for a link that stands.
                     self.fill(side, &mut change, send.write.fields.iter().cloned());
-                    intents.changes.push(self.intent(side, send, link, &work[send.work]));
+                    intents.changes.push(self.intent(side, send, link, &work[send.work], by_time));
                 }
                 None => {
                     let item = &mut work[send.work];
@@ -195,7 +196,7 @@ impl Session<'_> {
         }
     }
 
-    fn intent(&self, side: Side, send: &Send, link: &Link, item: &Work) -> Intent {
+    fn intent(&self, side: Side, send: &Send, link: &Link, item: &Work, by_time: bool) -> Intent {
         let shape = &self.program.sides[side].access.shape;
         let field = |write: &FieldWrite| IntentField {
             field: write.field,
@@ -210,13 +211,12 @@ impl Session<'_> {
             action: send.write.action,
             fields: send.write.fields.iter().map(field).collect(),
             set: send.set.iter().map(|(slot, value)| (shape.fields[*slot].name.to_string(), value.clone())).collect(),
-            before: self.last_touched(side, send, item),
+            before: if by_time { Self::last_touched(side, send, item) } else { None },
         }
     }
 
-    fn last_touched(&self, side: Side, send: &Send, item: &Work) -> Option<Before> {
-        let people =
-            send.people.filter(|_| send.write.action == Action::Update && self.program.asks_who_was_newer())?;
+    fn last_touched(side: Side, send: &Send, item: &Work) -> Option<Before> {
+        let people = send.people.filter(|_| send.write.action == Action::Update)?;
         let record = item.seen[side].live()?;
         let beside = beside(record, |field| send.write.fields.iter().any(|write| write.field == field));
         Some(Before { people, beside })

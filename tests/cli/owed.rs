@@ -246,12 +246,7 @@ target: { connection: shop, object: goods }
 direction: bidirectional
 fields: [{ copy: [id, name] }]
 ";
-    let project = Project::new(&[
-        ("connections.yaml", super::project::CONNECTIONS),
-        ("items.yaml", mapping),
-        ("office.sql", office),
-        ("shop.sql", shop),
-    ]);
+    let project = Project::between(mapping, office, shop);
     project.run(0);
     project.edit("office", "UPDATE items SET name = 'x' || (id + 1)").await;
     for _ in 0..3 {

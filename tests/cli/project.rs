@@ -84,6 +84,16 @@ impl Project {
         project
     }
 
+    /// A mapping between an office and a shop that are laid out so.
+    pub(super) fn between(mapping: &str, office: &str, shop: &str) -> Project {
+        Project::new(&[
+            ("connections.yaml", CONNECTIONS),
+            ("items.yaml", mapping),
+            ("office.sql", office),
+            ("shop.sql", shop),
+        ])
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -403,13 +403,7 @@ fields: [{ copy: [code, name] }]
 ";
     for collation in ["", " COLLATE NOCASE"] {
         let shop = format!("CREATE TABLE goods (code TEXT PRIMARY KEY{collation}, name TEXT);");
-        let files = [
-            ("connections.yaml", super::project::CONNECTIONS),
-            ("items.yaml", mapping),
-            ("office.sql", office),
-            ("shop.sql", &shop),
-        ];
-        let project = Project::new(&files);
+        let project = Project::between(mapping, office, &shop);
         project.run(0);
         project.edit("office", "UPDATE items SET code = 'a1', name = 'Lampe'").await;
         project.run(0);

@@ -252,13 +252,7 @@ fields:
   - copy: [id]
   - { source: name, target: title, equal: [upper_case] }
 ";
-    let files = [
-        ("connections.yaml", super::project::CONNECTIONS),
-        ("items.yaml", mapping),
-        ("office.sql", office),
-        ("shop.sql", &shop),
-    ];
-    let project = Project::new(&files);
+    let project = Project::between(mapping, office, &shop);
     project.run(0);
     project.edit("office", "UPDATE items SET name = 'eva' WHERE id = 1").await;
     project.run(0);

@@ -47,17 +47,7 @@ async fn stamps_without_a_zone_are_in_the_connection_s() {
     postgres
         .run("CREATE TABLE t (id int PRIMARY KEY, local timestamp DEFAULT now(), at timestamptz DEFAULT now())")
         .await;
-    let object = postgres.open("t", &["id"], Some("local")).await;
-    write(&*object, &[create(vec![int(1)], vec![])]).await;
-    let row = rows(&*object, Listing::Full).await.remove(0);
-    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
-    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
-    assert_eq!(*local, at.with_timezone(&zone).naive_local());
-    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
-    assert!(
-        clock >= *local && clock - *local < chrono::TimeDelta::minutes(30),
-        "{clock} is of the same zone as {local}"
-    );
+    stamps_in_sao_paulo(&postgres).await;
 }
 
 /// Issue 2: where the connection names no zone the engine's own writes were
@@ -74,14 +64,7 @@ async fn without_a_zone_of_its_own_a_connection_stamps_as_the_server_does() {
     let described = postgres.connector.describe("t").await.unwrap().unwrap();
     let note = described.notes.iter().find(|note| note.contains("timezone"));
     assert!(note.is_some_and(|note| note.contains("America/Sao_Paulo")), "{:?}", described.notes);
-    let object = postgres.open("t", &["id"], Some("local")).await;
-    write(&*object, &[create(vec![int(1)], vec![])]).await;
-    let row = rows(&*object, Listing::Full).await.remove(0);
-    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
-    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
-    assert_eq!(*local, at.with_timezone(&zone).naive_local());
-    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
-    assert!(clock >= *local && clock - *local < chrono::TimeDelta::minutes(30), "{clock} follows {local}");
+    stamps_in_sao_paulo(&postgres).await;
 }
 
 /// Issue 2: a prepared transaction tells when it was prepared, not when it began
@@ -98,4 +81,16 @@ async fn the_mark_waits_for_prepared_transactions() {
     postgres.run(&format!("COMMIT PREPARED '{name}'")).await;
     assert_eq!(waits, [""]);
     assert_eq!(object.horizon().await.unwrap().open, Vec::<String>::new());
+}
+
+/// What the engine writes to `t`, and the clock it is told, are of this zone.
+async fn stamps_in_sao_paulo(postgres: &Postgres) {
+    let object = postgres.open("t", &["id"], Some("local")).await;
+    write(&*object, &[create(vec![int(1)], vec![])]).await;
+    let row = rows(&*object, Listing::Full).await.remove(0);
+    let (Value::LocalTime(local), Value::Instant(at)) = (&row[1], &row[2]) else { panic!("{row:?}") };
+    let zone: chrono_tz::Tz = "America/Sao_Paulo".parse().unwrap();
+    assert_eq!(*local, at.with_timezone(&zone).naive_local());
+    let Some(Value::LocalTime(clock)) = object.horizon().await.unwrap().clock else { panic!("a clock") };
+    assert!(clock >= *local && clock - *local < chrono::TimeDelta::minutes(30), "{clock} follows {local}");
 }
