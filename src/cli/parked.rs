@@ -49,7 +49,7 @@ pub(super) struct ListArguments {
     #[command(flatten)]
     which: Which,
     /// Print lines of comma-separated values, for spreadsheets.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     csv: bool,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct SchemaArguments {
     document: Document,
 
     /// Print it as a manual to read, with every setting and rule.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     markdown: bool,
 }
 

@@ -7,7 +7,7 @@ use crate::compile::side::{Slots, literal};
 use crate::config::model::{Direction, Drift, FieldSpec, Mapping, RuleSpec};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
-use crate::record::{Both, Field, Kind, Side, Value};
+use crate::record::{Both, Field, Kind, Side, Value, json};
 
 /// Compiles one field entry. `None` where something is wrong, which is said.
 pub(super) fn compile(
@@ -174,6 +174,9 @@ fn meets(
         let kind = match &read[side.other()] {
             Reading::Slot(slot) => slots[side.other()].kind(*slot).clone(),
             Reading::Template(_) => Kind::Text { max: None, padded: false },
+            Reading::Constant(Value::Text(text)) if text.starts_with(['{', '[']) => {
+                Kind::Text { max: None, padded: false }
+            }
             _ => Kind::Any,
         };
         let arrives = way.rules.output_kind(&kind, diagnostics);
@@ -205,10 +208,16 @@ fn meets(
                 diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, &place, message));
             }
         }
-        if let Reading::Constant(value) = &read[side.other()]
-            && let Err(misfit) = way.kind.fit(Value::clone(value))
-        {
-            diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, place, misfit.message));
+        if let Reading::Constant(value) = &read[side.other()] {
+            let message = match (way.document, value) {
+                (Document::Read, Value::Text(text)) => {
+                    json::document(text).is_none().then(|| format!("`{text}` is not JSON"))
+                }
+                (_, value) => way.kind.fit(value.clone()).err().map(|misfit| misfit.message),
+            };
+            if let Some(message) = message {
+                diagnostics.push(Diagnostic::error(Code::KINDS_DO_NOT_MEET, place, message));
+            }
         }
     }
 }

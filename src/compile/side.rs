@@ -173,14 +173,8 @@ pub(super) fn compile(
             }
         }
     });
-    let filter = spec.filter.as_ref().and_then(|node| {
-        let text = node.text().map(str::to_owned);
-        if text.is_none() {
-            let message = format!("`where` of a SQL object is a text, and this is {}", node.kind());
-            diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &node.place, message));
-        }
-        text
-    });
+    // What is no text was reported before.
+    let filter = spec.filter.as_ref().and_then(Node::text).map(str::to_owned);
     let deleted = deleted(spec, &mut slots, diagnostics);
     let when = mapping.when.as_ref().and_then(|when| {
         let text = match side {

@@ -14,6 +14,8 @@ pub(crate) struct Table<'n, 'd> {
     entries: &'n [(Node, Node)],
     /// The names asked for so far: at the end, what else stands there is unknown.
     asked: Vec<&'static str>,
+    /// Settings that must be there and are not.
+    missing: Vec<&'static str>,
     later: &'static [&'static str],
     /// How many problems there were before this mapping.
     before: usize,
@@ -30,7 +32,7 @@ impl<'n, 'd> Table<'n, 'd> {
             return None;
         };
         let before = diagnostics.len();
-        Some(Table { node, entries, asked: Vec::new(), later: &[], before, what, diagnostics })
+        Some(Table { node, entries, asked: Vec::new(), missing: Vec::new(), later: &[], before, what, diagnostics })
     }
 
     /// Names that belong to the language and are not carried out yet.
@@ -62,7 +64,7 @@ impl<'n, 'd> Table<'n, 'd> {
     /// A setting that must be there. `None` where that was reported.
     pub(crate) fn required<T>(&mut self, name: &'static str, read: Reader<T>) -> Option<T> {
         if self.node(name).is_none() {
-            self.missing(name);
+            self.missing.push(name);
             return None;
         }
         self.optional(name, read)
@@ -70,12 +72,6 @@ impl<'n, 'd> Table<'n, 'd> {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, _)| key.text() == Some(name))
-    }
-
-    pub(crate) fn missing(&mut self, name: &str) {
-        let message = format!("{} needs `{name}`", self.what);
-        let help = format!("add `{name}: …`");
-        self.report(Diagnostic::error(Code::MISSING_NAME, &self.node.place, message).help(help));
     }
 
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
@@ -96,25 +92,45 @@ impl<'n, 'd> Table<'n, 'd> {
 
     /// Reports every name that was not asked for. True where nothing at all was
     /// reported of this mapping and of what is in it.
-    pub(crate) fn finish(self) -> bool {
-        for (key, _) in self.entries {
+    pub(crate) fn finish(mut self) -> bool {
+        let entries = self.entries;
+        for (key, _) in entries {
             let name = key.text().unwrap_or_default();
             if self.asked.contains(&name) {
                 continue;
             }
             if self.later.contains(&name) {
-                self.diagnostics.push(not_yet(&key.place, &format!("`{name}`")));
+                self.report(not_yet(&key.place, &format!("`{name}`")));
                 continue;
             }
             let message = format!("{} has no setting `{name}`", self.what);
             let known = self.asked.iter().copied().chain(self.later.iter().copied());
             let help = match nearest(name, known) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => {
+                    self.missing.retain(|missing| *missing != near);
+                    format!("did you mean `{near}`?")
+                }
                 None => format!("known here: {}", quoted(&self.asked)),
             };
-            self.diagnostics.push(Diagnostic::error(Code::UNKNOWN_NAME, &key.place, message).help(help));
+            self.report(Diagnostic::error(Code::UNKNOWN_NAME, &key.place, message).help(help));
         }
+        self.tell_missing();
         self.diagnostics.len() == self.before
+    }
+
+    fn tell_missing(&mut self) {
+        for name in std::mem::take(&mut self.missing) {
+            let message = format!("{} needs `{name}`", self.what);
+            let help = format!("add `{name}: …`");
+            self.report(Diagnostic::error(Code::MISSING_NAME, &self.node.place, message).help(help));
+        }
+    }
+}
+
+/// What is missing is told also where a mapping is given up before its end.
+impl Drop for Table<'_, '_> {
+    fn drop(&mut self) {
+        self.tell_missing();
     }
 }
 
@@ -159,7 +175,8 @@ pub(crate) fn text(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Stri
 pub(crate) fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
     let name = text(node, diagnostics)?;
     if name.trim().is_empty() {
-        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &node.place, "an empty name"));
+        let diagnostic = Diagnostic::error(Code::BAD_VALUE, &node.place, "an empty name");
+        diagnostics.push(diagnostic.help("write the name, or leave the setting out where there is none"));
         return None;
     }
     Some(name)

@@ -78,6 +78,7 @@ pub fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut builder = Builder {
         file: file.clone(),
+        text,
         diagnostics,
         frames: Vec::new(),
         anchors: HashMap::new(),
@@ -88,7 +89,7 @@ pub fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec
     loop {
         let problem = match parser.next_event() {
             None => break,
-            Some(Err(error)) => builder.syntax(&error, text),
+            Some(Err(error)) => builder.syntax(&error),
             Some(Ok((event, span))) => match builder.take(event, span) {
                 Ok(()) => continue,
                 Err(diagnostic) => *diagnostic,
@@ -109,6 +110,7 @@ pub fn parse(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Vec
 /// The tree while it grows.
 struct Builder<'a> {
     file: Arc<Path>,
+    text: &'a str,
     diagnostics: &'a mut Diagnostics,
     /// The open collections, outermost first.
     frames: Vec<Frame>,
@@ -166,6 +168,7 @@ impl Builder<'_> {
                     style = Style::Quoted;
                 }
                 let content = Content::Scalar(Scalar { text: text.into_owned(), style });
+                let end = if style == Style::Block { self.end_of_block(start, end) } else { end };
                 let built = Built { node: self.node(content, start, end), size: 1, height: 0 };
                 self.finish(built, anchor, None, end)?;
             }
@@ -196,6 +199,19 @@ impl Builder<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Where the last line of a block of lines ends, which is told at the next
+    /// token, after blank lines.
+    fn end_of_block(&self, start: Position, end: Position) -> Position {
+        let written = self.text.get(start.byte as usize..end.byte as usize).unwrap_or_default().trim_end();
+        let within = end_of(written);
+        let is_one_line = within.line == 1;
+        Position {
+            line: start.line + within.line - 1,
+            column: if is_one_line { start.column + within.column - 1 } else { within.column },
+            byte: start.byte + within.byte,
+        }
     }
 
     fn open(
@@ -357,7 +373,8 @@ impl Builder<'_> {
         Diagnostic::error(code, &Place::new(self.file.clone(), Span { start, end }), message)
     }
 
-    fn syntax(&self, error: &ScanError, text: &str) -> Diagnostic {
+    fn syntax(&self, error: &ScanError) -> Diagnostic {
+        let text = self.text;
         let mut start = position(*error.marker());
         // A tab is told where the value before it ended, or behind it.
         let told = start.byte as usize;

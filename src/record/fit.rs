@@ -28,9 +28,9 @@ impl Kind {
         let fitted = match (self, value) {
             (Kind::Json, value) => Ok(in_json(value)),
             (Kind::Any | Kind::Other(_), value) => Ok(value),
-            (Kind::Boolean, value) => match number(&value) {
-                Some(Number::Integer(0)) => Ok(Value::Boolean(false)),
-                Some(Number::Integer(1)) => Ok(Value::Boolean(true)),
+            (Kind::Boolean, value) => match whole_number(&value) {
+                Some(0) => Ok(Value::Boolean(false)),
+                Some(1) => Ok(Value::Boolean(true)),
                 _ => Err(value),
             },
             (Kind::Integer { bits }, value) => fit_integer(*bits, value),
@@ -180,9 +180,6 @@ fn number(value: &Value) -> Option<Number> {
     match value {
         Value::Boolean(b) => Some(Number::Integer(i64::from(*b))),
         Value::Integer(i) => Some(Number::Integer(*i)),
-        Value::Decimal(d) if d.fract().is_zero() => {
-            Some(d.to_i64().map_or_else(|| Number::Decimal(*d), Number::Integer))
-        }
         Value::Decimal(d) => Some(Number::Decimal(*d)),
         Value::WideDecimal(text) => parse_number(text),
         Value::Float(f) => parse_number(&f.to_string()),
@@ -191,15 +188,17 @@ fn number(value: &Value) -> Option<Number> {
     }
 }
 
+/// The same where it is a whole one of 64 bits.
+fn whole_number(value: &Value) -> Option<i64> {
+    match number(value)? {
+        Number::Integer(integer) => Some(integer),
+        Number::Decimal(decimal) if decimal.fract().is_zero() => decimal.to_i64(),
+        Number::Decimal(_) | Number::Wide(_) => None,
+    }
+}
+
 fn fit_integer(bits: u8, value: Value) -> Result<Value, Value> {
-    let whole = match number(&value) {
-        Some(Number::Integer(i)) => i,
-        Some(Number::Decimal(d)) if d.fract().is_zero() => match d.to_i64() {
-            Some(i) => i,
-            None => return Err(value),
-        },
-        _ => return Err(value),
-    };
+    let Some(whole) = whole_number(&value) else { return Err(value) };
     let fits = match bits {
         16 => i16::try_from(whole).is_ok(),
         32 => i32::try_from(whole).is_ok(),
@@ -347,6 +346,9 @@ mod tests {
         assert_eq!(Kind::Integer { bits: 32 }.fit(decimal("7.00")), Ok(Value::Integer(7)));
         assert!(Kind::Integer { bits: 16 }.fit(Value::Integer(40000)).is_err());
         assert_eq!(Kind::Boolean.fit(Value::Integer(1)), Ok(Value::Boolean(true)));
+        assert_eq!(Kind::Boolean.fit(decimal("0.00")), Ok(Value::Boolean(false)));
+        assert_eq!(Kind::Decimal { precision: None, scale: None }.fit(decimal("10.00")).unwrap().to_string(), "10.00");
+        assert_eq!(money.fit(decimal("10.00")).unwrap().to_string(), "10.00");
         assert_eq!(Kind::Integer { bits: 64 }.fit(Value::Boolean(true)), Ok(Value::Integer(1)));
         let error = money.fit(Value::text("abc")).unwrap_err();
         assert_eq!(error.message, "text `abc` does not fit decimal(10,2)");

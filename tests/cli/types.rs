@@ -78,6 +78,32 @@ async fn a_table_comes_across_whole() {
     runs(&project);
 }
 
+/// Issue 2: a number of any scale that was whole lost its digits behind the point.
+#[tokio::test]
+async fn numbers_keep_their_scale_and_constants_are_documents() {
+    let database = Database::fresh().await;
+    database
+        .run("CREATE TABLE s (id int PRIMARY KEY, n numeric, b boolean, j jsonb); INSERT INTO s VALUES (1, 10.00, NULL, NULL)")
+        .await;
+    let project = project(&database, "shop", "n, b");
+    let fields = |value: &str| format!("fields:\n  - {{ source: j, value: '{value}' }}\n");
+    let mapping = std::fs::read_to_string(project.path("t.yaml")).unwrap();
+    project.write("t.yaml", &mapping.replace("fields:\n", &fields(r#"{"a": 1}"#)));
+    project.write(
+        "shop.sql",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT, b DECIMAL(3,1)); INSERT INTO t VALUES (2, '20.00', 1.0);",
+    );
+    runs(&project);
+    assert_eq!(project.column("shop", "SELECT n FROM t ORDER BY id").await, ["10.00", "20.00"]);
+    assert_eq!(
+        column(&database, "SELECT concat_ws(' ', n, b, j->>'a') FROM s ORDER BY id").await,
+        ["10.00 1", "20.00 t 1"]
+    );
+    project.write("t.yaml", &mapping.replace("fields:\n", &fields(r#"{"a": 1"#)));
+    let said = project.engine("validate . --online --format json").ends(2).said();
+    assert_eq!(said, [r#"t.yaml:6:5 E0407 `{"a": 1` is not JSON"#]);
+}
+
 /// Issue 2: what PostgreSQL has a type for and SQLite a text did not come back.
 #[tokio::test]
 async fn what_is_a_text_elsewhere_comes_back() {

@@ -282,6 +282,19 @@ const MEANING: &[Mistake] = &[
     mistake("a condition that says nothing", SELLERS, "when: A3_NOME != ''", "when: {}"),
     mistake("a start without a time", SELLERS, "object: SA3,", "object: SA3, start: 2026-01-01,"),
     mistake("a filter that is no text", CUSTOMERS, "where: \"A1_TIPO = 'F'\"", "where: { A1_TIPO: F }"),
+    mistake("an empty filter", CUSTOMERS, "where: \"A1_TIPO = 'F'\"", "where: \"\""),
+    mistake(
+        "an address that cannot be read",
+        CONNECTIONS,
+        "${DATABASE_URL:-postgres://localhost/crm}",
+        "postgres://u:p@localhost:99999/crm",
+    ),
+    mistake(
+        "what an address does not say",
+        CONNECTIONS,
+        "${DATABASE_URL:-postgres://localhost/crm}",
+        "postgres://localhost/crm?sslmode=sometimes&sslrotcert=x&port=0&channel_binding=require&options[search_path]=a",
+    ),
     mistake(
         "a query that is written",
         SELLERS,

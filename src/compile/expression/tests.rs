@@ -297,3 +297,21 @@ fn places_are_exact_where_the_text_is_in_the_file_as_it_reads() {
         assert_eq!((place.line(), place.column()), expected, "{yaml_text}");
     }
 }
+
+#[test]
+fn places_in_a_block_of_lines_are_exact_where_no_line_is_folded() {
+    let file: Arc<Path> = Path::new("m.yaml").into();
+    for (yaml_text, expected) in [
+        ("a: |\n  one\n\n  ção {{ prise }}\n\n\nb: 1", (4, 10)),
+        ("a: |\r\n  one\r\n   {{ prise }}\r\nb: 1", (3, 7)),
+        ("a: |-\n\n  {{ prise }}", (3, 6)),
+        ("a: >\n  one\n  {{ prise }}\n\n  three\n\nb: 1", (2, 3)),
+        ("a: >\n  one\n\n  {{ prise }}\n\nb: 1", (2, 3)),
+    ] {
+        let nodes = yaml::parse(&file, yaml_text, &mut Diagnostics::new());
+        let node = &nodes[0].as_map().unwrap()[0].1;
+        let from = node.text().unwrap().find("prise").unwrap();
+        let place = position::Source { text: node.text().unwrap(), place: &node.place }.at(from, from + 5);
+        assert_eq!((place.line(), place.column()), expected, "{yaml_text:?}");
+    }
+}

@@ -51,7 +51,10 @@ pub(super) static MAP: Definition = Definition {
 fn build(arguments: &mut Arguments<'_>) -> Result<Arc<dyn Rule>, Reported> {
     let node = arguments.required("")?;
     let Some(entries) = node.as_map().filter(|entries| !entries.is_empty()) else {
-        let message = format!("`map` takes a mapping with entries, not {}", node.kind());
+        let message = match node.as_map() {
+            Some(_) => "a `map` without entries".to_owned(),
+            None => format!("`map` takes a mapping of values, not {}", node.kind()),
+        };
         let help = "write `{ map: { S: true, N: false } }`".to_owned();
         return Err(arguments.report(Code::WRONG_TYPE, &node.place, message, Some(help)));
     };

@@ -215,13 +215,14 @@ fn claim<'a>(
 /// compare with.
 fn check_match(mapping: &Mapping, diagnostics: &mut Diagnostics) {
     let mut filled: Vec<&str> = Vec::new();
+    let mut constant: Vec<&At<String>> = Vec::new();
     for entry in &mapping.fields {
         match entry {
             FieldEntry::Copy(copy) => filled.extend(copy.copy.iter().map(|name| name.as_str())),
             FieldEntry::Field(field) if field.value.is_none() => {
                 filled.extend(field.target.iter().map(|target| target.as_str()));
             }
-            FieldEntry::Field(_) => {}
+            FieldEntry::Field(field) => constant.extend(&field.target),
         }
     }
     for alternative in &mapping.match_on {
@@ -230,7 +231,13 @@ fn check_match(mapping: &Mapping, diagnostics: &mut Diagnostics) {
                 let message = format!("`{}` stands twice", name.value);
                 let diagnostic = Diagnostic::error(Code::BAD_VALUE, &name.place, message);
                 diagnostics.push(diagnostic.related(&first.place, "it stands here first"));
-            } else if !filled.contains(&name.as_str()) && mapping.fields_known {
+            } else if filled.contains(&name.as_str()) {
+            } else if let Some(target) = constant.iter().find(|target| target.value == name.value) {
+                let message = format!("`match` names `{}`, which has the same value in all records", name.value);
+                let diagnostic = Diagnostic::error(Code::UNMAPPED_MATCH, &name.place, message);
+                let help = "name a field that tells one record from another";
+                diagnostics.push(diagnostic.help(help).related(&target.place, "it is filled here"));
+            } else if mapping.fields_known {
                 let message = format!("`match` names `{}`, which no entry fills", name.value);
                 let help = match nearest(name, filled.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),

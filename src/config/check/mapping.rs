@@ -80,9 +80,13 @@ fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, d
     } else if let Some(filter) = filter
         && filter.text().is_none_or(|text| text.trim().is_empty())
     {
-        let message = format!("`where` is a condition of SQL, but {} stands here", filter.kind());
-        let help = "write it as text: `where: \"status = 'open'\"`";
-        diagnostics.push(Diagnostic::error(Code::WRONG_TYPE, &filter.place, message).help(help));
+        let (code, what) = match filter.text() {
+            Some(_) => (Code::BAD_VALUE, "an empty text"),
+            None => (Code::WRONG_TYPE, filter.kind()),
+        };
+        let message = format!("`where` is a condition of SQL, but {what} stands here");
+        let help = "write it as text: `where: \"status = 'open'\"`, or leave the setting out for all records";
+        diagnostics.push(Diagnostic::error(code, &filter.place, message).help(help));
     }
     if let Some((name, _)) = connection.queries().iter().find(|(name, _)| name.value == side.object.value)
         && written

@@ -154,7 +154,7 @@ pub struct CopySpec {
     #[schemars(skip)]
     pub complete: bool,
     /// The names of the fields.
-    #[schemars(example = ["email", "notes"])]
+    #[schemars(length(min = 1), example = ["email", "notes"])]
     pub copy: Vec<At<String>>,
 }
 

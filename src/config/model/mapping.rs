@@ -66,6 +66,7 @@ pub struct Mapping {
     #[schemars(example = &"A1_NOME != ''")]
     pub when: Option<When>,
     /// What goes where, field by field.
+    #[schemars(length(min = 1))]
     pub fields: Vec<FieldEntry>,
     /// Who wins where both sides changed. Default: nobody, the field waits.
     pub conflicts: Option<Conflicts>,

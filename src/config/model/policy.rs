@@ -71,10 +71,11 @@ pub enum Policy {
     /// The two lists are joined. Where one is missing, the field waits as under
     /// `manual`.
     Union,
-    /// The larger value is taken. Where one is missing, the field waits as under
-    /// `manual`; so it does under `min`.
+    /// The larger value is taken, as the target shows them: rules that turn the
+    /// order round (`multiply: -1`) turn this round too. Where one is missing, the
+    /// field waits as under `manual`; so it does under `min`.
     Max,
-    /// The smaller value is taken.
+    /// The smaller value is taken, as the target shows them.
     Min,
 }
 
@@ -116,7 +117,8 @@ impl Choice for Policy {
 #[schemars(inline)]
 pub enum Drift {
     /// The edit stays until the side it comes from changes, and is then
-    /// overwritten and logged.
+    /// overwritten and logged. So is an edit that was made after a write which a
+    /// crash left without an answer, as nobody can tell which of the two was first.
     #[default]
     Keep,
     /// The value is put back on every run. The side it is written to is then

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// of them failed. A mapping that fails several times in a row is tried less
 /// and less often, at least once an hour or as often as it is due.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
 pub struct Schedule {
     #[schemars(skip)]
     pub place: Place,
@@ -26,7 +26,10 @@ pub struct Schedule {
     #[schemars(example = &"5m")]
     pub every: Option<At<Duration>>,
     /// A cron pattern instead of `every`: minute, hour, day of the month, month
-    /// and day of the week; six parts have the second before them. Default: none.
+    /// and day of the week; six parts have the second before them. A part takes
+    /// `*`, lists, ranges and steps; days also `L` (the last), `15W` (the workday
+    /// nearest to it) and `5#2` (the second Friday). `@hourly`, `@daily`,
+    /// `@weekly`, `@monthly` and `@yearly` are patterns too. Default: none.
     #[schemars(example = &"0 6,12,18 * * *")]
     pub cron: Option<At<Cron>>,
     /// The zone in which `cron` is meant, by its IANA name. Default: `UTC`.

@@ -25,7 +25,7 @@ pub struct SideSpec {
     #[schemars(example = &"public.customers")]
     pub object: At<String>,
     /// The fields that identify a record. Default: the object's primary key.
-    #[schemars(default, example = ["A1_COD", "A1_LOJA"])]
+    #[schemars(default, length(min = 1), example = ["A1_COD", "A1_LOJA"])]
     pub key: Vec<At<String>>,
     /// The field that grows with every change, by which only what is new is
     /// read. Default: none, so that every run reads the whole object.

@@ -42,7 +42,7 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
         // What the URL's parser would say of it may show the password.
         Some(url) => {
             let unreadable = "the `url` cannot be read; it has the form `postgres://user:password@host:5432/database`";
-            let url = url.parse::<Url>().map_err(|_| refuse(unreadable))?;
+            let url = url.parse::<Url>().map_err(|problem| refuse(&format!("{unreadable}: {problem}")))?;
             let url = tls::settle(url, &settings.folder)?;
             PgConnectOptions::from_url(&url).map_err(|_| refuse(unreadable))?
         }
