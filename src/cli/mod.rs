@@ -33,6 +33,7 @@ mod service;
 mod state;
 mod status;
 mod stop;
+mod test;
 mod trace;
 mod validate;
 mod wire;
@@ -107,6 +108,7 @@ enum Command {
     Validate(validate::ValidateArguments),
     Check(check::CheckArguments),
     Discover(discover::DiscoverArguments),
+    Test(test::TestArguments),
     Plan(plan::PlanArguments),
     Run(run::RunArguments),
     Status(status::StatusArguments),
@@ -155,6 +157,7 @@ pub async fn main() -> Exit {
         Command::Validate(arguments) => validate::validate(&arguments, context).await,
         Command::Check(arguments) => check::check(&arguments, context).await,
         Command::Discover(arguments) => discover::discover(&arguments, context).await,
+        Command::Test(arguments) => test::test(&arguments, context),
         Command::Plan(arguments) => plan::plan(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Status(arguments) => status::status(&arguments, context).await,
@@ -187,7 +190,6 @@ pub async fn main() -> Exit {
 /// yet: as it is typed, and as it is told.
 const LATER: &[(&str, &str)] = &[
     ("init", "`engine init`"),
-    ("test", "`engine test`"),
     ("apply", "`engine apply`"),
     ("approve", "`engine approve`"),
     ("lookups", "`engine lookups`"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::compile::case;
 use crate::compile::field;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
@@ -95,6 +96,10 @@ fn assemble(
     if is_whole {
         policy::check(mapping, &fields, &sides, diagnostics);
         writers::check(&fields, &sides, described.map(|description| description.is_some()), diagnostics);
+    }
+    if is_whole {
+        let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        case::check(mapping, &sides, &names, diagnostics);
     }
     // Where `first` is silent, what is said of all conflicts decides first meetings too, those of one-way fields among them.
     let said = mapping.conflicts.as_ref().and_then(|conflicts| conflicts.first.as_ref().or(conflicts.default.as_ref()));

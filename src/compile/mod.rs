@@ -4,6 +4,7 @@
 //! Start reading at [`Program`], and at [`compile`] for how it is made;
 //! [`Rejection`] is what can go wrong with a value, `rule` what happens to it.
 
+mod case;
 pub mod expression;
 mod field;
 mod mapping;
@@ -16,6 +17,7 @@ mod trouble;
 mod writers;
 
 pub use crate::config::model::{Drift, Limit, Policy};
+pub use case::part;
 pub use mapping::{Compiled, Survey, compile, survey};
 pub use program::{
     BaseKind, DeletePolicy, DeletedWhen, Document, FieldProgram, Limits, Program, Reading, SideProgram, Way,

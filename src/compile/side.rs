@@ -95,6 +95,11 @@ impl<'a> Slots<'a> {
         &self.shape.fields[slot].kind
     }
 
+    /// What was mentioned so far.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.shape.fields.iter().map(|field| field.name.as_str())
+    }
+
     pub(super) fn name(&self, slot: usize) -> &str {
         &self.shape.fields[slot].name
     }

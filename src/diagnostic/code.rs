@@ -120,6 +120,8 @@ codes! {
         "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
     NOTHING_THERE = "E0112", "a project without anything in it",
         "The folder has no YAML file, or none of its files has a mapping, so that nothing would ever run. Most often the path is not the one that is meant. A mapping is a document that begins with `mapping: NAME`.";
+    EMPTY_CASE = "E0113", "a test that can show nothing",
+        "A case under `tests:` needs a record to try the mapping on, and something that is expected of it. A case that expects nothing passes whatever the mapping does, and would only seem to guard it.";
     EXCLUSIVE = "E0111", "settings that exclude each other",
         "Each of the settings is fine by itself, but together they say two different things, and one of them would have to be ignored. Keep the one that is meant.";
 

@@ -12,9 +12,11 @@ mod field;
 mod link;
 mod record;
 mod seen;
+mod trial;
 
 pub use conflict::{IN_DOUBT, OpenConflict, Resolution, stands};
 pub use decision::{Against, ConflictOutcome, ConflictStep, Decision, FieldWrite, RecordWrite, Verdict};
 pub use link::{Bases, Contest, Link, LinkId, LinkStatus, OwnStamp};
 pub use record::{Pair, decide};
 pub use seen::{Record, Seen};
+pub use trial::{BrokenLaw, Given, Outcome, Stands, Trial, Tried, attempt, round_trips};

@@ -4,42 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::report::Trouble;
 use super::session::Session;
-use crate::compile::expression::{Expression, Input};
-use crate::compile::{DeletedWhen, Rejection};
+use crate::compile::Rejection;
 use crate::connector::{Found, Scope};
 use crate::diagnostic::Code;
 use crate::plan::{Record, Seen};
-use crate::record::{Key, Kind, Mark, Side, Value, same};
+use crate::record::{Key, Kind, Mark, Side, Value};
 
 impl Session<'_> {
     /// A row of a side as the planner sees it.
     pub(super) fn see(&self, side: Side, row: &[Value], within: bool) -> Result<Seen, Rejection> {
-        let program = &self.program.sides[side];
-        match &program.deleted {
-            DeletedWhen::Mark { slot, equals } if same(&row[*slot], equals) => return Ok(Seen::Marked),
-            DeletedWhen::When(expression) if self.test(expression, row)? => {
-                return Ok(Seen::Marked);
-            }
-            _ => {}
-        }
-        if !within {
-            return Ok(Seen::Outside);
-        }
-        if let Some(when) = &program.when
-            && !self.test(when, row)?
-        {
-            return Ok(Seen::Outside);
-        }
-        self.record(side, row).map(Seen::Live)
+        Seen::of(self.program, side, row, within)
     }
 
     pub(super) fn record(&self, side: Side, row: &[Value]) -> Result<Record, Rejection> {
-        Ok(Record { fields: self.program.read(side, row)?, stamp: self.program.sides[side].stamp(row) })
-    }
-
-    /// An expression over a record of one side.
-    pub(super) fn test(&self, expression: &Expression, row: &[Value]) -> Result<bool, Rejection> {
-        expression.test(Input::new(row)).map_err(|trouble| trouble.into_rejection("*", &self.program.place))
+        Record::of(self.program, side, row)
     }
 
     /// Reads records by key, whatever the filters say. Of several rows with one

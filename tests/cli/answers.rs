@@ -44,6 +44,7 @@ fn every_command_has_help_with_an_example() {
     let project = Project::items();
     for command in [
         "validate",
+        "test",
         "check",
         "discover",
         "plan",

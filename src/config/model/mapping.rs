@@ -1,5 +1,6 @@
 //! One pair of objects, and what goes between them.
 
+use super::case::TestCase;
 use super::field::FieldEntry;
 use super::or_text;
 use super::policy::{Allow, Conflicts, Deletes, Direction, Drift, Limits, Operation, Policy};
@@ -74,6 +75,9 @@ pub struct Mapping {
     pub deletes: Option<Deletes>,
     /// How much one run may change before it stops.
     pub limits: Option<Limits>,
+    /// Cases that `engine test` tries the mapping on. Default: none.
+    #[schemars(default)]
+    pub tests: Vec<TestCase>,
 }
 
 impl Mapping {
@@ -89,7 +93,6 @@ impl Mapping {
             "lookups",
             "notify",
             "requires",
-            "tests",
             "then",
             "vars",
             "write_back",
@@ -118,6 +121,7 @@ impl Mapping {
             conflicts: table.optional("conflicts", Conflicts::decode),
             deletes: table.optional("deletes", Deletes::decode),
             limits: table.optional("limits", Limits::decode),
+            tests: table.optional("tests", cases).unwrap_or_default(),
             place,
         };
         let written = table.node("fields").and_then(Node::as_list).map(<[Node]>::len).filter(|len| *len > 0);
@@ -158,6 +162,10 @@ impl Mapping {
         let written = self.conflicts.as_ref().and_then(|conflicts| conflicts.default.as_ref());
         written.map_or_else(Policy::default, |policy| policy.value)
     }
+}
+
+fn cases(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<TestCase>> {
+    list(node, diagnostics, TestCase::decode)
 }
 
 impl super::FieldSpec {

@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`Mapping`] and [`Connection`].
 
+mod case;
 mod connection;
 mod field;
 mod files;
@@ -19,6 +20,7 @@ mod scalar;
 mod schedule;
 mod side;
 
+pub use case::{CaseBase, CaseOutcome, CaseRecord, TestCase};
 pub(crate) use connection::ConnectionsDocument;
 pub use connection::{Connection, Connector, ObjectSpec, Postgres, Retry, Sqlite, System};
 pub use field::{CopySpec, FieldEntry, FieldSpec, WriteMoment};
@@ -26,7 +28,7 @@ pub use files::{DecimalMark, FileEncoding, FileField, FileFieldType, FileFormat,
 pub use mapping::{Mapping, When};
 pub use policy::{Allow, Conflicts, DeletePolicy, Deletes, Direction, Drift, Limit, Limits, Operation, Policy};
 pub use rule::RuleSpec;
-pub use scalar::{Cron, Duration, Timezone};
+pub use scalar::{Cron, Duration, Moment, Timezone};
 pub use schedule::{Missed, Schedule};
 pub use side::{Cursor, Deleted, SideSpec};
 

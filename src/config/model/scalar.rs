@@ -179,6 +179,37 @@ impl JsonSchema for Timezone {
     }
 }
 
+/// A point in time with its zone: `2026-03-01T12:00:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub chrono::DateTime<chrono::Utc>);
+
+impl Moment {
+    pub(crate) fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Moment>> {
+        let text = text(node, diagnostics)?;
+        if let Ok(moment) = text.parse::<chrono::DateTime<chrono::FixedOffset>>() {
+            return Some(At::new(Moment(moment.to_utc()), text.place));
+        }
+        let message = format!("`{}` is not a point in time", text.value);
+        let help = "write it with its zone, as in `2026-03-01T12:00:00Z` or `2026-03-01T09:00:00-03:00`";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &text.place, message).help(help));
+        None
+    }
+}
+
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
