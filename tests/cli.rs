@@ -21,6 +21,7 @@ mod project;
 mod readings;
 mod records;
 mod rings;
+mod secrets;
 mod service;
 mod story;
 mod systems;

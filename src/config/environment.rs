@@ -6,8 +6,9 @@
 //! that a project can be checked with none of them set.
 
 use super::decode::not_yet;
+use super::project::relative_to;
 use super::tree::At;
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, keep_secret};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +17,22 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'a> {
     Literal(&'a str),
-    Variable { name: &'a str, default: Option<&'a str> },
+    Variable {
+        name: &'a str,
+        default: Option<&'a str>,
+    },
+    /// What a file holds, by its path.
+    File(&'a str),
 }
 
 /// What is wrong with a reference.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem<'a> {
     Unclosed,
-    /// `secret:`, `file:` or `var.`, which a later version reads.
+    /// `secret:`, which a later version reads.
     Later(&'a str),
     BadName(&'a str),
+    NoPath,
 }
 
 /// Cuts a text at its references. `$` without a brace is an ordinary character.
@@ -55,8 +62,11 @@ fn reference(inside: &str) -> Result<Piece<'_>, Problem<'_>> {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    if ["secret:", "file:", "var."].iter().any(|prefix| inside.starts_with(prefix)) {
+    if inside.starts_with("secret:") {
         return Err(Problem::Later(inside));
+    }
+    if let Some(path) = inside.strip_prefix("file:") {
+        return if path.trim().is_empty() { Err(Problem::NoPath) } else { Ok(Piece::File(path)) };
     }
     if is_name(name) { Ok(Piece::Variable { name, default }) } else { Err(Problem::BadName(name)) }
 }
@@ -106,6 +116,7 @@ pub fn resolve(
                     add(None);
                 }
             },
+            Ok(Piece::File(path)) => add(mounted(path, text, diagnostics).as_deref()),
             Err(problem) => {
                 report(&problem, &text.place, diagnostics);
                 add(None);
@@ -115,12 +126,33 @@ pub fn resolve(
     out
 }
 
+/// What a mounted file holds, less the line end at its end. It is a secret from
+/// then on.
+fn mounted(path: &str, text: &At<String>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let path = relative_to(&text.place, path);
+    match std::fs::read_to_string(&path) {
+        Ok(mut held) => {
+            held.truncate(held.trim_end_matches(['\r', '\n']).len());
+            keep_secret(&held);
+            Some(held)
+        }
+        Err(error) => {
+            let message = format!("`{}` cannot be read: {error}", path.display());
+            let help = "`${file:PATH}` is relative to the file it is written in, and holds one value as UTF-8";
+            diagnostics.push(Diagnostic::error(Code::MISSING_FILE, &text.place, message).help(help));
+            None
+        }
+    }
+}
+
 fn report(problem: &Problem<'_>, place: &Place, diagnostics: &mut Diagnostics) {
     diagnostics.push(match problem {
         Problem::Unclosed => {
             Diagnostic::error(Code::BAD_REFERENCE, place, "a `${` without its `}`").help("write `${NAME}`")
         }
         Problem::Later(inside) => not_yet(place, &format!("`${{{inside}}}`")),
+        Problem::NoPath => Diagnostic::error(Code::BAD_REFERENCE, place, "`${file:}` names no file")
+            .help("write `${file:/run/secrets/NAME}`, or a path from the folder of this file"),
         Problem::BadName(name) => {
             let message = format!("`{name}` is not the name of an environment variable");
             Diagnostic::error(Code::BAD_REFERENCE, place, message)

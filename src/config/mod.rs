@@ -15,6 +15,7 @@ pub mod environment;
 mod order;
 mod check;
 mod project;
+mod vars;
 pub mod schema;
 pub mod reference;
 pub mod model;

@@ -8,6 +8,7 @@ use super::decode::{Table, not_yet};
 use super::files::{self, Found};
 use super::model::{Connection, Mapping};
 use super::tree::{At, Node};
+use super::vars::Vars;
 use super::{check, order, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,6 +39,15 @@ pub struct Project {
     mapping_index: HashMap<String, usize>,
 }
 
+/// A document of connections and values, or of a mapping.
+struct Written {
+    document: Node,
+    /// The folder below the project, with slashes; empty at the top.
+    namespace: String,
+    /// False where it stands above or beside the path that was asked for.
+    inside: bool,
+}
+
 /// The name of a connection that is written somewhere.
 #[derive(Debug)]
 pub(super) struct Declared {
@@ -61,15 +71,18 @@ impl Project {
         }
         let (root, below_root) = files::root(path);
         let mut project = Project { path: path.to_owned(), root, ..Project::default() };
+        let mut written = Vec::new();
         for found in files::find(path, &project.root, &below_root, diagnostics) {
-            project.read(&found, diagnostics);
+            project.read(&found, &mut written, diagnostics);
         }
+        project.take_in(written, diagnostics);
         project.index(diagnostics);
         check::project(&project, diagnostics);
         project
     }
 
-    fn read(&mut self, found: &Found, diagnostics: &mut Diagnostics) {
+    /// Reads a file's documents.
+    fn read(&mut self, found: &Found, written: &mut Vec<Written>, diagnostics: &mut Diagnostics) {
         let file: Arc<Path> = Arc::from(found.path.as_path());
         let start = Position { line: 1, column: 1, byte: 0 };
         let top = Place::new(file.clone(), Span { start, end: start });
@@ -100,36 +113,58 @@ impl Project {
         self.sources.insert(file, text.clone());
         for document in documents {
             match kind(&document) {
-                Kind::Connections => is_told &= self.add_connections(&document, found, diagnostics),
-                _ if !found.inside => {}
-                Kind::Mapping => self.mappings.extend(Mapping::decode(&document, &found.namespace, diagnostics)),
+                Kind::Mapping if !found.inside => continue,
                 Kind::Refused(diagnostic) => {
-                    is_told = false;
-                    diagnostics.push(*diagnostic);
+                    if found.inside {
+                        is_told = false;
+                        diagnostics.push(*diagnostic);
+                    }
+                    continue;
                 }
+                Kind::Connections => is_told &= may_be_known(&document),
+                Kind::Mapping => {}
             }
+            written.push(Written { document, namespace: found.namespace.clone(), inside: found.inside });
         }
         if !is_told && found.inside {
             self.unread.push(text);
         }
     }
 
-    /// False where nobody can tell which connections it declares.
-    fn add_connections(&mut self, document: &Node, found: &Found, diagnostics: &mut Diagnostics) -> bool {
-        let Some(mut table) = Table::open(document, "a document of connections", diagnostics) else { return false };
-        table.later(&["lookups", "vars"]);
+    /// Makes connections and mappings of the documents, once all values that
+    /// they read are known.
+    fn take_in(&mut self, written: Vec<Written>, diagnostics: &mut Diagnostics) {
+        let mut vars = Vars::default();
+        for Written { document, namespace, .. } in &written {
+            let named = document.as_map().into_iter().flatten().find(|(key, _)| key.text() == Some("vars"));
+            if let (Some((_, values)), Kind::Connections) = (named, kind(document)) {
+                vars.add(values, namespace, diagnostics);
+            }
+        }
+        for Written { mut document, namespace, inside } in written {
+            vars.fill(&mut document, &namespace, diagnostics);
+            match kind(&document) {
+                Kind::Mapping => self.mappings.extend(Mapping::decode(&document, &namespace, diagnostics)),
+                _ => self.add_connections(&document, &namespace, inside, diagnostics),
+            }
+        }
+    }
+
+    fn add_connections(&mut self, document: &Node, namespace: &str, inside: bool, diagnostics: &mut Diagnostics) {
+        let Some(mut table) = Table::open(document, "a document of connections", diagnostics) else { return };
+        table.later(&["lookups"]);
+        // Taken in before.
+        table.node("vars");
         let entries = table.node("connections");
         table.finish();
         let Some(entries) = entries.and_then(|node| super::decode::entries(node, "`connections`", diagnostics)) else {
-            return false;
+            return;
         };
         for (key, value) in entries {
             let Some(name) = super::decode::given_name(key, diagnostics) else { continue };
-            let (namespace, inside) = (found.namespace.clone(), found.inside);
-            self.declared.push(Declared { name: name.clone(), namespace, inside });
-            self.connections.extend(Connection::decode(name, value, &found.namespace, diagnostics));
+            self.declared.push(Declared { name: name.clone(), namespace: namespace.to_owned(), inside });
+            self.connections.extend(Connection::decode(name, value, namespace, diagnostics));
         }
-        true
     }
 
     /// True where each document below `path` could be told for what it is.
@@ -262,7 +297,14 @@ fn same_name<'a>(
     }
 }
 
+/// False where nobody can tell which connections a document declares.
+fn may_be_known(document: &Node) -> bool {
+    let entries = document.as_map().into_iter().flatten();
+    entries.filter(|(key, _)| key.text() == Some("connections")).all(|(_, value)| value.as_map().is_some())
+}
+
 enum Kind {
+    /// Connections, values, or both.
     Connections,
     Mapping,
     Refused(Box<Diagnostic>),
@@ -288,11 +330,14 @@ fn kind(document: &Node) -> Kind {
     if key("connections").is_some() {
         return Kind::Connections;
     }
+    if key("vars").is_some() && key("mapping").is_none() {
+        return Kind::Connections;
+    }
     if ["mapping", "source", "target", "fields"].iter().any(|name| key(name).is_some()) {
         return Kind::Mapping;
     }
     let (first, name) = entries.first().map_or((document, ""), |(key, _)| (key, key.text().unwrap_or_default()));
-    if matches!(name, "lookups" | "vars") {
+    if name == "lookups" {
         return refused(not_yet(&first.place, &format!("`{name}`")));
     }
     let names = entries.iter().filter_map(|(key, _)| Some((key, key.text()?)));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::diagnostic::without_secrets;
+
 /// Whose fault it is, which decides whom to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
@@ -55,7 +57,7 @@ impl Fault {
             applied: Applied::No,
             doing: doing.into(),
             native: native.into(),
-            message: message.into(),
+            message: without_secrets(&message.into()).into_owned(),
             lacks: None,
         }
     }

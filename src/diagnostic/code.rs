@@ -128,7 +128,7 @@ codes! {
     UNKNOWN_CONNECTION = "E0201", "a connection that does not exist",
         "A side names its connection as it stands under `connections:`. Looked up are the connections of the mapping's own folder first, then those of the folders above it, up to the project. Connections of other folders are not seen.";
     BAD_REFERENCE = "E0202", "a reference to the environment that cannot be read",
-        "Settings of connections may hold `${NAME}` or `${NAME:-default}`, which read the environment, or the `.env` file beside the project. A name has letters, digits and `_`, and does not start with a digit. A `$` without a brace is an ordinary character.";
+        "Settings of connections may hold `${NAME}` or `${NAME:-default}`, which read the environment, or the `.env` file beside the project; `${file:PATH}`, which reads a mounted file; and, as mappings may, `${var.NAME}`, which reads what stands under `vars:`. A name has letters, digits and `_`, and does not start with a digit. A `$` without a brace is an ordinary character.";
     UNSET_VARIABLE = "E0203", "an environment variable that is not set",
         "The setting reads a variable that neither the environment nor the `.env` file has, and it gives no default. Checking a project needs none of them; opening a connection does.";
     MISSING_FILE = "E0204", "a file that does not exist",

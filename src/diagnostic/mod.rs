@@ -6,9 +6,11 @@
 
 mod code;
 mod place;
+mod secret;
 
 pub use code::Code;
 pub use place::{Place, Position, Span};
+pub(crate) use secret::{HIDDEN, keep_secret, without_secrets};
 
 use serde::Serialize;
 

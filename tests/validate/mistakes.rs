@@ -52,7 +52,12 @@ const DOCUMENTS: &[Mistake] = &[
     mistake("a text for a document", NEW, "", "customers\n"),
     mistake("both in one document", NEW, "", "connections: {}\nmapping: x\n"),
     mistake("lookups", NEW, "", "lookups: { depots: { file: depots.csv } }\n"),
-    mistake("variables", NEW, "", "vars: { company: 19 }\n"),
+    mistake(
+        "values that nothing can read",
+        NEW,
+        "",
+        "vars: { company: 19, a b: 1, other: '${var.company}', none: }\nconnections:\n  x: { connector: sqlite, url: 'sqlite://${var.compny}.db' }\n  y: { connector: sqlite, url: 'sqlite://${var.company' }\n---\nvars: { company: 20 }\n",
+    ),
     mistake("a manifest", "connectors/own/connector.yaml", "", "connector: own\n"),
     mistake("an overlay", "environments/production.yaml", "", "connections: {}\n"),
 ];

@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use crate::diagnostic::nearest;
 
-/// What stands in place of a secret.
-pub(super) const HIDDEN: &str = "***";
+pub(super) use crate::diagnostic::HIDDEN;
 
 /// Settings whose values are secrets, also of connectors that come later.
 const SECRET: &[&str] = &["password", "passwd", "secret", "client_secret", "token", "access_token", "api_key"];

@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 
 use crate::config::Project;
 use crate::config::environment::process_variable;
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Place, Severity, without_secrets};
 
 use super::failure::Failure;
 use mask::without_passwords;
@@ -194,8 +194,10 @@ impl Stream {
         }
     }
 
-    /// Writes all of it. A reader that went away is no failure of the command.
+    /// Writes all of it but for secrets. A reader that went away is no failure of
+    /// the command.
     fn write(&self, text: &str) {
+        let text = without_secrets(text);
         let mut writer = self.writer.lock().expect("nothing panics while it prints");
         if let Err(error) = writer.write_all(text.as_bytes()).and_then(|()| writer.flush())
             && error.kind() != std::io::ErrorKind::BrokenPipe

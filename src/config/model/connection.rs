@@ -14,13 +14,22 @@ use serde_json::{Map, Value, json};
 pub(crate) struct ConnectionsDocument {
     /// The systems that mappings read and write, by the names they are given.
     #[expect(dead_code, reason = "for the schema: a project reads the entries one by one")]
+    #[schemars(default)]
     connections: std::collections::BTreeMap<String, Connection>,
+    /// Values by name. Every text of connections and mappings in this folder and
+    /// those below it reads them as `${var.NAME}`; a folder's own outrank those
+    /// above. A number or a truth is one where it is used as one.
+    #[expect(dead_code, reason = "for the schema: a project takes them in before anything else")]
+    #[schemars(default)]
+    vars: std::collections::BTreeMap<String, String>,
 }
 
 /// One configured system.
 ///
 /// Texts may hold `${NAME}` and `${NAME:-default}`, which read the environment
-/// or the `.env` file beside the project.
+/// or the `.env` file beside the project, `${var.NAME}`, which reads
+/// `vars`, and `${file:PATH}`, which reads a mounted file: what that holds is
+/// never shown or logged.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(transform = by_connector)]
 pub struct Connection {

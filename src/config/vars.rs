@@ -1,0 +1,98 @@
+//! `vars:`: values by name, which texts of the project read as `${var.NAME}`.
+//!
+//! Owns where they are seen from and the filling in of texts, before anything
+//! is read from them: a filled text is as if it had been written.
+
+use super::decode::{entries, name, text};
+use super::project::{join, levels};
+use super::tree::{At, Content, Node};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
+use std::collections::HashMap;
+
+const OPEN: &str = "${var.";
+
+/// The values of a project.
+#[derive(Debug, Default)]
+pub(super) struct Vars {
+    /// By the name with its namespace.
+    values: HashMap<String, At<String>>,
+}
+
+impl Vars {
+    /// Takes in what stands under a `vars:`.
+    pub(super) fn add(&mut self, node: &Node, namespace: &str, diagnostics: &mut Diagnostics) {
+        for (key, value) in entries(node, "`vars`", diagnostics).into_iter().flatten() {
+            let (Some(name), Some(value)) = (name(key, diagnostics), text(value, diagnostics)) else { continue };
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+            if !name.chars().all(plain) {
+                let message = format!("`{}` cannot be the name of a value", name.value);
+                let help = "use letters, digits, `_` and `-`";
+                diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &name.place, message).help(help));
+                continue;
+            }
+            if value.contains(OPEN) {
+                let message = "a value under `vars` that reads another one";
+                let help = "write it out, or read both where they are used";
+                diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &value.place, message).help(help));
+                continue;
+            }
+            if let Some(first) = self.values.get(&join(namespace, &name)) {
+                let message = format!("a second value `{}`", name.value);
+                let diagnostic = Diagnostic::error(Code::SAME_NAME, &name.place, message);
+                diagnostics.push(diagnostic.related(&first.place, "the first one stands here"));
+                continue;
+            }
+            self.values.insert(join(namespace, &name), value);
+        }
+    }
+
+    /// Fills in every text below a node, as seen from a namespace: its own
+    /// values first, then those above.
+    pub(super) fn fill(&self, node: &mut Node, namespace: &str, diagnostics: &mut Diagnostics) {
+        match &mut node.content {
+            Content::List(items) => items.iter_mut().for_each(|item| self.fill(item, namespace, diagnostics)),
+            Content::Map(entries) => {
+                for (_, value) in entries {
+                    self.fill(value, namespace, diagnostics);
+                }
+            }
+            Content::Scalar(scalar) if !scalar.text.contains(OPEN) => {}
+            Content::Scalar(scalar) => {
+                let mut filled = String::with_capacity(scalar.text.len());
+                let mut rest = scalar.text.as_str();
+                while let Some(at) = rest.find(OPEN) {
+                    filled.push_str(&rest[..at]);
+                    let inside = &rest[at + OPEN.len()..];
+                    let Some(end) = inside.find('}') else {
+                        let message = "a `${` without its `}`";
+                        let diagnostic = Diagnostic::error(Code::BAD_REFERENCE, &node.place, message);
+                        diagnostics.push(diagnostic.help("write `${var.NAME}`"));
+                        rest = inside;
+                        break;
+                    };
+                    let name = &inside[..end];
+                    if let Some(value) = self.value(namespace, name) {
+                        filled.push_str(value);
+                    } else {
+                        let known = self.values.keys().map(|name| name.rsplit('/').next().unwrap_or(name));
+                        let message = format!("there is no value `{name}`");
+                        let help = match nearest(name, known) {
+                            Some(near) => format!("did you mean `${{var.{near}}}`?"),
+                            None => "name it under `vars:`, in this folder or one above".to_owned(),
+                        };
+                        diagnostics.push(Diagnostic::error(Code::UNKNOWN_NAME, &node.place, message).help(help));
+                        // What follows from it is not told as well.
+                        filled.push_str(name);
+                    }
+                    rest = inside.get(end + 1..).unwrap_or_default();
+                }
+                filled.push_str(rest);
+                scalar.text = filled;
+            }
+        }
+    }
+
+    fn value(&self, namespace: &str, name: &str) -> Option<&str> {
+        levels(namespace).find_map(|level| self.values.get(&join(level, name))).map(|value| value.value.as_str())
+    }
+}
