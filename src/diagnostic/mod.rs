@@ -1,7 +1,8 @@
 //! What a user wrote wrongly: a code, a place, what is wrong and what to do.
 //!
 //! Owns the [`Diagnostic`], its [`Place`] and the table of every [`Code`] with
-//! the paragraph behind it. Never prints: that is `cli`'s. Diagnostics are
+//! the paragraph behind it; and which texts are secrets, that no message may
+//! show. Never prints: that is `cli`'s. Diagnostics are
 //! collected in a [`Diagnostics`], never returned one at a time.
 
 mod code;
