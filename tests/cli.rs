@@ -21,6 +21,7 @@ mod readings;
 mod records;
 mod rings;
 mod service;
+mod shared;
 mod story;
 mod systems;
 mod taken_back;

@@ -148,6 +148,24 @@ async fn a_schema_of_a_newer_engine_or_of_another_program_is_refused() {
     assert!(matches!(PostgresStore::open(&url).await, Err(StoreError::Broken(_))));
 }
 
+/// The way from an earlier layout: the empty one here, as there is but one
+/// other yet. What engines of the earlier one hold is void.
+#[tokio::test]
+async fn an_earlier_layout_is_brought_to_the_newest() {
+    let database = Database::fresh().await;
+    let url: url::Url = database.url.parse().unwrap();
+    let empty = "CREATE SCHEMA engine; CREATE TABLE engine.layout (version bigint NOT NULL); \
+        INSERT INTO engine.layout VALUES (0)";
+    database.run(empty).await;
+    let store = PostgresStore::open(&url).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(3)).await.unwrap();
+    database.run("UPDATE engine.layout SET version = 2").await;
+    assert_eq!(store.acquire("m").await, Err(StoreError::Newer { found: 2, known: 1 }), "it was brought on meanwhile");
+    database.run("UPDATE engine.layout SET version = 1").await;
+    assert_eq!(PostgresStore::open(&url).await.unwrap().count_links("m").await, Ok(3));
+}
+
 #[tokio::test]
 async fn a_handle_on_the_store_in_memory_outlives_another() {
     let store = MemoryStore::new();

@@ -39,7 +39,7 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     }
     session.let_go_of_prepared();
     let fence = session.fence.clone();
-    let report = session.finish().await;
+    let report = Box::pin(session.finish()).await;
     if let Some(fence) = fence {
         give_back(&*setup.store, &fence).await;
     }

@@ -12,9 +12,8 @@ use crate::record::{Both, Key, Side};
 pub enum StoreError {
     /// Another engine works on this state; the text says which.
     Held(String),
-    /// Another living engine has the mapping's lease, until this time at
-    /// least, by the clock of the state's server.
-    Leased { mapping: String, by: String, until: DateTime<Utc> },
+    /// Another living engine has the mapping's lease.
+    Leased(Box<Leased>),
     /// The server of the state does not answer, or the connection to it broke.
     /// Nothing was changed.
     Unreachable(String),
@@ -37,11 +36,22 @@ pub enum StoreError {
     Unwritten(String),
 }
 
+/// Who works on a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    pub mapping: String,
+    /// The engine, in words.
+    pub by: String,
+    /// Until this time at least, by the clock of the state's server.
+    pub until: DateTime<Utc>,
+}
+
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreError::Held(by) => write!(f, "another engine works on this state: {by}"),
-            StoreError::Leased { mapping, by, until } => {
+            StoreError::Leased(leased) => {
+                let Leased { mapping, by, until } = &**leased;
                 let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
                 write!(f, "another engine works on `{mapping}`: {by}, until {until} at least")
             }

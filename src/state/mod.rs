@@ -25,7 +25,7 @@ use futures::future::BoxFuture;
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Both, Key, Side};
 
-pub use error::StoreError;
+pub use error::{Leased, StoreError};
 pub(crate) use file::{FileIdentity, file_identity};
 pub use intent::{Before, Intent, IntentField, Intents, IntentsId};
 use ledger::ConflictBefore;

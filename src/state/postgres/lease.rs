@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgPool;
 
-use super::{Fence, StoreError};
+use super::{Fence, Leased, StoreError};
 
 /// How long a lease lasts without being extended. Long enough that a slow
 /// server or a busy machine loses none (three extensions would have to fail
@@ -92,7 +92,7 @@ pub(super) async fn refuse_leased(
         None => Ok(()),
         Some((holder, until)) => {
             let by = holder.unwrap_or_else(|| "another process".to_owned());
-            Err(StoreError::Leased { mapping: mapping.to_owned(), by, until })
+            Err(StoreError::Leased(Box::new(Leased { mapping: mapping.to_owned(), by, until })))
         }
     }
 }

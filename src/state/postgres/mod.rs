@@ -18,8 +18,6 @@ mod links;
 mod mappings;
 mod parked;
 mod prune;
-#[cfg(test)]
-mod tests;
 mod written;
 
 use std::collections::BTreeMap;
@@ -34,8 +32,8 @@ use url::Url;
 use super::error::{damaged, is_of_the_way};
 use super::{
     Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictBefore, ConflictFilter, ConflictStatus, Cursor,
-    EventRecord, Fence, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, Reason,
-    RunRecord, RunStatus, Spooled, Store, StoreError, Written, changes, codec, insert_event, padding_range,
+    EventRecord, Fence, Intents, IntentsId, Leased, Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT,
+    Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, changes, codec, insert_event, padding_range,
     same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};

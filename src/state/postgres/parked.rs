@@ -32,16 +32,19 @@ pub(super) async fn park(connection: &mut PgConnection, mapping: i64, parked: &[
     }
     // One statement takes a place once: of several the last stands, with the
     // most attempts and the time of the first.
-    let mut places: BTreeMap<_, Parked> = BTreeMap::new();
+    let mut places: BTreeMap<_, usize> = BTreeMap::new();
+    let mut rows: Vec<Parked> = Vec::with_capacity(parked.len());
     for one in parked {
         let mut one = one.clone();
-        if let Some(before) = places.get(&place_of(&one)) {
+        if let Some(before) = places.get(&place_of(&one)).map(|place| &mut rows[*place]) {
             one.attempts = one.attempts.max(before.attempts);
             one.since = before.since;
+            *before = one;
+        } else {
+            places.insert(place_of(&one), rows.len());
+            rows.push(one);
         }
-        places.insert(place_of(&one), one);
     }
-    let rows: Vec<_> = places.into_values().collect();
     let key = |key: Option<&Key>| key.map_or(String::new(), |key| key.as_str().to_owned());
     let text = |text: &Option<String>| text.as_deref().map(storable);
     sqlx::query(STORE)
