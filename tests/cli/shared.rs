@@ -20,7 +20,7 @@ async fn many() -> (Project, Database, String) {
          INSERT INTO items SELECT 'I' || n, 'Item ' || n, 1, NULL FROM n;\n"
     );
     let shop =
-        "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT, title TEXT, price DECIMAL(10,2), made_on DATE);\n";
+        "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, title TEXT, price DECIMAL(10,2), made_on DATE);\n";
     let project = Project::between(ITEMS, &office, shop);
     let database = Database::fresh().await;
     let state = address(&database);
