@@ -23,6 +23,7 @@ mod records;
 mod rings;
 mod secrets;
 mod service;
+mod shared;
 mod story;
 mod systems;
 mod taken_back;

@@ -7,9 +7,11 @@ use chrono::{DateTime, Utc};
 use engine::plan::{Bases, Link, LinkStatus};
 use engine::record::{Both, Key, Side, Value};
 use engine::state::conformance::conform;
-use engine::state::{Commit, Intents, MappingState, MemoryStore, SqliteStore, Store, StoreError};
+use engine::state::{Commit, Intents, MappingState, MemoryStore, PostgresStore, SqliteStore, Store, StoreError};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::support::postgres::Database;
 
 fn now() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
@@ -30,6 +32,10 @@ fn link(number: i64) -> Link {
     }
 }
 
+fn intents() -> Intents {
+    Intents { side: Side::Target, token: None, at: now(), layout: 1, creates: Vec::new(), changes: Vec::new() }
+}
+
 fn links(count: i64) -> Commit {
     Commit { links: (0..count).map(link).collect(), ..Commit::default() }
 }
@@ -37,6 +43,13 @@ fn links(count: i64) -> Commit {
 async fn change(path: &Path, sql: &'static str) {
     let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+}
+
+/// The state in this database, with these parameters.
+async fn state(database: &Database, parameters: &str) -> PostgresStore {
+    let mark = if database.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{mark}{parameters}", database.url).parse().unwrap();
+    PostgresStore::open(&url).await.unwrap()
 }
 
 #[tokio::test]
@@ -53,6 +66,104 @@ async fn the_store_in_a_file_keeps_its_promises() {
         SqliteStore::open(&folder.path().join(format!("{}.db", count.get()))).await.unwrap()
     });
     Box::pin(kept).await;
+}
+
+#[tokio::test]
+async fn the_store_in_postgres_keeps_its_promises() {
+    let database = Database::fresh().await;
+    let count = std::cell::Cell::new(0);
+    let kept = conform(async || {
+        count.set(count.get() + 1);
+        let name = format!("state_{}", count.get());
+        state(&database, &format!("options[search_path]={name}")).await
+    });
+    Box::pin(kept).await;
+}
+
+/// Two engines on one state: one works on a mapping, the other is told who
+/// does; once the lease has run out it takes over, and the first changes
+/// nothing any more.
+#[tokio::test]
+async fn a_lease_keeps_others_out_until_it_runs_out() {
+    let database = Database::fresh().await;
+    let (first, second) = (state(&database, "lease=600").await, state(&database, "lease=600").await);
+    let fence = first.acquire("m").await.unwrap();
+    first.commit(&fence, &links(1)).await.unwrap();
+    let refused = second.acquire("m").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Leased { .. }), "{refused:?}");
+    let by = format!("another engine works on `m`: process {} at ", std::process::id());
+    assert!(refused.to_string().starts_with(&by), "{refused}");
+    assert!(matches!(second.reset("m", true).await, Err(StoreError::Leased { .. })));
+    second.acquire("another").await.unwrap();
+
+    // Extended while the first lives: three times as long as a lease lasts.
+    let mut beat = tokio::time::interval(std::time::Duration::from_millis(200));
+    for _ in 0..9 {
+        beat.tick().await;
+        assert!(second.acquire("m").await.is_err(), "the lease of an engine that lives is extended");
+    }
+
+    // One that stands still extends nothing.
+    drop(first);
+    let taken = loop {
+        beat.tick().await;
+        if let Ok(taken) = second.acquire("m").await {
+            break taken;
+        }
+    };
+    assert!(taken.number > fence.number);
+    let woken = state(&database, "lease=600").await;
+    assert_eq!(woken.commit(&fence, &links(2)).await, Err(StoreError::Fenced));
+    assert_eq!(woken.intend(&fence, &intents()).await, Err(StoreError::Fenced));
+    assert_eq!(second.count_links("m").await, Ok(1));
+
+    second.release(&taken).await.unwrap();
+    assert_eq!(second.commit(&taken, &Commit::default()).await, Err(StoreError::Fenced));
+    woken.acquire("m").await.unwrap();
+}
+
+/// A server that ends all connections is met again by the next call.
+#[tokio::test]
+async fn a_lost_connection_is_made_anew() {
+    let database = Database::fresh().await;
+    let store = state(&database, "lease=5000").await;
+    let fence = store.acquire("m").await.unwrap();
+    database
+        .run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        .await;
+    store.commit(&fence, &links(1)).await.unwrap();
+    assert_eq!(store.count_links("m").await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_engine_or_of_another_program_is_refused() {
+    let database = Database::fresh().await;
+    let url: url::Url = database.url.parse().unwrap();
+    assert!(PostgresStore::open_there(&url).await.unwrap().is_none(), "looking makes no state");
+    drop(PostgresStore::open(&url).await.unwrap());
+    assert!(PostgresStore::open_there(&url).await.unwrap().is_some());
+    database.run("UPDATE engine.layout SET version = 99").await;
+    assert_eq!(PostgresStore::open(&url).await.unwrap_err(), StoreError::Newer { found: 99, known: 1 });
+    database.run("DROP SCHEMA engine CASCADE; CREATE SCHEMA engine; CREATE TABLE engine.theirs (id int)").await;
+    assert!(matches!(PostgresStore::open(&url).await, Err(StoreError::Broken(_))));
+}
+
+/// The way from an earlier layout: the empty one here, as there is but one
+/// other yet. What engines of the earlier one hold is void.
+#[tokio::test]
+async fn an_earlier_layout_is_brought_to_the_newest() {
+    let database = Database::fresh().await;
+    let url: url::Url = database.url.parse().unwrap();
+    let empty = "CREATE SCHEMA engine; CREATE TABLE engine.layout (version bigint NOT NULL); \
+        INSERT INTO engine.layout VALUES (0)";
+    database.run(empty).await;
+    let store = PostgresStore::open(&url).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    store.commit(&fence, &links(3)).await.unwrap();
+    database.run("UPDATE engine.layout SET version = 2").await;
+    assert_eq!(store.acquire("m").await, Err(StoreError::Newer { found: 2, known: 1 }), "it was brought on meanwhile");
+    database.run("UPDATE engine.layout SET version = 1").await;
+    assert_eq!(PostgresStore::open(&url).await.unwrap().count_links("m").await, Ok(3));
 }
 
 #[tokio::test]

@@ -66,6 +66,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let help = match &error {
             StoreError::Held(_) => Some("wait until it is done, or stop it".to_owned()),
+            StoreError::Leased { .. } => Some(
+                "wait until it is done, or stop it; the lease of an engine that died runs out by itself".to_owned(),
+            ),
+            StoreError::Unreachable(_) | StoreError::Unanswered(_) => {
+                Some("is the server of the state up, and let in what `--state` or `ENGINE_STATE` names?".to_owned())
+            }
             StoreError::Fenced => Some("another engine runs this mapping now; look with `engine status`".to_owned()),
             _ => None,
         };

@@ -7,23 +7,44 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use url::Url;
+
 use super::keys::KeyNames;
 use super::{Common, Context, Failure};
 use crate::config::{STATE_FOLDER, project_root};
+use crate::protocol::sql::settle_tls;
 use crate::run::{SystemWorld, World};
-use crate::state::{MemoryStore, SqliteStore, Store};
+use crate::state::{MemoryStore, PostgresStore, SqliteStore, Store};
 
 /// The file of the state in its folder.
 const FILE: &str = "state.db";
 
-/// The state's file.
-pub(super) fn state_file(common: &Common, path: &Path) -> Result<PathBuf, Failure> {
-    let Some(address) = &common.state else { return Ok(project_root(path).join(STATE_FOLDER).join(FILE)) };
+/// Where a state lies.
+pub(super) enum Place {
+    /// In a file of its own, or it will.
+    File(PathBuf),
+    /// On a PostgreSQL server, at an address that may hold a password.
+    Server(Url),
+}
+
+/// Where the state of a project lies.
+pub(super) fn state_place(common: &Common, path: &Path) -> Result<Place, Failure> {
+    let Some(address) = &common.state else {
+        return Ok(Place::File(project_root(path).join(STATE_FOLDER).join(FILE)));
+    };
+    if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+        // What the parser would repeat of it may be the password.
+        let url = Url::parse(address).map_err(|problem| {
+            let form = "it has the form `postgres://user:password@host:5432/database`";
+            Failure::wrong(format!("the address of the state cannot be read: {problem}")).help(form)
+        })?;
+        return Ok(Place::Server(settle_tls(url, Path::new("."))?));
+    }
     let place = address.strip_prefix("sqlite://").unwrap_or(address);
     if let Some((scheme, _)) = place.split_once("://") {
         return Err(Failure::not_yet(
             &format!("a state at `{scheme}://`"),
-            "name a folder, or `sqlite://` and a folder",
+            "name a folder, `sqlite://` and a folder, or `postgres://` and a database",
         ));
     }
     if place.is_empty() {
@@ -31,7 +52,7 @@ pub(super) fn state_file(common: &Common, path: &Path) -> Result<PathBuf, Failur
     }
     let place = PathBuf::from(place);
     let is_file = place.is_file() || (!place.is_dir() && place.extension().is_some_and(|end| end == "db"));
-    Ok(if is_file { place } else { place.join(FILE) })
+    Ok(Place::File(if is_file { place } else { place.join(FILE) }))
 }
 
 /// The states that a command has opened, to be closed when it is done,
@@ -58,8 +79,11 @@ impl OpenStates {
 
 /// The state to run on; made where there is none yet.
 pub(super) async fn open_for_run(context: Context<'_>, path: &Path) -> Result<Arc<dyn Store>, Failure> {
-    let file = state_file(context.common, path)?;
-    Ok(context.states.keep(Arc::new(SqliteStore::open_for_run(&file, SystemWorld.now()).await?)))
+    Ok(match state_place(context.common, path)? {
+        Place::File(file) => context.states.keep(Arc::new(SqliteStore::open_for_run(&file, SystemWorld.now()).await?)),
+        // Whether another engine is at work there is asked for each mapping.
+        Place::Server(url) => context.states.keep(Arc::new(PostgresStore::open(&url).await?)),
+    })
 }
 
 /// The state to look at or to leave a decision in. Where there is none, an
@@ -68,9 +92,16 @@ pub(super) async fn open(context: Context<'_>, path: &Path) -> Result<Arc<dyn St
     if !path.exists() {
         return Err(Failure::wrong(format!("there is no folder or file `{}`", path.display())));
     }
-    let file = state_file(context.common, path)?;
-    if file.is_file() {
-        return Ok(context.states.keep(Arc::new(SqliteStore::open(&file).await?)));
+    match state_place(context.common, path)? {
+        Place::File(file) if file.is_file() => {
+            return Ok(context.states.keep(Arc::new(SqliteStore::open(&file).await?)));
+        }
+        Place::File(_) => {}
+        Place::Server(url) => {
+            if let Some(store) = PostgresStore::open_there(&url).await? {
+                return Ok(context.states.keep(Arc::new(store)));
+            }
+        }
     }
     Ok(Arc::new(MemoryStore::default()))
 }

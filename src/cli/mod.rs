@@ -89,7 +89,7 @@ struct Common {
     /// How to print: text and tables for people, or one JSON object.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Where the state lies: a folder, a file, or `sqlite://` and either. Default: `.engine/` of the project.
+    /// Where the state lies: a folder, a file, `sqlite://` and either, or `postgres://` and a database. Default: `.engine/` of the project.
     #[arg(long, global = true, env = "ENGINE_STATE", hide_env_values = true, value_name = "ADDRESS")]
     state: Option<String>,
     /// Log what a run decides on standard error, in this form. Default: only warnings, as text.

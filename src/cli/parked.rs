@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use super::conflicts::names;
-use super::home::{mapping_named, open, open_for_run, state_file};
+use super::home::{Place, mapping_named, open, open_for_run, state_place};
 use super::keys::{KeyNames, typed};
 use super::links::csv_line;
 use super::loaded::load;
@@ -410,7 +410,8 @@ async fn by_id(store: &dyn Store, id: &str) -> Result<Parked, Failure> {
 
 async fn settle(arguments: &SettleArguments, context: Context<'_>) -> Done {
     // Alone with the state: a run under way goes on as if nothing were settled.
-    let is_there = state_file(context.common, &arguments.path)?.is_file();
+    let place = state_place(context.common, &arguments.path)?;
+    let is_there = matches!(place, Place::File(file) if file.is_file());
     let store =
         if is_there { open_for_run(context, &arguments.path).await? } else { open(context, &arguments.path).await? };
     let parked = by_id(&*store, &arguments.id).await?;

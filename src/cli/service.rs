@@ -24,8 +24,8 @@ use crate::config::model::{Connection, Mapping};
 use crate::config::{FileStamp, stamps};
 use crate::diagnostic::Code;
 use crate::record::{Both, Side};
-use crate::run::{World, unless_stopped};
-use crate::state::{RunStatus, Store};
+use crate::run::{Trouble, World, unless_stopped};
+use crate::state::{RunStatus, Store, StoreError};
 use crate::work::{History, Job, Place, REMEMBERED, Runner, Timetable, broke_off, idle};
 
 /// What is asked for.
@@ -120,6 +120,12 @@ struct Seen {
 /// begin.
 type Outcome = Result<Option<Told>, Failure>;
 
+/// Nothing was run, as another engine has the mapping's lease.
+fn is_another_engines(told: &Told) -> bool {
+    let is_leased = |trouble: &Trouble| matches!(trouble, Trouble::State(StoreError::Leased { .. }));
+    told.report.troubles.iter().any(is_leased)
+}
+
 impl Runner for Keeper {
     type Report = Outcome;
 
@@ -135,6 +141,7 @@ impl Runner for Keeper {
 
     fn status(report: &Outcome) -> RunStatus {
         match report {
+            Ok(Some(told)) if is_another_engines(told) => RunStatus::Interrupted,
             Ok(Some(told)) => told.report.status,
             Ok(None) => RunStatus::Interrupted,
             Err(_) => RunStatus::Failure,
@@ -159,6 +166,9 @@ impl Runner for Keeper {
         };
         match told {
             Ok(None) => {}
+            Ok(Some(told)) if is_another_engines(&told) => {
+                tracing::debug!("another engine works on {mapping}; it is tried again later");
+            }
             Ok(Some(told)) => self.screen.answer(
                 || json(told.json()),
                 || {

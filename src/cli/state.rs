@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::home::{open_for_run, state_file};
+use super::home::{Place, open_for_run, state_place};
 use super::keys::KeyNames;
 use super::loaded::load;
 use super::log::Teller;
@@ -75,7 +75,12 @@ pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done 
 }
 
 async fn backup(arguments: &BackupArguments, context: Context<'_>) -> Done {
-    let state = state_file(context.common, &arguments.path)?;
+    let Place::File(state) = state_place(context.common, &arguments.path)? else {
+        let message = "a state in PostgreSQL is not copied by the engine: `pg_dump` does it";
+        return Err(
+            Failure::wrong(message).help("`pg_dump --schema=engine URL` writes it, also while engines run on it")
+        );
+    };
     if !state.is_file() {
         let help = "is the path the project's, and the state where `--state` says?";
         return Err(Failure::wrong(format!("there is no state at `{}`", state.display())).help(help));

@@ -22,14 +22,14 @@ use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
     Agreed, Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts,
-    RunStatus, Spooled, StoreError,
+    RunStatus, Spooled, Store, StoreError,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
 /// deletes, and says what it did. Never fails: what goes wrong is in the
 /// report.
 pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
-    let mut session = Session::new(setup, options);
+    let mut session = Box::new(Session::new(setup, options));
     for ended in [Box::pin(session.go()).await, session.land().await] {
         match ended {
             Ok(()) => {}
@@ -38,7 +38,20 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
         }
     }
     session.let_go_of_prepared();
-    session.finish().await
+    let fence = session.fence.clone();
+    let report = Box::pin((*session).finish()).await;
+    if let Some(fence) = fence {
+        give_back(&*setup.store, &fence).await;
+    }
+    report
+}
+
+/// Lets others have the mapping. What was answered stays so, whatever comes of
+/// this: a lease that cannot be given back runs out.
+pub(super) async fn give_back(store: &dyn Store, fence: &Fence) {
+    if let Err(error) = store.release(fence).await {
+        tracing::warn!("the mapping `{}` was not given back: {error}", fence.mapping);
+    }
 }
 
 /// How often a parked record was tried, since when, and why it is parked.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::layout::Layouts;
 use super::report::{RunReport, Trouble};
+use super::session::give_back;
 use super::setup::Setup;
 use super::world::World;
 use crate::plan::{Bases, Link, LinkStatus};
@@ -198,5 +199,7 @@ async fn note(
         counts: report.counts,
         errors,
     };
-    Ok(store.commit(&fence, &Commit { run: Some(run), mapping: Some(state), ..Commit::default() }).await?)
+    let done = store.commit(&fence, &Commit { run: Some(run), mapping: Some(state), ..Commit::default() }).await;
+    give_back(store, &fence).await;
+    Ok(done?)
 }

@@ -1,6 +1,9 @@
 //! What can go wrong with the state itself.
 
-use super::{Answered, Conflict, IntentsId};
+use chrono::{DateTime, SecondsFormat, Utc};
+use sqlx::postgres::PgDatabaseError;
+
+use super::{Answered, Conflict, IntentsId, postgres, sqlite};
 use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Side};
 
@@ -9,6 +12,14 @@ use crate::record::{Both, Key, Side};
 pub enum StoreError {
     /// Another engine works on this state; the text says which.
     Held(String),
+    /// Another living engine has the mapping's lease.
+    Leased(Box<Leased>),
+    /// The server of the state does not answer, or the connection to it broke.
+    /// Nothing was changed.
+    Unreachable(String),
+    /// The connection broke while a change was made to last: it may stand or
+    /// not. What is stored tells.
+    Unanswered(String),
     /// The fence is not the newest: another engine took the mapping over.
     Fenced,
     /// The disk is full, or its limit reached. Nothing was changed.
@@ -25,10 +36,29 @@ pub enum StoreError {
     Unwritten(String),
 }
 
+/// Who works on a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    pub mapping: String,
+    /// The engine, in words.
+    pub by: String,
+    /// Until this time at least, by the clock of the state's server.
+    pub until: DateTime<Utc>,
+}
+
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StoreError::Held(by) => write!(f, "another engine works on this state: {by}"),
+            StoreError::Leased(leased) => {
+                let Leased { mapping, by, until } = &**leased;
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                write!(f, "another engine works on `{mapping}`: {by}, until {until} at least")
+            }
+            StoreError::Unreachable(detail) => write!(f, "the state cannot be reached: {detail}"),
+            StoreError::Unanswered(detail) => {
+                write!(f, "the state did not say whether it has stored the last step, and the next run looks: {detail}")
+            }
             StoreError::Fenced => f.write_str("another engine has taken this mapping over"),
             StoreError::Full(detail) => write!(f, "no room left for the state: {detail}"),
             StoreError::Replaced(path) => write!(
@@ -90,4 +120,28 @@ impl StoreError {
     pub(super) fn without_key(intents: IntentsId) -> StoreError {
         StoreError::Broken(format!("a create of intents {intents} cannot become a link as recorded: it has no key yet"))
     }
+}
+
+/// The stored bytes or words are none that this engine writes.
+pub(in crate::state) fn damaged(what: &str) -> StoreError {
+    StoreError::Broken(format!("{what} of the state cannot be read: it is damaged or was changed by hand"))
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        match error.as_database_error() {
+            Some(database) => match database.try_downcast_ref::<PgDatabaseError>() {
+                Some(database) => postgres::fault(database),
+                None => sqlite::fault(database),
+            },
+            None if is_of_the_way(&error) => StoreError::Unreachable(error.to_string()),
+            None => StoreError::Broken(error.to_string()),
+        }
+    }
+}
+
+/// The way to a server failed, not what was asked of it.
+pub(super) fn is_of_the_way(error: &sqlx::Error) -> bool {
+    use sqlx::Error;
+    matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed)
 }

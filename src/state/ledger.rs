@@ -1,8 +1,11 @@
 //! What is kept for people: conflicts, parked records, runs, events.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::StoreError;
 use crate::compile::Policy;
 use crate::plan::{Bases, LinkId, Resolution};
 use crate::record::{Both, Key, Side, Value};
@@ -35,6 +38,50 @@ impl Conflict {
         if self.status == ConflictStatus::Open && self.resolution.is_none() && self.values == *before {
             self.resolution = decision.cloned();
         }
+    }
+}
+
+/// What stood in a conflict that a commit replaces.
+pub(super) struct ConflictBefore {
+    pub values: Both<Value>,
+    pub decision: Option<Resolution>,
+}
+
+impl ConflictBefore {
+    /// The conflicts of a commit as they are to be stored, one for each number:
+    /// a later one of the same commit stands for the earlier. `open` are those
+    /// that wait on their links, `by_id` all that are replaced, `next` gives new
+    /// numbers.
+    pub(super) fn number(
+        conflicts: Vec<Conflict>,
+        mut open: BTreeMap<(LinkId, String), i64>,
+        mut by_id: BTreeMap<i64, ConflictBefore>,
+        mut next: impl FnMut() -> i64,
+    ) -> Result<Vec<Conflict>, StoreError> {
+        // By number: a later one of the same commit stands for the earlier.
+        let mut stored = BTreeMap::new();
+        for mut conflict in conflicts {
+            let place = (conflict.link, conflict.field.clone());
+            if let Some(id) = open.get(&place) {
+                conflict.id = *id;
+            } else if conflict.id != 0 && !by_id.contains_key(&conflict.id) {
+                return Err(StoreError::no_conflict(conflict.id));
+            }
+            if let Some(before) = by_id.get(&conflict.id) {
+                conflict.keep_decision(&before.values, before.decision.as_ref());
+            } else {
+                conflict.id = next();
+            }
+            if conflict.status == ConflictStatus::Open {
+                open.insert(place, conflict.id);
+            } else {
+                open.remove(&place);
+            }
+            let (values, decision) = (conflict.values.clone(), conflict.resolution.clone());
+            by_id.insert(conflict.id, ConflictBefore { values, decision });
+            stored.insert(conflict.id, conflict);
+        }
+        Ok(stored.into_values().collect())
     }
 }
 

@@ -6,6 +6,8 @@
 //! means; `conformance` is the suite that every store passes. Decides nothing. All of it works in batches: there is no call for a
 //! single record.
 
+mod changes;
+mod codec;
 pub mod conformance;
 mod error;
 mod file;
@@ -13,6 +15,7 @@ mod intent;
 mod ledger;
 mod mapping;
 mod memory;
+mod postgres;
 mod sqlite;
 mod written;
 
@@ -22,15 +25,17 @@ use futures::future::BoxFuture;
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Both, Key, Side};
 
-pub use error::StoreError;
+pub use error::{Leased, StoreError};
 pub(crate) use file::{FileIdentity, file_identity};
 pub use intent::{Before, Intent, IntentField, Intents, IntentsId};
+use ledger::ConflictBefore;
 pub use ledger::{
     Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, OwedCounts, Parked, ParkedFilter, Reason, RunCounts,
     RunRecord, RunStatus, SideCounts, Spooled,
 };
 pub use mapping::{Ahead, Cursor, Layout, LayoutField, MappingState};
 pub use memory::MemoryStore;
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use written::{Cell, Written};
 
@@ -148,6 +153,13 @@ pub trait Store: Send + Sync {
     /// cannot bring back what was forgotten.
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
 
+    /// Gives a mapping's work back: another engine may take it at once. The
+    /// fence is void from then on where the state is shared by leases;
+    /// elsewhere this does nothing.
+    fn release<'a>(&'a self, _fence: &'a Fence) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Puts away what an open state leaves lying about. Nothing is asked of it
     /// afterwards. A state that is merely dropped is as safe.
     fn close(&self) -> Answer<'_, ()> {
@@ -225,6 +237,20 @@ pub const RUNS_KEPT: usize = 100;
 fn insert_event(events: &mut Vec<EventRecord>, event: EventRecord) {
     let position = events.iter().position(|other| other.at >= event.at).unwrap_or(events.len());
     events.insert(position, event);
+}
+
+/// Between which texts all keys lie that differ from this one by blanks at most:
+/// from the first, below the second.
+fn padding_range(key: &Key) -> Option<(String, String)> {
+    // Keys that begin with the same entry, but for blanks, lie side by side.
+    let entry = key.entries().into_iter().next()?;
+    let begin = match &entry {
+        serde_json::Value::String(text) => format!("[{}", serde_json::Value::from(text.trim_end_matches(' '))),
+        other => format!("[{other}\""),
+    };
+    let begin = begin.strip_suffix('"').unwrap_or(&begin);
+    let (first, last) = if entry.is_string() { (' ', '#') } else { (',', '^') };
+    Some((format!("{begin}{first}"), format!("{begin}{last}")))
 }
 
 /// True where two keys differ by blanks at the end of their texts at most.

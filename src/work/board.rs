@@ -10,6 +10,10 @@ use super::timetable::{History, Timetable};
 use crate::record::Both;
 use crate::state::RunStatus;
 
+/// When a mapping that another engine works on is tried again: a third of the
+/// time for which a lease lasts.
+const LEASED: TimeDelta = TimeDelta::seconds(10);
+
 /// A mapping that runs by itself.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -204,6 +208,10 @@ impl Board {
         line.is_new = false;
         let failures = line.job.history.failures;
         self.reckon(place);
+        if status == RunStatus::Interrupted {
+            // Another engine works on it: its lease ends, or its run does.
+            self.lines[place].due = Some(ended + LEASED);
+        }
         for other in 0..self.lines.len() {
             if self.lines[other].job.after.iter().any(|after| after == mapping) {
                 self.reckon(other);

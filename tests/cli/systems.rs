@@ -331,7 +331,7 @@ async fn the_state_lies_where_it_is_told_and_is_its_owners() {
     let output = project.command("runs . --format json").env("ENGINE_STATE", "elsewhere").output().unwrap();
     let runs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(runs["runs"].as_array().unwrap().len(), 1);
-    project.engine("runs . --state postgres://localhost/state").ends(2);
+    project.engine("runs . --state mysql://localhost/state").ends(2);
     project.run(0);
     #[cfg(unix)]
     {

@@ -16,7 +16,7 @@ mod statement;
 mod write;
 
 pub use config::SqlSettings;
-pub use postgres::connect_postgres;
+pub use postgres::{connect_postgres, settle_tls};
 pub(super) use sqlite::read_values;
 pub use sqlite::{connect_sqlite, sqlite_file};
 pub(super) use statement::safe;

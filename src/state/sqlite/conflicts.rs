@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::bulk::Bulk;
-use super::codec::{decode_exactly, encode_all, named, parse_time, side, time_text};
+use super::codec::{both, decision, decision_columns, encode_all, named, parse_time, time_text};
 use super::links::{json_keys, json_numbers};
-use super::{Conflict, ConflictFilter, ConflictStatus, StoreError};
+use super::{Conflict, ConflictBefore as Before, ConflictFilter, ConflictStatus, StoreError};
 use crate::compile::Policy;
 use crate::plan::{LinkId, Resolution};
-use crate::record::{Both, Key, Value};
+use crate::record::{Both, Key};
 
 const STORE: Bulk = Bulk {
     head: "INSERT OR REPLACE INTO conflicts (id, mapping, link, source_key, target_key, field, bases, sides, policy, \
@@ -24,11 +24,6 @@ pub(super) const BEFORE: &str = "SELECT c.id, c.link, c.field, c.sides, c.take, 
     FROM json_each(?1) j CROSS JOIN conflicts c ON c.link = j.value AND c.status = 'open' \
     UNION SELECT c.id, c.link, c.field, c.sides, c.take, c.take_value, c.status \
     FROM json_each(?2) j CROSS JOIN conflicts c ON c.id = j.value";
-
-struct Before {
-    values: Both<Value>,
-    decision: Option<Resolution>,
-}
 
 pub(super) async fn store(
     connection: &mut SqliteConnection,
@@ -58,31 +53,11 @@ pub(super) async fn store(
     let mut next: i64 = sqlx::query_scalar("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'conflicts'")
         .fetch_one(&mut *connection)
         .await?;
-    // By number: a later one of the same commit stands for the earlier.
-    let mut stored = BTreeMap::new();
-    for mut conflict in conflicts {
-        let place = (conflict.link, conflict.field.clone());
-        if let Some(id) = open.get(&place) {
-            conflict.id = *id;
-        } else if conflict.id != 0 && !by_id.contains_key(&conflict.id) {
-            return Err(StoreError::no_conflict(conflict.id));
-        }
-        if let Some(before) = by_id.get(&conflict.id) {
-            conflict.keep_decision(&before.values, before.decision.as_ref());
-        } else {
-            next += 1;
-            conflict.id = next;
-        }
-        if conflict.status == ConflictStatus::Open {
-            open.insert(place, conflict.id);
-        } else {
-            open.remove(&place);
-        }
-        let (values, decision) = (conflict.values.clone(), conflict.resolution.clone());
-        by_id.insert(conflict.id, Before { values, decision });
-        stored.insert(conflict.id, conflict);
-    }
-    let rows: Vec<_> = stored.into_values().collect();
+    let next = || {
+        next += 1;
+        next
+    };
+    let rows = Before::number(conflicts, open, by_id, next)?;
     STORE
         .run(connection, &rows, |row, conflict| {
             let (take, value) = decision_columns(conflict.resolution.as_ref());
@@ -194,25 +169,4 @@ pub(super) async fn resolve(
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
-}
-
-fn decision_columns(resolution: Option<&Resolution>) -> (Option<&'static str>, Option<Vec<u8>>) {
-    match resolution {
-        None => (None, None),
-        Some(Resolution::Take(side)) => (Some(side.name()), None),
-        Some(Resolution::Value(value)) => (None, Some(encode_all([value]))),
-    }
-}
-
-fn decision(take: Option<&str>, value: Option<&[u8]>) -> Result<Option<Resolution>, StoreError> {
-    if let Some(word) = take {
-        return Ok(Some(Resolution::Take(side(word)?)));
-    }
-    let value = value.map(|bytes| decode_exactly(bytes, "a decision")).transpose()?;
-    Ok(value.map(|[value]| Resolution::Value(value)))
-}
-
-fn both(bytes: &[u8]) -> Result<Both<Value>, StoreError> {
-    let [source, target] = decode_exactly(bytes, "a conflict")?;
-    Ok(Both::new(source, target))
 }

@@ -1,6 +1,9 @@
 //! What SQLite reports, as a [`StoreError`].
 
+use sqlx::error::DatabaseError;
+
 use super::StoreError;
+pub(super) use crate::state::error::damaged;
 
 /// `SQLITE_FULL`: the disk, a quota of the file or a limit of the database.
 const FULL: &str = "13";
@@ -14,25 +17,18 @@ const BUSY: &str = "5";
 /// `SQLITE_CONSTRAINT_UNIQUE`.
 const UNIQUE: &str = "2067";
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> StoreError {
-        let Some(database) = error.as_database_error() else { return StoreError::Broken(error.to_string()) };
-        let message = database.message();
-        match database.code().as_deref() {
-            Some(FULL | NO_ROOM_BESIDE) => StoreError::Full(message.to_owned()),
-            Some(WRITE_FAILED) => StoreError::Full(format!("{message} (a full quota, or a broken disk)")),
-            Some(BUSY) => StoreError::Held(format!("it has been writing for too long ({message})")),
-            _ => StoreError::Broken(message.to_owned()),
-        }
+/// What SQLite's own errors mean.
+pub(in crate::state) fn fault(database: &dyn DatabaseError) -> StoreError {
+    let message = database.message();
+    match database.code().as_deref() {
+        Some(FULL | NO_ROOM_BESIDE) => StoreError::Full(message.to_owned()),
+        Some(WRITE_FAILED) => StoreError::Full(format!("{message} (a full quota, or a broken disk)")),
+        Some(BUSY) => StoreError::Held(format!("it has been writing for too long ({message})")),
+        _ => StoreError::Broken(message.to_owned()),
     }
 }
 
 /// Whether a row was refused because another one has its key.
 pub(super) fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|database| database.code().as_deref() == Some(UNIQUE))
-}
-
-/// The stored bytes or words are none that this engine writes.
-pub(super) fn damaged(what: &str) -> StoreError {
-    StoreError::Broken(format!("{what} of the state cannot be read: it is damaged or was changed by hand"))
 }

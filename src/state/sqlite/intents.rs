@@ -3,42 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::codec::{encode_all, parse_time, side, time_text};
-use super::error::damaged;
+use super::changes::{pack, unpack};
+use super::codec::{parse_time, side, time_text};
 use super::links;
 use super::mappings::MappingRow;
-use super::{Answered, Before, Intent, IntentField, Intents, IntentsId, StoreError};
-use crate::connector::Action;
+use super::{Answered, Intents, IntentsId, StoreError};
 use crate::plan::{Link, LinkId};
-use crate::record::{Both, Key, Value, decode_values};
-
-/// A change as people may read it. Its values stand apart, exactly: for each
-/// field the value, what is expected (where anything is), both bases; after
-/// those of all changes, what is set beside fields.
-#[derive(Serialize, Deserialize)]
-struct Change {
-    link: LinkId,
-    keys: Both<Key>,
-    revision: u64,
-    action: Action,
-    fields: Vec<(usize, Expects)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    set: Vec<String>,
-    /// When people last changed the record, and what it showed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    before: Option<(DateTime<Utc>, u64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Expects {
-    Something,
-    Nothing,
-}
 
 pub(super) async fn store(
     connection: &mut SqliteConnection,
@@ -48,12 +20,7 @@ pub(super) async fn store(
     let first = mapping.last_link() + 1;
     let creates: Vec<_> = intents.creates.iter().map(|link| (mapping.next_link(), link)).collect();
     links::insert(connection, mapping.mapping, &creates).await?;
-    let changes: Vec<_> = intents.changes.iter().map(change).collect();
-    let fields = intents.changes.iter().flat_map(|change| &change.fields);
-    let values = fields.flat_map(|field| {
-        [Some(&field.value), field.expect.as_ref(), Some(&field.bases.source), Some(&field.bases.target)]
-    });
-    let set = intents.changes.iter().flat_map(|change| change.set.iter().map(|(_, value)| value));
+    let (changes, values) = pack(&intents.changes);
     let done = sqlx::query(
         "INSERT INTO intents (mapping, side, token, at, layout, first_create, last_create, keyless, changes, change_values) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -66,25 +33,11 @@ pub(super) async fn store(
     .bind(first)
     .bind(mapping.last_link())
     .bind(intents.creates.iter().any(|link| link.keys.source.is_empty() || link.keys.target.is_empty()))
-    .bind(serde_json::to_string(&changes).expect("changes are JSON"))
-    .bind(encode_all(values.flatten().chain(set)))
+    .bind(changes)
+    .bind(values)
     .execute(connection)
     .await?;
     Ok(done.last_insert_rowid())
-}
-
-fn change(intent: &Intent) -> Change {
-    let expects =
-        |field: &IntentField| (field.field, if field.expect.is_some() { Expects::Something } else { Expects::Nothing });
-    Change {
-        link: intent.link,
-        keys: intent.keys.clone(),
-        revision: intent.revision,
-        action: intent.action,
-        fields: intent.fields.iter().map(expects).collect(),
-        set: intent.set.iter().map(|(name, _)| name.clone()).collect(),
-        before: intent.before.map(|before| (before.people, before.beside)),
-    }
 }
 
 pub(super) async fn open(
@@ -102,46 +55,17 @@ pub(super) async fn open(
     let mut open = Vec::with_capacity(rows.len());
     for (id, word, token, at, layout, first, last, changes, values) in rows {
         let links = links::range(connection, first, last).await?;
-        let changes: Vec<Change> = serde_json::from_str(&changes).map_err(|_| damaged("an intent"))?;
-        let mut values = decode_values(&values).map_err(|_| damaged("an intent"))?.into_iter();
-        let mut names: Vec<Vec<String>> = Vec::with_capacity(changes.len());
-        let mut intents = Vec::with_capacity(changes.len());
-        for mut change in changes {
-            names.push(std::mem::take(&mut change.set));
-            intents.push(intent(change, &mut values)?);
-        }
-        for (intent, names) in intents.iter_mut().zip(names) {
-            for name in names {
-                intent.set.push((name, values.next().ok_or_else(|| damaged("an intent"))?));
-            }
-        }
         let intents = Intents {
             side: side(&word)?,
             token,
             at: parse_time(&at)?,
             layout,
             creates: links.into_iter().map(|link| Link { id: 0, ..link }).collect(),
-            changes: intents,
+            changes: unpack(&changes, &values)?,
         };
         open.push((id, intents));
     }
     Ok(open)
-}
-
-fn intent(change: Change, values: &mut impl Iterator<Item = Value>) -> Result<Intent, StoreError> {
-    let mut next = || values.next().ok_or_else(|| damaged("an intent"));
-    let mut fields = Vec::with_capacity(change.fields.len());
-    for (field, expects) in change.fields {
-        let value = next()?;
-        let expect = match expects {
-            Expects::Something => Some(next()?),
-            Expects::Nothing => None,
-        };
-        fields.push(IntentField { field, value, expect, bases: Both::new(next()?, next()?) });
-    }
-    let Change { link, keys, revision, action, before, .. } = change;
-    let before = before.map(|(people, beside)| Before { people, beside });
-    Ok(Intent { link, keys, revision, action, fields, set: Vec::new(), before })
 }
 
 /// Closes intents: creates become links as they stand but for those that were

@@ -9,7 +9,8 @@ use super::error::damaged;
 use super::links::{bounds, json_keys, json_numbers, page};
 use super::mappings::MappingRow;
 use super::{
-    EventRecord, Made, OwedCounts, RunRecord, RunStatus, Spooled, StoreError, insert_event, same_but_for_padding,
+    EventRecord, Made, OwedCounts, RunRecord, RunStatus, Spooled, StoreError, insert_event, padding_range,
+    same_but_for_padding,
 };
 use crate::plan::{Link, LinkId};
 use crate::record::{Both, Key, Side};
@@ -253,24 +254,12 @@ pub(super) async fn padded_keys(
     of: Side,
     key: &Key,
 ) -> Result<Vec<Key>, StoreError> {
-    // Keys that begin with the same entry, but for blanks, lie side by side.
-    let Some(entry) = key.entries().into_iter().next() else { return Ok(Vec::new()) };
-    let begin = match &entry {
-        serde_json::Value::String(text) => format!("[{}", serde_json::Value::from(text.trim_end_matches(' '))),
-        other => format!("[{other}\""),
-    };
-    let begin = begin.strip_suffix('"').unwrap_or(&begin);
-    let (first, last) = if entry.is_string() { (' ', '#') } else { (',', '^') };
+    let Some((first, last)) = padding_range(key) else { return Ok(Vec::new()) };
     let sql = match of {
         Side::Source => KEYS_OF_SOURCE,
         Side::Target => KEYS_OF_TARGET,
     };
-    let rows: Vec<String> = sqlx::query_scalar(sql)
-        .bind(mapping)
-        .bind(format!("{begin}{first}"))
-        .bind(format!("{begin}{last}"))
-        .fetch_all(connection)
-        .await?;
+    let rows: Vec<String> = sqlx::query_scalar(sql).bind(mapping).bind(first).bind(last).fetch_all(connection).await?;
     let known = rows.iter().map(|text| Key::from_canonical(text));
     Ok(known.filter(|known| same_but_for_padding(known, key)).collect())
 }

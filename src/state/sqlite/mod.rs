@@ -6,7 +6,6 @@
 //! the disk when it is answered. Nothing here works record by record.
 
 mod bulk;
-mod codec;
 mod conflicts;
 mod error;
 mod intents;
@@ -32,13 +31,14 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Agreed, Ahead, Answer, Answered, Before, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor,
-    EventRecord, Fence, FileIdentity, Intent, IntentField, Intents, IntentsId, Made, MappingState, OwedCounts, Parked,
-    ParkedFilter, RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, file_identity,
-    insert_event, same_but_for_padding,
+    Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictBefore, ConflictFilter, ConflictStatus, Cursor,
+    EventRecord, Fence, FileIdentity, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter,
+    RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, changes, codec, file_identity,
+    insert_event, padding_range, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
+pub(super) use error::fault;
 use lock::RunLock;
 use mappings::MappingRow;
 

@@ -3,9 +3,9 @@
 use sqlx::SqliteConnection;
 
 use super::bulk::Bulk;
+use super::codec::{cells_json, parse_cells};
 use super::error::damaged;
 use super::{Cell, StoreError, Written};
-use crate::record::Key;
 
 /// Fields looked up in one statement.
 const AT_ONCE: usize = 1000;
@@ -33,11 +33,12 @@ pub(super) async fn find(
         let first = found.len();
         found.resize(first + cells.len(), None);
         let rows: Vec<(i64, i64, String)> =
-            sqlx::query_as(BY_CELLS).bind(json(cells)).fetch_all(&mut *connection).await?;
+            sqlx::query_as(BY_CELLS).bind(cells_json(cells)).fetch_all(&mut *connection).await?;
         for (position, digest, origins) in rows {
             let position = usize::try_from(position).map_err(|_| damaged("a position"))?;
             let cell = cells[position].clone();
-            found[first + position] = Some(Written { cell, digest: digest.cast_unsigned(), origins: parse(&origins)? });
+            found[first + position] =
+                Some(Written { cell, digest: digest.cast_unsigned(), origins: parse_cells(&origins)? });
         }
     }
     Ok(found)
@@ -50,7 +51,7 @@ pub(super) async fn store(
     written: &[Written],
 ) -> Result<(), StoreError> {
     for cells in overtaken.chunks(AT_ONCE) {
-        sqlx::query(FORGET).bind(json(cells)).execute(&mut *connection).await?;
+        sqlx::query(FORGET).bind(cells_json(cells)).execute(&mut *connection).await?;
     }
     STORE
         .run(connection, written, |row, written| {
@@ -59,20 +60,8 @@ pub(super) async fn store(
                 .bind(written.cell.field.as_str())
                 .bind(mapping)
                 .bind(written.digest.cast_signed())
-                .bind(json(&written.origins));
+                .bind(cells_json(&written.origins));
         })
         .await?;
     Ok(())
-}
-
-fn json(cells: &[Cell]) -> String {
-    let triples: Vec<[&str; 3]> = cells.iter().map(|cell| [&*cell.object, cell.key.as_str(), &cell.field]).collect();
-    serde_json::to_string(&triples).expect("texts are JSON")
-}
-
-fn parse(text: &str) -> Result<Vec<Cell>, StoreError> {
-    let triples: Vec<[String; 3]> = serde_json::from_str(text).map_err(|_| damaged("where a value came from"))?;
-    let cell =
-        |[object, key, field]: [String; 3]| Cell { object: object.into(), key: Key::from_canonical(&key), field };
-    Ok(triples.into_iter().map(cell).collect())
 }

@@ -18,6 +18,7 @@ mod types;
 mod write;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
@@ -28,6 +29,15 @@ use url::Url;
 use self::connection::Connections;
 use super::SqlSettings;
 use crate::connector::{Access, Connector, Description, Fault, Object, ObjectSummary};
+
+/// The address of a PostgreSQL server with the files of its TLS settings named
+/// from `folder`, as `tls` has it.
+///
+/// # Errors
+/// A fault of the user's where a file cannot be read, or would not be looked at.
+pub fn settle_tls(url: Url, folder: &Path) -> Result<Url, Fault> {
+    tls::settle(url, folder)
+}
 
 /// A PostgreSQL database. Nothing is connected before the first use.
 ///

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::StoreError;
 use super::error::damaged;
-use crate::plan::{Bases, Contest, OwnStamp};
-use crate::record::{Both, Side, Value, decode_value, decode_values, encode_values};
+use super::{Cell, StoreError};
+use crate::plan::{Bases, Contest, OwnStamp, Resolution};
+use crate::record::{Both, Key, Side, Value, decode_value, decode_values, encode_values};
 
 /// The first byte of bases.
 const VALUES: u8 = 0;
@@ -162,6 +162,42 @@ pub(super) fn encode_all<'a>(values: impl IntoIterator<Item = &'a Value>) -> Vec
 /// Exactly `N` values.
 pub(super) fn decode_exactly<const N: usize>(bytes: &[u8], what: &str) -> Result<[Value; N], StoreError> {
     decode_values(bytes).ok().and_then(|values| values.try_into().ok()).ok_or_else(|| damaged(what))
+}
+
+/// A decision as its two columns hold it: a side, or a value.
+pub(super) fn decision_columns(resolution: Option<&Resolution>) -> (Option<&'static str>, Option<Vec<u8>>) {
+    match resolution {
+        None => (None, None),
+        Some(Resolution::Take(side)) => (Some(side.name()), None),
+        Some(Resolution::Value(value)) => (None, Some(encode_all([value]))),
+    }
+}
+
+pub(super) fn decision(take: Option<&str>, value: Option<&[u8]>) -> Result<Option<Resolution>, StoreError> {
+    if let Some(word) = take {
+        return Ok(Some(Resolution::Take(side(word)?)));
+    }
+    let value = value.map(|bytes| decode_exactly(bytes, "a decision")).transpose()?;
+    Ok(value.map(|[value]| Resolution::Value(value)))
+}
+
+/// Both values of a conflict.
+pub(super) fn both(bytes: &[u8]) -> Result<Both<Value>, StoreError> {
+    let [source, target] = decode_exactly(bytes, "a conflict")?;
+    Ok(Both::new(source, target))
+}
+
+/// Cells as JSON triples of texts.
+pub(super) fn cells_json(cells: &[Cell]) -> String {
+    let triples: Vec<[&str; 3]> = cells.iter().map(|cell| [&*cell.object, cell.key.as_str(), &cell.field]).collect();
+    serde_json::to_string(&triples).expect("texts are JSON")
+}
+
+pub(super) fn parse_cells(text: &str) -> Result<Vec<Cell>, StoreError> {
+    let triples: Vec<[String; 3]> = serde_json::from_str(text).map_err(|_| damaged("where a value came from"))?;
+    let cell =
+        |[object, key, field]: [String; 3]| Cell { object: object.into(), key: Key::from_canonical(&key), field };
+    Ok(triples.into_iter().map(cell).collect())
 }
 
 /// ISO 8601 in UTC with a fixed number of digits: as text it sorts by time.

@@ -1,0 +1,66 @@
+//! The address of a state: its server, and the schema its tables lie in.
+
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use url::Url;
+
+use super::StoreError;
+
+/// The schema where the address names none.
+const SCHEMA: &str = "engine";
+
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    pub options: PgConnectOptions,
+    pub schema: String,
+}
+
+impl Address {
+    /// Reads `postgres://…`. `?options[search_path]=NAME` chooses the schema.
+    /// The words of an error never repeat the address: it may hold a password.
+    pub(super) fn read(url: &Url, lease: Duration) -> Result<Address, StoreError> {
+        let named = url.query_pairs().find(|(name, _)| name == "options[search_path]");
+        let schema = named.map_or_else(|| SCHEMA.to_owned(), |(_, value)| value.into_owned());
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') || !schema.chars().all(plain) {
+            let words = "`options[search_path]` names one schema, in small letters, digits and `_`";
+            return Err(StoreError::Broken(words.into()));
+        }
+        let mut kept = url.clone();
+        let others: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(name, _)| name != "options[search_path]")
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        kept.set_query(None);
+        if !others.is_empty() {
+            kept.query_pairs_mut().extend_pairs(others);
+        }
+        let options = PgConnectOptions::from_url(&kept)
+            .map_err(|error| StoreError::Broken(format!("its address cannot be read: {error}")))?;
+        // A plan that was made for an empty table must not serve a full one:
+        // each batch is planned anew, by indexes. An engine that stands still
+        // in a transaction keeps others from the mapping no longer than its
+        // lease would.
+        let patience = lease.as_millis();
+        let options = options
+            .application_name("engine")
+            .statement_cache_capacity(256)
+            .options([
+                ("search_path", schema.as_str()),
+                ("plan_cache_mode", "force_custom_plan"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("enable_seqscan", "off"),
+                ("jit", "off"),
+            ])
+            .options([
+                ("idle_in_transaction_session_timeout", patience.to_string()),
+                ("lock_timeout", (patience * 2).to_string()),
+            ])
+            .disable_statement_logging();
+        Ok(Address { options, schema })
+    }
+}
