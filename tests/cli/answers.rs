@@ -39,6 +39,14 @@ fn schemas_are_the_published_ones() {
     }
 }
 
+/// What has a form of its own is no JSON.
+#[test]
+fn two_forms_at_once_are_refused() {
+    let project = Project::items();
+    project.engine("parked list . --csv --format json").ends(2);
+    project.engine("schema --markdown --format json").ends(2);
+}
+
 #[test]
 fn every_command_has_help_with_an_example() {
     let project = Project::items();
