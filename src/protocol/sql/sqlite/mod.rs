@@ -7,6 +7,7 @@
 
 mod describe;
 mod fault;
+mod probe;
 mod read;
 mod statement;
 mod stamp;

@@ -1,19 +1,20 @@
 //! Listings and fetches of a SQLite table.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_stream::try_stream;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments, Row};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::super::read::{Selection, is_position};
 use super::super::statement::{quote, safe};
 use super::describe::Table;
-use super::value::{Column, Stored};
+use super::value::Column;
 use super::{Inner, fault, write};
 use crate::connector::{Access, Fault, Found, Horizon, Listing, Object, Scope, Settled, Writing};
 use crate::record::{Batch, Kind, Mark, Value};
@@ -28,6 +29,8 @@ pub(super) struct Opened {
     pub(super) selection: Selection,
     /// No row number up to this one is allotted.
     pub(super) highest: AtomicI64,
+    /// Whether SQLite finds what a statement of probes asks for by an index.
+    pub(super) probing: Mutex<HashMap<String, bool>>,
 }
 
 impl Opened {
@@ -45,7 +48,7 @@ impl Opened {
         let start = access.start.as_ref();
         let start = start.map(|(slot, value)| (*slot, columns[*slot].not_before(&selection.columns[*slot], value)));
         selection.keep_within(access.filter.as_deref(), start);
-        Ok(Opened { inner, table, access, columns, selection, highest: AtomicI64::new(0) })
+        Ok(Opened { inner, table, access, columns, selection, highest: AtomicI64::new(0), probing: Mutex::default() })
     }
 
     pub(super) fn doing(&self, verb: &str) -> String {
@@ -124,82 +127,6 @@ impl Opened {
                 }
             }
         })
-    }
-
-    /// Rows whose slots `by` equal a probe, with the probe's index and whether
-    /// the row is within `where` and `start`.
-    pub(super) async fn find(
-        &self,
-        connection: &mut SqliteConnection,
-        by: &[usize],
-        probes: &[Vec<Value>],
-        scope: Scope,
-    ) -> Result<Found, sqlx::Error> {
-        let mut found = Found { batch: Batch::new(self.access.shape.clone()), probes: Vec::new(), within: Vec::new() };
-        let stored: Vec<(usize, Vec<Stored>)> = probes
-            .iter()
-            .enumerate()
-            .filter(|(_, probe)| !probe.iter().any(Value::is_null))
-            .map(|(index, probe)| {
-                (index, by.iter().zip(probe).map(|(slot, value)| self.columns[*slot].store(value)).collect())
-            })
-            .collect();
-        if stored.is_empty() || by.is_empty() {
-            return Ok(found);
-        }
-        let everything: Vec<usize> = (0..self.columns.len()).collect();
-        let sql = self.probe_statement(by, &stored, scope);
-        let items = stored.iter().map(|(_, probe)| match probe.as_slice() {
-            [only] => only.json(),
-            several => several.iter().map(Stored::json).collect(),
-        });
-        let mut arguments = SqliteArguments::default();
-        let list: serde_json::Value = items.collect();
-        arguments.add(list.to_string()).map_err(sqlx::Error::Encode)?;
-        let mut rows = sqlx::query_with(safe(sql), arguments).fetch(connection);
-        while let Some(row) = rows.next().await {
-            let row = row?;
-            let position: i64 = row.try_get(0)?;
-            let position = usize::try_from(position).ok().and_then(|position| stored.get(position));
-            let (index, _) = position.ok_or_else(|| sqlx::Error::Protocol("an answer to no probe".into()))?;
-            let (mark, values) = self.decode(&row, 2, &everything)?;
-            found.batch.push(mark, values);
-            found.probes.push(*index);
-            found.within.push(row.try_get::<i64, _>(1)? != 0);
-        }
-        Ok(found)
-    }
-
-    /// CROSS JOIN keeps the order: each probe looks into the table's index,
-    /// instead of each row looking into the list.
-    fn probe_statement(&self, by: &[usize], probes: &[(usize, Vec<Stored>)], scope: Scope) -> String {
-        let conditions: Vec<String> = by
-            .iter()
-            .enumerate()
-            .map(|(position, slot)| {
-                let blob = probes.iter().any(|(_, probe)| matches!(probe[position], Stored::Blob(_)));
-                let item = if by.len() == 1 {
-                    "engine_probe.engine_value".to_owned()
-                } else {
-                    format!("(engine_probe.engine_value ->> {position})")
-                };
-                let item = if blob { format!("unhex({item})") } else { item };
-                // The bare `+` takes no affinity along: the column's own applies.
-                format!("{} = +{item}", self.selection.columns[*slot])
-            })
-            .collect();
-        let within = &self.selection.within;
-        let scope = match scope {
-            Scope::Filtered => within.as_str(),
-            Scope::Everything => "TRUE",
-        };
-        format!(
-            "SELECT engine_probe.engine_index, ({within}) IS TRUE, {} FROM (SELECT key AS engine_index, value AS engine_value \
-             FROM json_each(?1)) AS engine_probe CROSS JOIN {} WHERE {} AND {scope}",
-            self.selection.selected.join(", "),
-            self.selection.table,
-            conditions.join(" AND "),
-        )
     }
 
     async fn take_horizon(&self) -> Result<Horizon, Fault> {
@@ -290,50 +217,5 @@ impl Object for Opened {
                 Err(error) => Err(failed(error)),
             }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono_tz::Tz;
-    use sqlx::Connection;
-
-    use super::super::super::SqlSettings;
-    use super::super::describe;
-    use super::*;
-    use crate::record::Shape;
-
-    #[tokio::test]
-    async fn probes_look_into_the_index() {
-        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        sqlx::raw_sql(
-            "CREATE TABLE t (id INTEGER PRIMARY KEY, company TEXT, code TEXT, price DECIMAL(10,2), UNIQUE (company, code)); \
-             CREATE INDEX by_price ON t (price); ",
-        )
-        .execute(&mut connection)
-        .await
-        .unwrap();
-        let table = describe::find(&mut connection, "t", Tz::UTC).await.unwrap().unwrap();
-        let shape = Shape { fields: table.columns.iter().map(|column| column.field.clone()).collect() };
-        let access = Access {
-            object: "t".into(),
-            shape: Arc::new(shape),
-            key: vec![0],
-            cursor: None,
-            filter: None,
-            start: None,
-            marked: None,
-            batch: 10,
-        };
-        let settings = SqlSettings::default();
-        let inner = Inner { settings, path: "t".into(), read_only: false, pool: tokio::sync::OnceCell::new() };
-        let opened = Opened::new(Arc::new(inner), table, access).unwrap();
-        for by in [&[0][..], &[1, 2], &[3]] {
-            let probe = (0, vec![Stored::Text("1".into()); by.len()]);
-            let sql = format!("EXPLAIN QUERY PLAN {}", opened.probe_statement(by, &[probe], Scope::Everything));
-            let plan = sqlx::query(safe(sql)).bind("[1]").fetch_all(&mut connection).await.unwrap();
-            let steps: Vec<&str> = plan.iter().map(|row| row.try_get(3).unwrap()).collect();
-            assert!(steps[0].starts_with("SCAN json_each") && steps[1].starts_with("SEARCH t "), "{by:?}: {steps:?}");
-        }
     }
 }
