@@ -110,7 +110,7 @@ impl Session<'_> {
         let mut not_made = Vec::new();
         let mut rekeyed = Vec::new();
         for (position, link) in intents.creates.iter().enumerate() {
-            self.counts.toward(side).created += 1;
+            self.count_recovered(side, Action::Create, &link.keys);
             if link.keys[side].is_empty() {
                 not_made.push(position);
                 self.park_in_doubt(side, &link.keys[side.other()], KEY_UNTOLD, Some(agreed(link, true)));
@@ -122,7 +122,7 @@ impl Session<'_> {
         let shown = self.shown_since(&intents).await?;
         for (intent, link) in intents.changes.iter().zip(links) {
             if intent.keys[side].is_empty() {
-                self.counts.toward(side).created += 1;
+                self.count_recovered(side, Action::Create, &intent.keys);
                 let sent = link.map(|link| agreed(&self.sent_for(side, intents.layout, intent, link), true));
                 self.park_in_doubt(side, &intent.keys[side.other()], KEY_UNTOLD, sent);
             } else if let Some(link) = link {
@@ -135,6 +135,21 @@ impl Session<'_> {
         self.pending.answered.push(Answered { intents: id, not_made });
         self.pending.made = Some(self.made(side));
         self.rekeyed(side, rekeyed).await
+    }
+
+    /// A write of an earlier run counts in the one that learns of it, in place
+    /// of what its record would count as when that is read.
+    pub(super) fn count_recovered(&mut self, side: Side, action: Action, keys: &Both<Key>) {
+        let counts = self.counts.toward(side);
+        match action {
+            Action::Create => counts.created += 1,
+            Action::Update => counts.updated += 1,
+            Action::Delete => {
+                counts.deleted += 1;
+                return;
+            }
+        }
+        self.early[side].insert(keys[side.other()].clone());
     }
 
     /// What stands where it matters which stamps of it are the engine's own.
@@ -161,29 +176,25 @@ impl Session<'_> {
         shown: Option<&Record>,
     ) -> Option<(Key, Link)> {
         self.tell(intent.keys.clone().map(Some), Fact::Recovered { side, applied: true });
-        let counts = self.counts.toward(side);
         if intent.takes_back_a_create() {
             self.forget(&link, &[side]);
             return None;
         }
         // Only `deletes: { set: … }` updates none of the fields.
         let sets = intent.action == Action::Update && intent.fields.is_empty();
-        match intent.action {
-            Action::Create => counts.created += 1,
-            Action::Update if !sets => counts.updated += 1,
-            Action::Update | Action::Delete => {
-                counts.deleted += 1;
-                let keys = intent.keys.clone().map(Some);
-                self.tell(keys, Fact::Written { side, action: Action::Delete, fields: Vec::new() });
-                if sets {
-                    link.revision = link.revision.max(intent.revision);
-                    link.status = LinkStatus::Severed { gone: side.other() };
-                    self.pending.links.push(link);
-                } else {
-                    self.forget(&link, &Side::BOTH);
-                }
-                return None;
+        let action = if sets { Action::Delete } else { intent.action };
+        self.count_recovered(side, action, &intent.keys);
+        if action == Action::Delete {
+            let keys = intent.keys.clone().map(Some);
+            self.tell(keys, Fact::Written { side, action, fields: Vec::new() });
+            if sets {
+                link.revision = link.revision.max(intent.revision);
+                link.status = LinkStatus::Severed { gone: side.other() };
+                self.pending.links.push(link);
+            } else {
+                self.forget(&link, &Side::BOTH);
             }
+            return None;
         }
         if link.layout != layout {
             // Fields have come since it was stored that agreed, or were written with it: their bases went with the run.

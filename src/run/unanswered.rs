@@ -70,7 +70,7 @@ impl Session<'_> {
                 .map(|(mark, row)| self.stands_there(side, in_effect, link, mark, row))
                 .collect();
             if told.contains(&Standing::Ours) {
-                self.counts.toward(side).created += 1;
+                self.count_recovered(side, Action::Create, &link.keys);
                 self.tell(link.keys.clone().map(Some), Fact::Recovered { side, applied: true });
             } else {
                 not_made.push(position);

@@ -188,6 +188,24 @@ async fn a_listing_that_starts_once_more_counts_once() {
     assert_eq!((counts.read, counts.created, counts.unchanged), (5, 0, 5));
 }
 
+/// Issue 2: what had been written before a crash counted twice in the run that
+/// learnt of it, as written and as unchanged.
+#[tokio::test(start_paused = true)]
+async fn what_was_written_before_a_crash_counts_once() {
+    for (tokens, two_way) in [(true, false), (false, false), (true, true), (false, true)] {
+        let case = Case::new(Scenario { two_way, tokens: Both::new(tokens, tokens), batch: 2, ..quiet() }, 6);
+        case.shared.lock().dies_at = Some((Side::Target, "written", 1));
+        case.dies(case.setup()).await;
+        let counts = case.run().await.counts.to_target;
+        assert_eq!((counts.read, counts.created + counts.unchanged), (6, 6), "{tokens} {two_way}: {counts:?}");
+        case.edit(Side::Source, EDITED[0], 71);
+        case.shared.lock().dies_at = Some((Side::Target, "written", 0));
+        case.dies(case.setup()).await;
+        let counts = case.run().await.counts.to_target;
+        assert_eq!((counts.read, counts.updated, counts.unchanged), (6, 1, 5), "{tokens} {two_way}: {counts:?}");
+    }
+}
+
 /// Issue 2: what `deletes: { set: … }` had set before a crash was taken for
 /// somebody's edit, and came into conflict with the delete.
 #[tokio::test(start_paused = true)]
