@@ -112,11 +112,11 @@ pub trait Store: Send + Sync {
     /// Starts a sweep of one side: forgets what an earlier one has seen.
     fn sweep_begin<'a>(&'a self, fence: &'a Fence, side: Side) -> Answer<'a, ()>;
 
-    /// These keys were in the listing.
+    /// These keys were in the listing: the links that have them now are seen.
     fn sweep_seen<'a>(&'a self, fence: &'a Fence, side: Side, keys: &'a [Key]) -> Answer<'a, ()>;
 
     /// A page of links that are older than the sweep, not severed for a record
-    /// of this side that is gone, and whose key was not in the listing, in the order of their numbers, those after `after`.
+    /// of this side that is gone, and were not seen, in the order of their numbers, those after `after`.
     /// A sweep does not outlive the engine that began it: without one this is
     /// an error, never a list of everything.
     fn sweep_absent<'a>(&'a self, fence: &'a Fence, side: Side, after: LinkId, limit: usize) -> Answer<'a, Vec<Link>>;

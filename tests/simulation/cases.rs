@@ -7,18 +7,19 @@ use engine::compile::{DeletePolicy, Policy};
 use engine::plan::LinkStatus;
 use engine::record::{Both, Key, Side, Value};
 use engine::run::{Event, Observer, Options, RunReport, Setup, run_mapping, settle_as_sent};
-use engine::state::{ConflictFilter, MemoryStore, ParkedFilter, Reason, RunCounts, RunStatus, Store};
+use engine::state::{ConflictFilter, ParkedFilter, Reason, RunCounts, RunStatus};
 use engine::work::run_once;
 
 use super::forms::{Form, number};
 use super::play;
 use super::scenario::{EDITED, MatchedBy, NOTE, Scenario};
 use super::stage::Shared;
+use super::store::{State, in_memory};
 
 pub(super) struct Case {
     pub(super) scenario: Scenario,
     pub(super) shared: Shared,
-    pub(super) memory: MemoryStore,
+    pub(super) state: State,
 }
 
 /// One way, nothing drawn, nothing going wrong.
@@ -56,7 +57,7 @@ pub(super) fn quiet() -> Scenario {
 impl Case {
     /// So many records in the source.
     pub(super) fn new(scenario: Scenario, records: u64) -> Case {
-        let case = Case { shared: Shared::new(&scenario), scenario, memory: MemoryStore::new() };
+        let case = Case { shared: Shared::new(&scenario), scenario, state: in_memory() };
         let mut stage = case.shared.lock();
         (0..records).for_each(|_| stage.create(Side::Source));
         drop(stage);
@@ -64,7 +65,7 @@ impl Case {
     }
 
     pub(super) fn setup(&self) -> Setup {
-        Arc::into_inner(play::setup(&self.scenario, None, &self.shared, &self.memory)).unwrap()
+        Arc::into_inner(play::setup(&self.scenario, None, &self.shared, &self.state)).unwrap()
     }
 
     pub(super) async fn run(&self) -> RunReport {
@@ -229,8 +230,8 @@ async fn what_a_delete_sets_is_known_after_a_crash() {
         case.dies(setup()).await;
         let report = run_mapping(&Arc::new(setup()), &Options::default()).await;
         assert_eq!(report.status, RunStatus::Success, "{report:?}");
-        assert_eq!(case.memory.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
-        let links = case.memory.links_after("test", 0, 10).await.unwrap();
+        assert_eq!(case.state.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
+        let links = case.state.links_after("test", 0, 10).await.unwrap();
         assert_eq!(links[0].status, LinkStatus::Severed { gone: Side::Source });
         assert_eq!(number(&case.rows(Side::Target)[0][EDITED[0]]), 0);
         assert_eq!(case.shared.lock().systems.target.updated, 1);
@@ -254,7 +255,7 @@ async fn nothing_is_written_for_a_record_in_doubt() {
             assert_eq!(case.rows(Side::Source).len() + case.rows(Side::Target).len(), 2, "one on each side");
         }
         let filter = ParkedFilter { reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
-        let parked = case.memory.parked(&filter).await.unwrap().remove(0);
+        let parked = case.state.parked(&filter).await.unwrap().remove(0);
         let there = Key::new(&case.rows(Side::Target)[0][..1]).unwrap();
         let keys = Both::new(parked.keys.source.clone().unwrap(), there);
         settle_as_sent(&case.setup(), Side::Target, &keys).await.unwrap();
@@ -325,8 +326,8 @@ async fn what_was_written_before_a_record_got_another_key_is_nobodys_edit() {
         let report = case.run().await;
         assert_eq!(report.status, RunStatus::Success, "{report:?}");
         assert_eq!(Side::BOTH.map(|side| case.shown(side, EDITED[0])), [72, 72]);
-        assert_eq!(case.memory.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
-        assert_eq!(case.memory.open_intents("test").await, Ok(Vec::new()));
+        assert_eq!(case.state.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
+        assert_eq!(case.state.open_intents("test").await, Ok(Vec::new()));
     }
 }
 
@@ -399,7 +400,7 @@ async fn what_was_edited_during_a_doubt_is_an_edit() {
             assert_eq!(case.run().await.status, RunStatus::Failure);
             case.shared.lock().fails_at.clear();
             let filter = ParkedFilter { reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
-            let parked = case.memory.parked(&filter).await.unwrap().remove(0);
+            let parked = case.state.parked(&filter).await.unwrap().remove(0);
             let there = Key::new(&case.rows(Side::Target)[0][..1]).unwrap();
             let keys = Both::new(parked.keys.source.clone().unwrap(), there);
             settle_as_sent(&case.setup(), Side::Target, &keys).await.unwrap();
@@ -407,7 +408,7 @@ async fn what_was_edited_during_a_doubt_is_an_edit() {
         let report = case.run().await;
         assert_eq!((report.troubles.len(), report.counts.owed), (0, 0), "{report:?}");
         assert_eq!(Side::BOTH.map(|side| case.shown(side, EDITED[0])), [71, 71]);
-        assert_eq!(case.memory.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
+        assert_eq!(case.state.conflicts(&ConflictFilter::default()).await, Ok(Vec::new()));
     }
 }
 
@@ -456,10 +457,10 @@ async fn a_run_that_breaks_off_is_on_record() {
     let setup = Setup { observer: Arc::new(Breaks), ..case.setup() };
     let report = run_once(setup, Options::default()).await;
     assert_eq!(report.status, RunStatus::Failure);
-    let runs = case.memory.runs(Some("test"), 1).await.unwrap();
+    let runs = case.state.runs(Some("test"), 1).await.unwrap();
     assert_eq!((&runs[0].run, runs[0].status), (&report.run, RunStatus::Failure));
     assert!(runs[0].errors[0].contains("broke off"), "{:?}", runs[0].errors);
     let planned = Setup { observer: Arc::new(Breaks), ..case.setup() };
     run_once(planned, Options { dry: true, ..Options::default() }).await;
-    assert_eq!(case.memory.runs(Some("test"), 9).await.unwrap().len(), 2, "a plan leaves nothing behind");
+    assert_eq!(case.state.runs(Some("test"), 9).await.unwrap().len(), 2, "a plan leaves nothing behind");
 }

@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use engine::compile::Policy;
 use engine::plan::{Link, LinkStatus, Resolution};
 use engine::record::{Both, Key, Side, Value, same};
-use engine::state::{
-    Conflict, ConflictFilter, ConflictStatus, MemoryStore, Parked, ParkedFilter, Reason, RunStatus, Store,
-};
+use engine::state::{Conflict, ConflictFilter, ConflictStatus, Parked, ParkedFilter, Reason, RunStatus};
 
 use super::forms::number;
 use super::merges;
 use super::play::Told;
 use super::scenario::{DELETED, MERGED, NOTE, Scenario};
 use super::stage::{Stage, name_of};
+use super::store::State;
 use super::system::Version;
 
 /// Everything there is to look at, once nothing moves any more.
@@ -32,12 +31,12 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) async fn read(memory: &MemoryStore) -> Kept {
+    pub(super) async fn read(state: &State) -> Kept {
         let readable = "the state can be read";
         Kept {
-            conflicts: memory.conflicts(&ConflictFilter::default()).await.expect(readable),
-            parked: memory.parked(&ParkedFilter::default()).await.expect(readable),
-            links: memory.links_after("test", 0, usize::MAX).await.expect(readable),
+            conflicts: state.conflicts(&ConflictFilter::default()).await.expect(readable),
+            parked: state.parked(&ParkedFilter::default()).await.expect(readable),
+            links: state.links_after("test", 0, usize::MAX).await.expect(readable),
         }
     }
 }

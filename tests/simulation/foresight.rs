@@ -7,12 +7,13 @@ use std::time::Duration;
 use engine::connector::Action;
 use engine::record::{Both, Key, Side};
 use engine::run::{Event, Fact, FieldChange, Observer, Options, RunReport, Setup, World, run_mapping};
-use engine::state::{MemoryStore, RunCounts, SideCounts};
+use engine::state::{RunCounts, SideCounts};
 
 use super::asked;
 use super::play::{paused, people, setup};
 use super::scenario::Scenario;
 use super::stage::Shared;
+use super::store::in_memory;
 
 const SEEDS: u64 = 2_000;
 
@@ -72,7 +73,7 @@ fn differs(number: u64) -> Option<String> {
     let _inside = runtime.enter();
     let shared = Shared::new(&scenario);
     shared.lock().calm();
-    let memory = MemoryStore::new();
+    let state = in_memory();
     runtime.block_on(async {
         for run in 0..scenario.runs {
             let edits = 4 + shared.lock().seed.below(8);
@@ -80,7 +81,7 @@ fn differs(number: u64) -> Option<String> {
             shared.sleep(Duration::from_secs(20)).await;
             shared.lock().land();
             let observer = Arc::new(Writes { shared: shared.clone(), told: Mutex::default() });
-            let setup = setup(&scenario, None, &shared, &memory);
+            let setup = setup(&scenario, None, &shared, &state);
             let setup = Setup { observer: observer.clone(), ..Arc::into_inner(setup).expect("nobody else has it") };
             let setup = Arc::new(setup);
             shared.lock().tell("a plan is made");

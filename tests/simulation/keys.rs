@@ -7,7 +7,7 @@ use engine::compile::Policy;
 use engine::plan::Resolution;
 use engine::record::{Both, Side, Value};
 use engine::run::{Options, run_mapping};
-use engine::state::{ConflictFilter, ConflictStatus, RunStatus, Store};
+use engine::state::{ConflictFilter, ConflictStatus, RunStatus};
 
 use super::cases::{Case, quiet};
 use super::scenario::{CODE, DELETED, EDITED, MERGED, MatchedBy, NOTE, Scenario};
@@ -81,9 +81,9 @@ async fn a_conflict_goes_with_a_key_that_is_written() {
     assert_eq!(case.run().await.counts.conflicts, 1);
     case.rename(Side::Target, "c2");
     case.run().await;
-    let conflict = case.memory.conflicts(&ConflictFilter::default()).await.unwrap().remove(0);
+    let conflict = case.state.conflicts(&ConflictFilter::default()).await.unwrap().remove(0);
     assert_eq!(conflict.keys.map(|key| key.plain()), Both::new("c2".to_owned(), "c2".to_owned()));
-    case.memory.resolve(&[conflict.id], Some(&Resolution::Take(Side::Target))).await.unwrap();
+    case.state.resolve(&[conflict.id], Some(&Resolution::Take(Side::Target))).await.unwrap();
     case.agrees_as("c2").await;
     assert_eq!(case.shown(Side::Source, EDITED[0]), 72);
 }
@@ -126,9 +126,9 @@ async fn what_stands_under_a_key_that_was_sent_is_the_counterpart() {
     case.edit(Side::Target, EDITED[1], 71);
     case.rename(Side::Source, "c2");
     case.run().await;
-    let conflict = case.memory.conflicts(&ConflictFilter::default()).await.unwrap().remove(0);
+    let conflict = case.state.conflicts(&ConflictFilter::default()).await.unwrap().remove(0);
     assert_eq!((conflict.field.as_str(), conflict.status), ("f3", ConflictStatus::Open), "nobody knows whose it is");
-    case.memory.resolve(&[conflict.id], Some(&Resolution::Take(Side::Target))).await.unwrap();
+    case.state.resolve(&[conflict.id], Some(&Resolution::Take(Side::Target))).await.unwrap();
     case.agrees_as("c2").await;
     assert_eq!(case.shown(Side::Source, EDITED[1]), 71);
 }

@@ -7,7 +7,8 @@
 //! are shown and `merges` what is added up in them. `play` is one seed from the
 //! first edit to rest, `check` what must hold then, and `mutants` breaks one
 //! promise at a time, which `check` has to notice. `cases` and `keys` are single
-//! histories, played by hand.
+//! histories, played by hand. The state is the one in memory; some seeds are
+//! played with those in a file and in PostgreSQL as well.
 //!
 //! `ENGINE_SIM_SEEDS=1000000` plays more seeds, `ENGINE_SIM_FROM=10000` others,
 //! `ENGINE_SIM_SEED=123` one with its whole trace.
@@ -29,6 +30,10 @@ mod store;
 mod system;
 
 use scenario::Scenario;
+use store::{Place, lying_in};
+use tokio::runtime::Builder;
+
+use crate::support::postgres::Database;
 
 const SEEDS: u64 = 10_000;
 
@@ -77,6 +82,32 @@ fn every_promise_is_kept_third_quarter() {
 #[test]
 fn every_promise_is_kept_fourth_quarter() {
     part(3);
+}
+
+/// The stores that outlive a process remember what the one in memory does: the
+/// whole history of a seed is the same, to the last word of its trace.
+fn plays_alike(place: &Place, seeds: u64) {
+    let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let (from, seeds) = (asked("ENGINE_SIM_FROM").unwrap_or(0), asked("ENGINE_SIM_SEEDS").unwrap_or(seeds));
+    for seed in asked("ENGINE_SIM_SEED").map_or(from..from + seeds, |seed| seed..seed + 1) {
+        let scenario = Scenario::draw(seed);
+        let other = play::play_on(&lying_in(place, &elsewhere, seed), &scenario, None);
+        assert_eq!(other.broken, Vec::<String>::new(), "seed {seed}");
+        let trace = play::play(&scenario, None).trace;
+        let differs = trace.iter().zip(&other.trace).find(|(here, there)| here != there);
+        assert_eq!((differs, trace.len()), (None, other.trace.len()), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_state_in_a_file_plays_alike() {
+    plays_alike(&Place::Sqlite(tempfile::tempdir().expect("a folder")), 200);
+}
+
+#[test]
+fn a_state_in_postgres_plays_alike() {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    plays_alike(&Place::Postgres(runtime.block_on(Database::fresh())), 60);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use engine::plan::{Bases, Link};
 use engine::record::{Key, Side, Value};
-use engine::state::{Commit, ConflictStatus, Store};
+use engine::state::{Commit, ConflictStatus};
 use futures::future::BoxFuture;
 
 use super::play;

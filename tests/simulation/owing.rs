@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::plan::Resolution;
 use engine::record::{Both, Side, Value};
 use engine::run::{Options, RunReport, run_mapping};
-use engine::state::{ConflictFilter, RunStatus, Store};
+use engine::state::{ConflictFilter, RunStatus};
 
 use super::cases::{Case, quiet};
 use super::scenario::{EDITED, Scenario};
@@ -79,9 +79,9 @@ async fn the_second_half_of_a_decision_is_owed_until_it_is_written() {
     case.edit(Side::Target, EDITED[0], 72);
     case.run().await;
     case.shared.sleep_for(60).await;
-    let conflict = case.memory.conflicts(&ConflictFilter::default()).await.unwrap().remove(0);
+    let conflict = case.state.conflicts(&ConflictFilter::default()).await.unwrap().remove(0);
     let decision = Resolution::Value(Value::Integer(73));
-    case.memory.resolve(&[conflict.id], Some(&decision)).await.unwrap();
+    case.state.resolve(&[conflict.id], Some(&decision)).await.unwrap();
     assert_eq!(case.fails_to_write(Side::Source).await.counts.owed, 1);
     assert_eq!(Side::BOTH.map(|side| case.shown(side, EDITED[0])), [71, 73]);
     case.succeeds().await;

@@ -10,9 +10,7 @@ use engine::run::{
     Event, Neighbours, Observer, Options, RetryPolicy, RunReport, Setup, Silent, World, run_mapping,
     settle_as_not_sent, settle_as_sent,
 };
-use engine::state::{
-    ConflictFilter, Layout, LayoutField, MemoryStore, ParkedFilter, Reason, RunCounts, RunStatus, Store,
-};
+use engine::state::{Conflict, ConflictFilter, Layout, LayoutField, ParkedFilter, Reason, RunCounts, RunStatus};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -22,7 +20,7 @@ use super::mutants::Mutant;
 use super::object::SimObject;
 use super::scenario::{EDITED, Scenario};
 use super::stage::Shared;
-use super::store::SimStore;
+use super::store::{SimStore, State, in_memory};
 
 /// What came of a seed: everything that happened, and which promises were not
 /// kept.
@@ -60,14 +58,18 @@ pub(super) fn paused() -> Runtime {
 }
 
 pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
+    play_on(&in_memory(), scenario, mutant)
+}
+
+/// Plays a seed with a fresh state.
+pub(super) fn play_on(state: &State, scenario: &Scenario, mutant: Option<Mutant>) -> Played {
     let runtime = paused();
     let _inside = runtime.enter();
     let shared = Shared::new(scenario);
-    let memory = MemoryStore::new();
     let played = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let told = run_all(scenario, mutant, &shared, &memory).await;
-            let kept = check::Kept::read(&memory).await;
+            let told = run_all(scenario, mutant, &shared, state).await;
+            let kept = check::Kept::read(state).await;
             let mut broken = told.broken.clone();
             broken.extend(check::promises(scenario, &shared.lock(), kept, &told));
             broken
@@ -81,7 +83,7 @@ pub(super) fn play(scenario: &Scenario, mutant: Option<Mutant>) -> Played {
     Played { trace: std::mem::take(&mut shared.lock().trace), broken }
 }
 
-pub(super) fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Arc<Setup> {
+pub(super) fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, state: &State) -> Arc<Setup> {
     let mut program = scenario.program();
     if mutant == Some(Mutant::OverlapZero) {
         for side in Side::BOTH {
@@ -111,13 +113,13 @@ pub(super) fn setup(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared
         filters: Both::default(),
         neighbours: Neighbours::default(),
         retry: Both::from_fn(|_| RetryPolicy::default()),
-        store: Arc::new(SimStore { inner: memory.clone(), stage: shared.clone(), mutant }),
+        store: Arc::new(SimStore { inner: state.clone(), stage: shared.clone(), mutant }),
         world: Arc::new(shared.clone()),
         observer: if asked("ENGINE_SIM_SEED").is_some() { Arc::new(Traces(shared.clone())) } else { Arc::new(Silent) },
     })
 }
 
-async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, memory: &MemoryStore) -> Told {
+async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, state: &State) -> Told {
     let mut told = Told::default();
     let over_limit = mutant == Some(Mutant::LimitsOff);
     let options = Options { over_limit, ..Options::default() };
@@ -130,10 +132,10 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
             stage.energy = 25;
             stage.crash_in = stage.seed.percent(crashes).then(|| stage.seed.below(120));
         }
-        let setup = setup(scenario, mutant, shared, memory);
+        let setup = setup(scenario, mutant, shared, state);
         run_once(&setup, &options, shared, &mut told).await;
-        resolve(shared, memory).await;
-        settle(&setup, shared, memory).await;
+        resolve(shared, state).await;
+        settle(&setup, shared, state).await;
         let (edits, pause) = {
             let mut stage = shared.lock();
             (stage.seed.below(5), 1_000 + stage.seed.below(15_000))
@@ -146,24 +148,24 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, m
     shared.sleep(Duration::from_secs(20)).await;
     shared.lock().land();
     assert!(shared.lock().is_calm(), "nothing is under way any more");
-    let setup = setup(scenario, mutant, shared, memory);
-    told.at_rest = rest(&setup, &options, shared, memory, &mut told).await;
+    let setup = setup(scenario, mutant, shared, state);
+    told.at_rest = rest(&setup, &options, shared, state, &mut told).await;
     if told.at_rest {
-        let kept = check::Kept::read(memory).await;
+        let kept = check::Kept::read(state).await;
         told.broken = check::promises(scenario, &shared.lock(), kept, &told);
-        decide(shared, memory).await;
+        decide(shared, state).await;
         told.decided = true;
-        told.at_rest = rest(&setup, &options, shared, memory, &mut told).await;
+        told.at_rest = rest(&setup, &options, shared, state, &mut told).await;
     }
     told
 }
 
 /// Runs until nothing is written any more; false where that does not come.
-async fn rest(setup: &Arc<Setup>, options: &Options, shared: &Shared, memory: &MemoryStore, told: &mut Told) -> bool {
+async fn rest(setup: &Arc<Setup>, options: &Options, shared: &Shared, state: &State, told: &mut Told) -> bool {
     for _ in 0..8 {
         let before = written(shared);
         run_once(setup, options, shared, told).await;
-        let settled = settle(setup, shared, memory).await;
+        let settled = settle(setup, shared, state).await;
         shared.sleep(Duration::from_secs(20)).await;
         // Nor has it come to know of anything that an earlier run had made.
         let told = told.reports.last().map(|report| [report.counts.to_source, report.counts.to_target]);
@@ -176,18 +178,24 @@ async fn rest(setup: &Arc<Setup>, options: &Options, shared: &Shared, memory: &M
     false
 }
 
+/// Which field of which records is in conflict.
+fn about(conflict: &Conflict) -> String {
+    let Both { source, target } = &conflict.keys;
+    format!("{} of {} and {}", conflict.field, source.as_str(), target.as_str())
+}
+
 /// Somebody decides about every open conflict.
-async fn decide(shared: &Shared, memory: &MemoryStore) {
+async fn decide(shared: &Shared, state: &State) {
     let filter = ConflictFilter { open: true, ..ConflictFilter::default() };
-    for conflict in memory.conflicts(&filter).await.expect("the state can be read") {
+    for conflict in state.conflicts(&filter).await.expect("the state can be read") {
         let side = {
             let mut stage = shared.lock();
             // In one direction, what is decided for the target stays there alone.
             if stage.scenario.two_way { *stage.seed.pick(&Side::BOTH) } else { Side::Source }
         };
-        shared.lock().tell(&format!("somebody takes the {side} in conflict {}, in the end", conflict.id));
+        shared.lock().tell(&format!("somebody takes the {side}, in the end: {}", about(&conflict)));
         let resolution = Resolution::Take(side);
-        memory.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
+        state.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
     }
 }
 
@@ -233,10 +241,10 @@ async fn run_once(setup: &Arc<Setup>, options: &Options, shared: &Shared, told: 
 
 /// Somebody looks up what became of records in doubt, once nothing is under way
 /// any more.
-async fn settle(setup: &Setup, shared: &Shared, memory: &MemoryStore) -> bool {
+async fn settle(setup: &Setup, shared: &Shared, state: &State) -> bool {
     let mut any = false;
     let filter = ParkedFilter { reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
-    for parked in memory.parked(&filter).await.expect("the state can be read") {
+    for parked in state.parked(&filter).await.expect("the state can be read") {
         let from = parked.side.other();
         let key = parked.keys[from].clone().expect("what is in doubt comes from a record");
         let there = {
@@ -255,13 +263,13 @@ async fn settle(setup: &Setup, shared: &Shared, memory: &MemoryStore) -> bool {
             let mut keys = Both::new(key.clone(), key);
             keys[parked.side] = there;
             // What stands there may be another record's by now.
-            let known = memory.links("test", parked.side, std::slice::from_ref(&keys[parked.side])).await;
+            let known = state.links("test", parked.side, std::slice::from_ref(&keys[parked.side])).await;
             if known.expect(settled) == [None] {
                 settle_as_sent(setup, parked.side, &keys).await.expect(settled);
             }
-            memory.drop_parked(&[parked.id]).await.expect(settled);
+            state.drop_parked(&[parked.id]).await.expect(settled);
         } else {
-            settle_as_not_sent(memory, &parked, shared.now()).await.expect(settled);
+            settle_as_not_sent(&**state, &parked, shared.now()).await.expect(settled);
         }
     }
     any
@@ -269,18 +277,18 @@ async fn settle(setup: &Setup, shared: &Shared, memory: &MemoryStore) -> bool {
 
 /// Somebody decides about some of the open conflicts, or enters the other
 /// side's value.
-async fn resolve(shared: &Shared, memory: &MemoryStore) {
+async fn resolve(shared: &Shared, state: &State) {
     let filter = ConflictFilter { open: true, ..ConflictFilter::default() };
-    for conflict in memory.conflicts(&filter).await.expect("the state can be read") {
+    for conflict in state.conflicts(&filter).await.expect("the state can be read") {
         let (chance, side) = {
             let mut stage = shared.lock();
             (stage.seed.below(100), *stage.seed.pick(&Side::BOTH))
         };
         match chance {
             0..25 => {
-                shared.lock().tell(&format!("somebody takes the {side} in conflict {}", conflict.id));
+                shared.lock().tell(&format!("somebody takes the {side}: {}", about(&conflict)));
                 let resolution = Resolution::Take(side);
-                memory.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
+                state.resolve(&[conflict.id], Some(&resolution)).await.expect("the state can be changed");
             }
             25..45 if conflict.field != "*" => {
                 let slot = conflict.field.trim_start_matches('f').parse().expect("a field is named for its slot");
@@ -298,11 +306,11 @@ fn a_record_that_never_holds_still_is_owed_and_parked_after_three_runs() {
     let runtime = paused();
     let _inside = runtime.enter();
     let shared = Shared::new(&quiet);
-    let memory = MemoryStore::new();
+    let state = in_memory();
     shared.lock().calm();
     let once = async |mutant| {
         shared.sleep(Duration::from_secs(20)).await;
-        let setup = setup(&quiet, mutant, &shared, &memory);
+        let setup = setup(&quiet, mutant, &shared, &state);
         let mut report = run_mapping(&setup, &Options::default()).await;
         assert_eq!(report.troubles, []);
         (report.status, report.counts.owed, report.parked.pop().map(|parked| (parked.code, parked.attempts)))
@@ -312,7 +320,7 @@ fn a_record_that_never_holds_still_is_owed_and_parked_after_three_runs() {
         shared.sleep(Duration::from_secs(20)).await;
         shared.lock().land();
         once(None).await;
-        let link = memory.links_after("test", 0, 1).await.expect("the state can be read").remove(0);
+        let link = state.links_after("test", 0, 1).await.expect("the state can be read").remove(0);
         shared.lock().copy(Side::Source, &link.keys.source, EDITED[0], &Value::Integer(7_777));
         let told = Some((Some("E0803".to_owned()), 3));
         let moves = Some(Mutant::NeverStill);

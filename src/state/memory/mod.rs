@@ -52,7 +52,7 @@ struct Mapping {
 struct Sweep {
     /// The newest link when it began.
     until: LinkId,
-    seen: BTreeSet<Key>,
+    seen: BTreeSet<LinkId>,
 }
 
 impl MemoryStore {
@@ -259,7 +259,8 @@ impl Store for MemoryStore {
         self.call(move |all| {
             let (mapping, _) = all.fenced(fence)?;
             let sweep = mapping.sweeps[side].as_mut().ok_or_else(|| StoreError::no_sweep(side))?;
-            sweep.seen.extend(keys.iter().cloned());
+            let holders = &mapping.kept.holders[side];
+            sweep.seen.extend(keys.iter().filter_map(|key| holders.get(key)));
             Ok(())
         })
     }
@@ -271,7 +272,7 @@ impl Store for MemoryStore {
             let absent = mapping.kept.links_after(after).filter(|link| {
                 link.status != LinkStatus::Severed { gone: side }
                     && link.id <= sweep.until
-                    && !sweep.seen.contains(&link.keys[side])
+                    && !sweep.seen.contains(&link.id)
             });
             Ok(absent.take(limit).cloned().collect())
         })
