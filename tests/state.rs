@@ -251,8 +251,8 @@ async fn a_newer_or_foreign_file_is_refused() {
     let path = folder.path().join("state.db");
     drop(SqliteStore::open(&path).await.unwrap());
     change(&path, "PRAGMA user_version = 99").await;
-    assert_eq!(SqliteStore::open(&path).await.unwrap_err(), StoreError::Newer { found: 99, known: 1 });
-    change(&path, "PRAGMA user_version = 1").await;
+    assert_eq!(SqliteStore::open(&path).await.unwrap_err(), StoreError::Newer { found: 99, known: 2 });
+    change(&path, "PRAGMA user_version = 2").await;
     SqliteStore::open(&path).await.unwrap();
 
     let foreign = folder.path().join("shop.db");
@@ -294,7 +294,7 @@ async fn an_earlier_state_is_taken_over() {
         let mapping = Some(MappingState { runs, ..MappingState::default() });
         store.commit(&fence, &Commit { mapping, ..links(2) }).await.unwrap();
         drop(store);
-        change(&path, "ALTER TABLE mappings DROP COLUMN first_sync_begun").await;
+        change(&path, "ALTER TABLE mappings DROP COLUMN first_sync_begun; PRAGMA user_version = 1").await;
         for _ in 0..2 {
             let store = SqliteStore::open(&path).await.unwrap();
             let state = store.mapping("m").await.unwrap().unwrap();

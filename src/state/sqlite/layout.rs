@@ -5,19 +5,20 @@
 //! that must come back exactly (bases, cursors, conflicts) are blobs of
 //! [`crate::record::encode_values`].
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::StoreError;
 
-/// The layout this engine writes.
-const LAYOUT: i64 = 1;
+/// The layout this engine writes. The first is [`TABLES`], the second has what
+/// stands in [`ADDED`] and [`COLUMNS`] too.
+pub(super) const LAYOUT: i64 = 2;
 
 /// The links of a mapping are numbered from `mapping * LINKS_EACH + 1`, so
 /// that they lie together in the file whatever other mappings do, and a range
 /// of numbers is a range of one mapping.
 pub(super) const LINKS_EACH: i64 = 1 << 40;
 
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE mappings (
         mapping INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -131,11 +132,10 @@ const TABLES: &str = "
     CREATE INDEX events_source ON events (mapping, source_key) WHERE source_key IS NOT NULL;
     CREATE INDEX events_target ON events (mapping, target_key) WHERE target_key IS NOT NULL;
     CREATE INDEX events_deleted ON events (mapping, at) WHERE kind = 'deleted';
-    PRAGMA user_version = 1;
 ";
 
-/// What came after the first states were laid out. An engine that does not
-/// know it leaves it alone.
+/// What came after the first states were laid out; some of those have a part
+/// of it.
 const ADDED: &str = "
     CREATE TABLE IF NOT EXISTS made (          -- links that came of creates
         first INTEGER PRIMARY KEY,             -- from this number
@@ -164,7 +164,7 @@ const ADDED: &str = "
 ";
 
 /// Columns that came later, each with what brings it in.
-const COLUMNS: [(&str, &str, &str); 8] = [
+pub(super) const COLUMNS: [(&str, &str, &str); 8] = [
     // A first sync that has run and made links is under way.
     (
         "mappings",
@@ -216,14 +216,21 @@ pub(super) async fn found(connection: &mut SqliteConnection) -> Result<i64, Stor
 
 /// Refuses a layout that this engine does not know.
 pub(super) fn refuse_unknown(found: i64) -> Result<(), StoreError> {
-    if [0, LAYOUT].contains(&found) { Ok(()) } else { Err(StoreError::Newer { found, known: LAYOUT }) }
+    if (0..=LAYOUT).contains(&found) { Ok(()) } else { Err(StoreError::Newer { found, known: LAYOUT }) }
 }
 
-/// Lays out an empty file, and refuses what another program or a newer engine
-/// wrote. Stands in a transaction of the caller's.
+/// Lays out an empty file, brings an earlier layout to this engine's, and
+/// refuses what another program or a newer engine wrote. Stands in a
+/// transaction of the caller's.
+///
+/// A step to a newer layout voids every fence, so that no earlier engine that
+/// is at work goes on.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let found = found(connection).await?;
     refuse_unknown(found)?;
+    if found == LAYOUT {
+        return Ok(());
+    }
     if found == 0 {
         if belongs_to_another(connection).await? {
             return Err(StoreError::Broken("the file is a database of another program".into()));
@@ -241,5 +248,7 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sto
             sqlx::raw_sql(sql).execute(&mut *connection).await?;
         }
     }
+    let done = format!("UPDATE mappings SET fence = fence + 1; PRAGMA user_version = {LAYOUT}");
+    sqlx::raw_sql(AssertSqlSafe(done)).execute(connection).await?;
     Ok(())
 }
