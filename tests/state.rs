@@ -2,6 +2,8 @@
 //! one in a file does.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use chrono::{DateTime, Utc};
 use engine::plan::{Bases, Link, LinkStatus};
@@ -10,6 +12,8 @@ use engine::state::conformance::conform;
 use engine::state::{Commit, Intents, MappingState, MemoryStore, PostgresStore, SqliteStore, Store, StoreError};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::postgres::Database;
 
@@ -146,6 +150,76 @@ async fn a_schema_of_a_newer_engine_or_of_another_program_is_refused() {
     assert_eq!(PostgresStore::open(&url).await.unwrap_err(), StoreError::Newer { found: 99, known: 1 });
     database.run("DROP SCHEMA engine CASCADE; CREATE SCHEMA engine; CREATE TABLE engine.theirs (id int)").await;
     assert!(matches!(PostgresStore::open(&url).await, Err(StoreError::Broken(_))));
+}
+
+/// What a relay does to the next COMMIT that passes.
+const LET_PASS: u8 = 0;
+const CUT_BEFORE: u8 = 1;
+const CUT_AFTER: u8 = 2;
+
+/// Stands between an engine and the server: answers with its own port.
+async fn relay(database: &Database, next: Arc<AtomicU8>) -> u16 {
+    let url: url::Url = database.url.parse().unwrap();
+    let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut engine, _)) = listener.accept().await {
+            let (next, mut server) = (next.clone(), TcpStream::connect(&server).await.unwrap());
+            tokio::spawn(async move {
+                let (mut asked, mut answered) = ([0; 65536], [0; 65536]);
+                loop {
+                    tokio::select! {
+                        Ok(length @ 1..) = engine.read(&mut asked) => {
+                            let asked = &asked[..length];
+                            let commits = asked.windows(7).any(|part| part == b"COMMIT\0");
+                            let does = if commits { next.swap(LET_PASS, Ordering::SeqCst) } else { LET_PASS };
+                            if does == CUT_BEFORE {
+                                return;
+                            }
+                            server.write_all(asked).await.unwrap();
+                            if does == CUT_AFTER {
+                                assert!(server.read(&mut answered).await.unwrap() > 0, "the server has done it");
+                                return;
+                            }
+                        }
+                        Ok(length @ 1..) = server.read(&mut answered) => {
+                            if engine.write_all(&answered[..length]).await.is_err() {
+                                return;
+                            }
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// The answer to a COMMIT may be lost, or the COMMIT itself: the server knows.
+#[tokio::test]
+async fn what_became_of_a_commit_without_an_answer_is_asked() {
+    let database = Database::fresh().await;
+    let next = Arc::new(AtomicU8::new(LET_PASS));
+    let port = relay(&database, next.clone()).await;
+    let mut url: url::Url = database.url.parse().unwrap();
+    url.set_port(Some(port)).unwrap();
+    url.query_pairs_mut().append_pair("sslmode", "disable");
+    let store = PostgresStore::open(&url).await.unwrap();
+    let fence = store.acquire("m").await.unwrap();
+    next.store(CUT_AFTER, Ordering::SeqCst);
+    assert_eq!(store.commit(&fence, &links(3)).await, Ok(()), "it is in effect");
+    assert_eq!(next.load(Ordering::SeqCst), LET_PASS, "the answer was lost");
+    assert_eq!(store.count_links("m").await, Ok(3));
+    next.store(CUT_BEFORE, Ordering::SeqCst);
+    let more = Commit { links: vec![link(100)], ..Commit::default() };
+    let error = store.commit(&fence, &more).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable(_)), "{error:?}");
+    assert_eq!(next.load(Ordering::SeqCst), LET_PASS, "the commit was lost");
+    assert_eq!(store.count_links("m").await, Ok(3));
+    assert_eq!(store.commit(&fence, &more).await, Ok(()), "work goes on");
+    assert_eq!(store.count_links("m").await, Ok(4));
 }
 
 /// The way from an earlier layout: the empty one here, as there is but one
