@@ -167,7 +167,7 @@ async fn relay(database: &Database, next: Arc<AtomicU8>) -> u16 {
         while let Ok((mut engine, _)) = listener.accept().await {
             let (next, mut server) = (next.clone(), TcpStream::connect(&server).await.unwrap());
             tokio::spawn(async move {
-                let (mut asked, mut answered) = ([0; 65536], [0; 65536]);
+                let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
                 loop {
                     tokio::select! {
                         Ok(length @ 1..) = engine.read(&mut asked) => {
