@@ -37,7 +37,7 @@ fn ten_fields(bencher: divan::Bencher) {
 fn program() -> Program {
     let mut diagnostics = Diagnostics::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/project");
-    let project = Project::load(&folder, &mut diagnostics);
+    let project = Project::load(&folder, None, &mut diagnostics);
     let [mapping] = project.mappings.as_slice() else { panic!("one mapping: {diagnostics:?}") };
     let (source, target) = (description(&source()), description(&target()));
     let compiled = compile(mapping, Both::new(Some(&source), Some(&target)), &mut diagnostics);

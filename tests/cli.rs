@@ -8,6 +8,7 @@ mod checks;
 mod decided;
 mod drift;
 mod edited;
+mod environments;
 mod faults;
 mod files;
 mod formats;

@@ -36,7 +36,7 @@ struct Wrong {
 }
 
 pub(super) async fn check(arguments: &CheckArguments, context: Context<'_>) -> Done {
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);

@@ -104,7 +104,13 @@ pub(super) async fn conflicts(command: &ConflictsCommand, context: Context<'_>) 
     }
 }
 
-async fn filter(store: &dyn Store, path: &Path, which: &Which, open: bool) -> Result<ConflictFilter, Failure> {
+async fn filter(
+    store: &dyn Store,
+    path: &Path,
+    which: &Which,
+    open: bool,
+    context: Context<'_>,
+) -> Result<ConflictFilter, Failure> {
     let mapping = match &which.mapping {
         Some(name) => Some(mapping_named(store, name).await?),
         None => None,
@@ -113,15 +119,15 @@ async fn filter(store: &dyn Store, path: &Path, which: &Which, open: bool) -> Re
     if let Some(field) = &which.field
         && store.conflicts(&filter).await?.is_empty()
     {
-        refuse_unknown(field, filter.mapping.as_deref(), path)?;
+        refuse_unknown(field, filter.mapping.as_deref(), path, context)?;
     }
     Ok(ConflictFilter { open, ..filter })
 }
 
 /// A field that no mapping has and no conflict ever had is mistyped, unless the
 /// YAML is being edited.
-fn refuse_unknown(field: &str, mapping: Option<&str>, path: &Path) -> Result<(), Failure> {
-    let loaded = load(path);
+fn refuse_unknown(field: &str, mapping: Option<&str>, path: &Path, context: Context<'_>) -> Result<(), Failure> {
+    let loaded = load(path, context.env());
     if field == "*" || loaded.diagnostics.has_errors() {
         return Ok(());
     }
@@ -133,7 +139,8 @@ fn refuse_unknown(field: &str, mapping: Option<&str>, path: &Path) -> Result<(),
 
 async fn list(arguments: &ListArguments, context: Context<'_>) -> Done {
     let store = open(context, &arguments.path).await?;
-    let found = store.conflicts(&filter(&*store, &arguments.path, &arguments.which, !arguments.all).await?).await?;
+    let found =
+        store.conflicts(&filter(&*store, &arguments.path, &arguments.which, !arguments.all, context).await?).await?;
     let names = names(&*store, found.iter().map(|conflict| conflict.mapping.as_str())).await?;
     let path = arguments.path.display();
     context.screen.answer(
@@ -226,10 +233,10 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
     }
     let store = open(context, &arguments.path).await?;
     let found = if arguments.ids.is_empty() {
-        store.conflicts(&filter(&*store, &arguments.path, &arguments.which, true).await?).await?
+        store.conflicts(&filter(&*store, &arguments.path, &arguments.which, true, context).await?).await?
     } else {
         let found = by_ids(&*store, &arguments.ids).await?;
-        let selected = filter(&*store, &arguments.path, &arguments.which, false).await?;
+        let selected = filter(&*store, &arguments.path, &arguments.which, false, context).await?;
         let other = found.iter().find(|conflict| {
             selected.mapping.as_ref().is_some_and(|mapping| *mapping != conflict.mapping)
                 || selected.field.as_ref().is_some_and(|field| *field != conflict.field)
@@ -257,7 +264,7 @@ async fn resolve(arguments: &ResolveArguments, context: Context<'_>) -> Done {
         return Err(Failure::wrong(message).help("give the value as the target shows it"));
     }
     if let Resolution::Value(value) = &resolution {
-        refuse_unfit(&arguments.path, &found, value).await?;
+        refuse_unfit(&arguments.path, &found, value, context).await?;
     }
     let ids: Vec<i64> = found.iter().map(|conflict| conflict.id).collect();
     let count = store.resolve(&ids, Some(&resolution)).await?;
@@ -303,8 +310,8 @@ fn misfit(conflict: &Conflict, value: &Value) -> Option<String> {
 
 /// Refuses a value that its field cannot hold on one of the sides, as their
 /// systems tell. Where they cannot be asked, the run that applies it finds out.
-async fn refuse_unfit(path: &Path, found: &[Conflict], value: &Value) -> Result<(), Failure> {
-    let loaded = load(path);
+async fn refuse_unfit(path: &Path, found: &[Conflict], value: &Value, context: Context<'_>) -> Result<(), Failure> {
+    let loaded = load(path, context.env());
     if loaded.diagnostics.has_errors() {
         return Ok(());
     }

@@ -33,7 +33,7 @@ pub(super) async fn discover(arguments: &DiscoverArguments, context: Context<'_>
     if arguments.scaffold {
         return Err(Failure::not_yet("`--scaffold`", "`engine discover PATH CONNECTION OBJECT` lists the fields"));
     }
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     if loaded.project.connections.is_empty() && loaded.diagnostics.has_errors() {
         context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);

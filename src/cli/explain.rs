@@ -44,7 +44,7 @@ pub(super) fn explain(arguments: &ExplainArguments, context: Context<'_>) -> Don
             Ok(Exit::Well)
         }
         (None, None) if path.exists() => {
-            let loaded = load(&path);
+            let loaded = load(&path, context.env());
             let names: Vec<&str> = loaded.project.mappings.iter().map(|mapping| mapping.full_name.as_str()).collect();
             let help = match names.as_slice() {
                 [] => format!("there is none in `{}`", path.display()),
@@ -67,7 +67,7 @@ pub(super) fn explain(arguments: &ExplainArguments, context: Context<'_>) -> Don
 }
 
 fn program(path: &std::path::Path, name: &str, context: Context<'_>) -> Done {
-    let loaded = load(path);
+    let loaded = load(path, context.env());
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::keys::KeyNames;
 use super::{Common, Context, Failure};
-use crate::config::{STATE_FOLDER, project_root};
+use crate::config::{STATE_FOLDER, environments, project_root};
 use crate::protocol::sql::settle_tls;
 use crate::run::{SystemWorld, World};
 use crate::state::{MemoryStore, PostgresStore, SqliteStore, Store};
@@ -29,8 +29,17 @@ pub(super) enum Place {
 
 /// Where the state of a project lies.
 pub(super) fn state_place(common: &Common, path: &Path) -> Result<Place, Failure> {
+    let root = project_root(path);
+    if let Some(env) = &common.env {
+        let known = environments(&root);
+        if !known.contains(env) {
+            return Err(Failure::unknown("environment", env, known.iter().map(String::as_str)));
+        }
+    }
     let Some(address) = &common.state else {
-        return Ok(Place::File(project_root(path).join(STATE_FOLDER).join(FILE)));
+        let folder = root.join(STATE_FOLDER);
+        let folder = common.env.as_ref().map_or(folder.clone(), |env| folder.join(env));
+        return Ok(Place::File(folder.join(FILE)));
     };
     if address.starts_with("postgres://") || address.starts_with("postgresql://") {
         // What the parser would repeat of it may be the password.

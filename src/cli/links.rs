@@ -189,7 +189,7 @@ async fn import(arguments: &FileArguments, context: Context<'_>) -> Done {
     let shown = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|error| Failure::wrong(format!("`{shown}` cannot be read: {error}")))?;
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     let mapping = loaded.one(&arguments.mapping)?;
     // Alone with the state: a run under way would make links of its own.
     let store = open_for_run(context, &loaded.project.root).await?;

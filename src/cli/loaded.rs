@@ -25,10 +25,11 @@ pub(super) struct Loaded {
     pub diagnostics: Diagnostics,
 }
 
-/// Reads a project, checks it and compiles every mapping offline.
-pub(super) fn load(path: &Path) -> Loaded {
+/// Reads a project, in one of its environments, checks it and compiles every
+/// mapping offline.
+pub(super) fn load(path: &Path, env: Option<&str>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
-    let project = Project::load(path, &mut diagnostics);
+    let project = Project::load(path, env, &mut diagnostics);
     let environment = Environment::load(&project.root, &mut diagnostics);
     if path.exists() && project.files().next().is_none() && !diagnostics.has_errors() {
         let message = format!("there is no YAML file in `{}`", path.display());
@@ -127,10 +128,14 @@ impl Loaded {
     /// The mappings of these names, all where none is given, each after those
     /// it waits for. Names are full, or the part behind the namespace.
     pub(super) fn select(&self, names: &[String]) -> Result<Vec<&Mapping>, Failure> {
-        let known = || self.project.mappings.iter().map(|mapping| mapping.full_name.as_str());
+        let mappings = || self.project.mappings.iter();
+        // Several of the same name are those of a `for_each`.
+        let known: BTreeSet<&str> =
+            mappings().flat_map(|mapping| [mapping.written_name(), mapping.full_name.as_str()]).collect();
         let mut wanted = BTreeSet::new();
         for name in names {
-            wanted.insert(pick(name, known())?);
+            let meant = self.project.mappings_named(pick(name, known.iter().copied())?);
+            wanted.extend(meant.map(|mapping| mapping.full_name.as_str()));
         }
         let all = self.project.in_order().into_iter();
         Ok(all.filter(|mapping| names.is_empty() || wanted.contains(mapping.full_name.as_str())).collect())

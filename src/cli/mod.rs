@@ -89,7 +89,11 @@ struct Common {
     /// How to print: text and tables for people, or one JSON object.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Where the state lies: a folder, a file, `sqlite://` and either, or `postgres://` and a database. Default: `.engine/` of the project.
+    /// Lay `environments/NAME.yaml` over the project, which has a state of its own there.
+    #[arg(long, global = true, value_name = "NAME", value_parser = environment_name)]
+    env: Option<String>,
+    /// Where the state lies: a folder, a file, `sqlite://` and either, or `postgres://` and a database. Default: `.engine/` of the project,
+    /// with `--env NAME` `.engine/NAME/`.
     #[arg(long, global = true, env = "ENGINE_STATE", hide_env_values = true, value_name = "ADDRESS")]
     state: Option<String>,
     /// Log what a run decides on standard error, in this form. Default: only warnings, as text.
@@ -101,6 +105,15 @@ struct Common {
     /// What to log: a level, or levels by part, as in `engine::event=debug,warn`.
     #[arg(long, global = true, env = "ENGINE_LOG", hide = true, value_name = "FILTER")]
     log_filter: Option<String>,
+}
+
+/// A name that a file and a folder can have.
+fn environment_name(name: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.chars().all(plain) {
+        return Ok(name.to_owned());
+    }
+    Err("an environment is the name of a file in `environments/`, without its ending".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -196,7 +209,6 @@ const LATER: &[(&str, &str)] = &[
     ("secrets", "`engine secrets`"),
     ("forget", "`engine state forget`"),
     ("connector", "`engine schema connector`"),
-    ("--env", "`--env`"),
     ("--listen", "`--listen`"),
     ("--scaffold", "`--scaffold`"),
 ];
@@ -251,6 +263,13 @@ struct Context<'a> {
     common: &'a Common,
     screen: &'a Screen,
     states: &'a OpenStates,
+}
+
+impl<'a> Context<'a> {
+    /// The environment that is laid over the project.
+    fn env(&self) -> Option<&'a str> {
+        self.common.env.as_deref()
+    }
 }
 
 /// How a command ends.

@@ -456,7 +456,7 @@ async fn link_sent(
         return Err(Failure::wrong(format!("`{}` has no key on the {other}, so nothing can be linked", parked.id))
             .help("`--not-sent` has it sent again"));
     };
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     let mapping = loaded.one(&parked.mapping)?;
     let observer = std::sync::Arc::new(Teller::new(context.screen));
     let surroundings =

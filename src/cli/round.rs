@@ -50,7 +50,7 @@ pub(super) struct Round {
 
 /// Does it; `None` where what was written is wrong, which is then said.
 pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Option<Round>, Failure> {
-    let loaded = load(asked.path);
+    let loaded = load(asked.path, context.env());
     let diagnostics = loaded.sorted();
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&diagnostics, &loaded.project);

@@ -45,8 +45,8 @@ const FORGETS: Duration = Duration::from_hours(1);
 
 /// Runs mappings on their schedules until the world is stopped.
 pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Exit, Failure> {
-    let seen = stamps(asked.path);
-    let loaded = load(asked.path);
+    let seen = stamps(asked.path, context.env());
+    let loaded = load(asked.path, context.env());
     let diagnostics = loaded.sorted();
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&diagnostics, &loaded.project);
@@ -69,6 +69,7 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
     let surroundings = Surroundings::new(context, &loaded.project.root, store.clone(), world, teller.clone());
     let keeper = Keeper {
         path: asked.path.to_owned(),
+        env: context.env().map(str::to_owned),
         wanted: asked.mappings.to_vec(),
         screen: context.screen.clone(),
         surroundings: Arc::new(surroundings),
@@ -95,6 +96,7 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
 /// What runs mappings on their schedules.
 struct Keeper {
     path: PathBuf,
+    env: Option<String>,
     wanted: Vec<String>,
     screen: Screen,
     surroundings: Arc<Surroundings>,
@@ -190,13 +192,13 @@ impl Runner for Keeper {
 
     fn changes(&self) -> BoxFuture<'_, Option<Vec<Job>>> {
         Box::pin(async move {
-            let path = self.path.clone();
-            let now = tokio::task::spawn_blocking(move || stamps(&path)).await.ok()?;
+            let (path, env) = (self.path.clone(), self.env.clone());
+            let now = tokio::task::spawn_blocking(move || stamps(&path, env.as_deref())).await.ok()?;
             if !self.is_new(&now) {
                 return None;
             }
-            let path = self.path.clone();
-            let loaded = tokio::task::spawn_blocking(move || load(&path)).await.ok()?;
+            let (path, env) = (self.path.clone(), self.env.clone());
+            let loaded = tokio::task::spawn_blocking(move || load(&path, env.as_deref())).await.ok()?;
             let taken = self.take_over(loaded).await;
             // Where it was the state that failed, the next look tries again.
             if taken.is_ok() {
@@ -281,7 +283,7 @@ async fn jobs(loaded: &Loaded, wanted: &[String], store: &dyn Store) -> Result<V
         jobs.push(Job {
             mapping: mapping.full_name.clone(),
             timetable: mapping.schedule.as_ref().and_then(Timetable::of),
-            after: after.filter_map(|name| loaded.project.seen_from(&mapping.namespace, name)).collect(),
+            after: after.flat_map(|name| loaded.project.seen_from(&mapping.namespace, name)).collect(),
             objects: Both::from_fn(|side| place(&systems, mapping, side, &fingerprints[side])),
             connections: Both::from_fn(|side| {
                 loaded.connection(mapping, side).map(Connection::full_name).unwrap_or_default()

@@ -106,7 +106,7 @@ async fn backup(arguments: &BackupArguments, context: Context<'_>) -> Done {
 }
 
 async fn adopt(arguments: &AdoptArguments, context: Context<'_>) -> Done {
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);

@@ -44,7 +44,7 @@ struct Line {
 }
 
 pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) -> Done {
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     let store = open(context, &arguments.path).await?;
     let mut names: Vec<String> = loaded.project.in_order().iter().map(|mapping| mapping.full_name.clone()).collect();
     let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();

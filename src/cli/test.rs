@@ -49,7 +49,7 @@ struct Failed {
 }
 
 pub(super) fn test(arguments: &TestArguments, context: Context<'_>) -> Done {
-    let loaded = load(&arguments.path);
+    let loaded = load(&arguments.path, context.env());
     if loaded.diagnostics.has_errors() {
         context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);

@@ -7,6 +7,7 @@ use super::report::ungranted;
 use super::wire::{Systems, Unready, understood};
 use super::{Context, Done, Exit, ProjectPath};
 use crate::compile::{DeletePolicy, Program, Reading, Survey, survey};
+use crate::config::environments;
 use crate::config::model::Mapping;
 use crate::connector::{Access, Connector, Description, Fault};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Severity, quoted};
@@ -29,9 +30,12 @@ pub(super) struct ValidateArguments {
 }
 
 pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>) -> Done {
-    let loaded = load(&arguments.path);
+    let mut loaded = load(&arguments.path, context.env());
     let mut diagnostics = Diagnostics::new();
     diagnostics.extend(loaded.diagnostics.iter().cloned());
+    if context.env().is_none() && loaded.project.root == arguments.path {
+        in_environments(&mut loaded, &mut diagnostics);
+    }
     if loaded.project.mappings.is_empty() && !diagnostics.has_errors() {
         diagnostics.push(no_mapping(&arguments.path));
     }
@@ -69,6 +73,16 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
         (false, true) => Exit::Wrong,
         (false, false) => Exit::Well,
     })
+}
+
+/// What is wrong with the project in one of its environments only.
+fn in_environments(loaded: &mut Loaded, diagnostics: &mut Diagnostics) {
+    for env in environments(&loaded.project.root) {
+        let there = load(&loaded.project.path, Some(&env));
+        let told: Vec<Diagnostic> = diagnostics.iter().cloned().collect();
+        diagnostics.extend(there.diagnostics.iter().filter(|diagnostic| !told.contains(diagnostic)).cloned());
+        loaded.project.add_sources(there.project);
+    }
 }
 
 /// Links whose mapping no file has any more. A state that cannot be looked at

@@ -3,7 +3,7 @@
 //! Owns the walk over the folders and the reading of bytes. Knows nothing of
 //! what the files say.
 
-use super::yaml;
+use super::{overlay, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use std::collections::HashSet;
 use std::io::Read;
@@ -151,8 +151,9 @@ fn list(folder: &Path, diagnostics: &mut Diagnostics) -> (Vec<PathBuf>, Vec<(Str
 /// What tells that a file was changed: when, and how long it is.
 pub type FileStamp = (PathBuf, Option<std::time::SystemTime>, u64);
 
-/// The files that a project is made of as they are now, `.env` among them.
-pub fn stamps(path: &Path) -> Vec<FileStamp> {
+/// The files that a project is made of as they are now, `.env` among them, and
+/// those of an environment.
+pub fn stamps(path: &Path, environment: Option<&str>) -> Vec<FileStamp> {
     let (root, below_root) = root(path);
     let found = find(path, &root, &below_root, &mut Diagnostics::new()).into_iter().map(|found| found.path);
     let stamp = |path: PathBuf| {
@@ -161,7 +162,8 @@ pub fn stamps(path: &Path) -> Vec<FileStamp> {
         (path, modified, metadata.map_or(0, |metadata| metadata.len()))
     };
     let beside = root.parent().map(|parent| parent.join(".env"));
-    found.chain([root.join(".env")]).chain(beside).map(stamp).collect()
+    let overlay = environment.and_then(|name| overlay::file(&root, name));
+    found.chain([root.join(".env")]).chain(beside).chain(overlay).map(stamp).collect()
 }
 
 /// The bytes of a file that is not too large.

@@ -13,6 +13,7 @@ pub(crate) mod yaml;
 mod files;
 pub mod environment;
 mod order;
+mod overlay;
 mod check;
 mod project;
 mod vars;
@@ -22,5 +23,6 @@ pub mod model;
 
 pub use environment::Environment;
 pub use files::{FileStamp, STATE_FOLDER, stamps};
+pub use overlay::environments;
 pub use project::{Project, project_root, relative_to};
 pub use yaml::parse;

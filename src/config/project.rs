@@ -4,11 +4,12 @@
 //! user wrote wrongly is collected; what could be read is there beside it.
 //! Opens no connection. Start reading at [`Project::load`].
 
-use super::decode::{Table, not_yet};
+use super::decode::{Table, entries, given_name, not_yet};
 use super::files::{self, Found};
 use super::model::{Connection, Mapping};
-use super::tree::{At, Node};
-use super::vars::Vars;
+use super::overlay::{self, Overlay, environments};
+use super::tree::{At, Content, Node};
+use super::vars::{Entry, Vars, given};
 use super::{check, order, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, nearest};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -36,16 +37,35 @@ pub struct Project {
     illegible: bool,
     declared_names: HashSet<String>,
     connection_index: HashMap<String, usize>,
-    mapping_index: HashMap<String, usize>,
+    /// By full name, and by the name that a mapping with `for_each` is written with.
+    mapping_index: HashMap<String, Vec<usize>>,
 }
 
 /// A document of connections and values, or of a mapping.
-struct Written {
+pub(super) struct Written {
     document: Node,
     /// The folder below the project, with slashes; empty at the top.
     namespace: String,
     /// False where it stands above or beside the path that was asked for.
     inside: bool,
+}
+
+impl Written {
+    /// The connections that stand in it, by their full names.
+    pub(super) fn connections_mut(&mut self) -> impl Iterator<Item = (String, &mut Node)> {
+        let is_connections = matches!(kind(&self.document), Kind::Connections);
+        let settings = match &mut self.document.content {
+            Content::Map(settings) if is_connections => settings.as_mut_slice(),
+            _ => &mut [],
+        };
+        let named = settings.iter_mut().filter(|(key, _)| key.text() == Some("connections"));
+        let entries = named.filter_map(|(_, value)| match &mut value.content {
+            Content::Map(entries) => Some(entries),
+            _ => None,
+        });
+        let namespace = &self.namespace;
+        entries.flatten().filter_map(move |(key, value)| Some((join(namespace, key.text()?), value)))
+    }
 }
 
 /// The name of a connection that is written somewhere.
@@ -58,12 +78,13 @@ pub(super) struct Declared {
 }
 
 /// Folders of a project that hold something else than connections and mappings.
-const LATER_FOLDERS: &[&str] = &["connectors", "environments"];
+const LATER_FOLDERS: &[&str] = &["connectors"];
 
 impl Project {
     /// Reads and checks a folder, or one file. Always a project: what could
-    /// not be read is missing in it, and reported.
-    pub fn load(path: &Path, diagnostics: &mut Diagnostics) -> Project {
+    /// not be read is missing in it, and reported. `environment` names the one
+    /// that is laid over it.
+    pub fn load(path: &Path, environment: Option<&str>, diagnostics: &mut Diagnostics) -> Project {
         if !path.exists() {
             let message = format!("there is no folder or file `{}`", path.display());
             diagnostics.push(Diagnostic::nowhere(Code::FILE_REFUSED, message));
@@ -75,7 +96,8 @@ impl Project {
         for found in files::find(path, &project.root, &below_root, diagnostics) {
             project.read(&found, &mut written, diagnostics);
         }
-        project.take_in(written, diagnostics);
+        let overlay = environment.map(|name| project.overlay(name, diagnostics)).unwrap_or_default();
+        project.take_in(written, &overlay, diagnostics);
         project.index(diagnostics);
         check::project(&project, diagnostics);
         project
@@ -84,20 +106,21 @@ impl Project {
     /// Reads a file's documents.
     fn read(&mut self, found: &Found, written: &mut Vec<Written>, diagnostics: &mut Diagnostics) {
         let file: Arc<Path> = Arc::from(found.path.as_path());
-        let start = Position { line: 1, column: 1, byte: 0 };
-        let top = Place::new(file.clone(), Span { start, end: start });
         let folder = found.namespace.split('/').next().unwrap_or_default();
         if LATER_FOLDERS.contains(&folder) {
-            diagnostics.push(not_yet(&top, &format!("a file in the folder `{folder}`")));
+            diagnostics.push(not_yet(&top(&file), &format!("a file in the folder `{folder}`")));
             return;
         }
-        let bytes = match files::read(&found.path) {
-            Ok(bytes) => bytes,
-            Err(message) => {
-                self.illegible = true;
-                diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top, message));
-                return;
+        if folder == overlay::FOLDER {
+            if found.namespace != folder {
+                let message = "an environment is a file in the folder `environments`, not below it";
+                diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top(&file), message));
             }
+            return;
+        }
+        let Some(bytes) = bytes(&file, diagnostics) else {
+            self.illegible = true;
+            return;
         };
         // Above the path that was asked for only connections are of interest.
         let mut unheard = Diagnostics::new();
@@ -131,9 +154,29 @@ impl Project {
         }
     }
 
+    /// Reads what an environment says.
+    fn overlay(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Overlay {
+        let Some(path) = overlay::file(&self.root, name) else {
+            let message = format!("there is no environment `{name}`");
+            let known = environments(&self.root);
+            let help = match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write `{}`", self.root.join(overlay::FOLDER).join(format!("{name}.yaml")).display()),
+            };
+            diagnostics.push(Diagnostic::nowhere(Code::UNKNOWN_NAME, message).help(help));
+            return Overlay::default();
+        };
+        let file: Arc<Path> = Arc::from(path.as_path());
+        let text = bytes(&file, diagnostics).and_then(|bytes| yaml::text_of(&file, bytes, diagnostics));
+        let Some(text) = text else { return Overlay::default() };
+        let documents = yaml::parse(&file, &text, diagnostics);
+        self.sources.insert(file, text.into());
+        Overlay::new(documents)
+    }
+
     /// Makes connections and mappings of the documents, once all values that
     /// they read are known.
-    fn take_in(&mut self, written: Vec<Written>, diagnostics: &mut Diagnostics) {
+    fn take_in(&mut self, mut written: Vec<Written>, overlay: &Overlay, diagnostics: &mut Diagnostics) {
         let mut vars = Vars::default();
         for Written { document, namespace, .. } in &written {
             let named = document.as_map().into_iter().flatten().find(|(key, _)| key.text() == Some("vars"));
@@ -141,11 +184,22 @@ impl Project {
                 vars.add(values, namespace, diagnostics);
             }
         }
+        overlay.lay(&mut written, &mut vars, self.is_whole() && self.is_complete(), diagnostics);
         for Written { mut document, namespace, inside } in written {
-            vars.fill(&mut document, &namespace, diagnostics);
-            match kind(&document) {
-                Kind::Mapping => self.mappings.extend(Mapping::decode(&document, &namespace, diagnostics)),
-                _ => self.add_connections(&document, &namespace, inside, diagnostics),
+            let is_mapping = matches!(kind(&document), Kind::Mapping);
+            if is_mapping && let Some(entries) = for_each(&document, diagnostics) {
+                for entry in entries {
+                    let mut document = document.clone();
+                    vars.fill(&mut document, Some(&entry), &namespace, diagnostics);
+                    self.mappings.extend(Mapping::decode(&document, &namespace, Some(entry.name), diagnostics));
+                }
+                continue;
+            }
+            vars.fill(&mut document, None, &namespace, diagnostics);
+            if is_mapping {
+                self.mappings.extend(Mapping::decode(&document, &namespace, None, diagnostics));
+            } else {
+                self.add_connections(&document, &namespace, inside, diagnostics);
             }
         }
     }
@@ -155,13 +209,13 @@ impl Project {
         table.later(&["lookups"]);
         // Taken in before.
         table.node("vars");
-        let entries = table.node("connections");
+        let connections = table.node("connections");
         table.finish();
-        let Some(entries) = entries.and_then(|node| super::decode::entries(node, "`connections`", diagnostics)) else {
+        let Some(entries) = connections.and_then(|node| entries(node, "`connections`", diagnostics)) else {
             return;
         };
         for (key, value) in entries {
-            let Some(name) = super::decode::given_name(key, diagnostics) else { continue };
+            let Some(name) = given_name(key, diagnostics) else { continue };
             self.declared.push(Declared { name: name.clone(), namespace: namespace.to_owned(), inside });
             self.connections.extend(Connection::decode(name, value, namespace, diagnostics));
         }
@@ -187,13 +241,20 @@ impl Project {
         }
         self.declared_names = std::mem::take(&mut first).into_keys().collect();
         for mapping in self.mappings.iter().filter(|mapping| !mapping.mapping.is_empty()) {
-            same_name("mapping", &mapping.full_name, &mapping.mapping.place, &mut first, diagnostics);
+            let place = &mapping.mapping.place;
+            if first.get(mapping.written_name()).is_none_or(|earlier| **earlier != *place) {
+                same_name("mapping", mapping.written_name(), place, &mut first, diagnostics);
+            }
         }
         for (index, connection) in self.connections.iter().enumerate() {
             self.connection_index.entry(connection.full_name()).or_insert(index);
         }
         for (index, mapping) in self.mappings.iter().enumerate() {
-            self.mapping_index.entry(mapping.full_name.clone()).or_insert(index);
+            let named = self.mapping_index.entry(mapping.full_name.clone());
+            named.or_insert_with(|| vec![index]);
+            if mapping.for_each.is_some() {
+                self.mapping_index.entry(mapping.written_name().to_owned()).or_default().push(index);
+            }
         }
     }
 
@@ -212,17 +273,25 @@ impl Project {
 
     /// The mapping of this full name.
     pub fn mapping(&self, full_name: &str) -> Option<&Mapping> {
-        self.mapping_index.get(full_name).and_then(|index| self.mappings.get(*index))
+        self.mappings_named(full_name).find(|mapping| mapping.full_name == full_name)
     }
 
-    /// The index in `mappings` of a mapping named as seen from a namespace.
-    pub(super) fn find_mapping(&self, namespace: &str, name: &str) -> Option<usize> {
-        levels(namespace).find_map(|level| self.mapping_index.get(&join(level, name))).copied()
+    /// The mappings of this full name: those of all entries of its `for_each`,
+    /// where it has one.
+    pub fn mappings_named(&self, full_name: &str) -> impl Iterator<Item = &Mapping> {
+        self.mapping_index.get(full_name).into_iter().flatten().map(|index| &self.mappings[*index])
     }
 
-    /// The full name of a mapping, as it is named in a folder.
-    pub fn seen_from(&self, namespace: &str, name: &str) -> Option<String> {
-        self.find_mapping(namespace, name).map(|index| self.mappings[index].full_name.clone())
+    /// The indexes in `mappings` of those that a name means as seen from a
+    /// namespace; several where it has a `for_each`.
+    pub(super) fn find_mappings(&self, namespace: &str, name: &str) -> &[usize] {
+        let found = levels(namespace).find_map(|level| self.mapping_index.get(&join(level, name)));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The full names of the mappings that a name means in a folder.
+    pub fn seen_from(&self, namespace: &str, name: &str) -> impl Iterator<Item = String> {
+        self.find_mappings(namespace, name).iter().map(|index| self.mappings[*index].full_name.clone())
     }
 
     /// The mappings in an order in which each comes after those it names under
@@ -236,6 +305,12 @@ impl Project {
     /// byte offsets of its places count in.
     pub fn source_text(&self, file: &Path) -> Option<&str> {
         self.sources.get(file).map(|text| &**text)
+    }
+
+    /// Takes over the texts of files that another reading of the project has
+    /// read, to show its problems in.
+    pub fn add_sources(&mut self, other: Project) {
+        self.sources.extend(other.sources);
     }
 
     /// The files that were read.
@@ -295,6 +370,35 @@ fn same_name<'a>(
     } else {
         first.insert(full_name.to_owned(), place);
     }
+}
+
+/// The entries of a mapping's `for_each`, each with its values.
+fn for_each(document: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Entry>> {
+    let node = &document.as_map()?.iter().find(|(key, _)| key.text() == Some("for_each"))?.1;
+    let entries = entries(node, "`for_each`", diagnostics)?;
+    if entries.is_empty() {
+        let message = "`for_each` has no entry, so that there is no mapping";
+        let help = "write `for_each: { NAME: { KEY: VALUE } }`, and `${var.KEY}` where the value belongs";
+        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &node.place, message).help(help));
+    }
+    let entry = |(key, values): &(Node, Node)| {
+        let name = given_name(key, diagnostics)?;
+        let known = given(values, "an entry of `for_each`", diagnostics);
+        values.as_map().map(|_| Entry { name, values: known })
+    };
+    Some(entries.iter().filter_map(entry).collect())
+}
+
+/// What a file holds, where it can be read.
+fn bytes(file: &Arc<Path>, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
+    let refused = |message| diagnostics.push(Diagnostic::error(Code::FILE_REFUSED, &top(file), message));
+    files::read(file).map_err(refused).ok()
+}
+
+/// The beginning of a file.
+fn top(file: &Arc<Path>) -> Place {
+    let start = Position { line: 1, column: 1, byte: 0 };
+    Place::new(file.clone(), Span { start, end: start })
 }
 
 /// False where nobody can tell which connections a document declares.

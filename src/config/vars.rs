@@ -21,19 +21,12 @@ pub(super) struct Vars {
 impl Vars {
     /// Takes in what stands under a `vars:`.
     pub(super) fn add(&mut self, node: &Node, namespace: &str, diagnostics: &mut Diagnostics) {
-        for (key, value) in entries(node, "`vars`", diagnostics).into_iter().flatten() {
-            let (Some(name), Some(value)) = (name(key, diagnostics), text(value, diagnostics)) else { continue };
+        for (name, value) in given(node, "`vars`", diagnostics) {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
             if !name.chars().all(plain) {
                 let message = format!("`{}` cannot be the name of a value", name.value);
                 let help = "use letters, digits, `_` and `-`";
                 diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &name.place, message).help(help));
-                continue;
-            }
-            if value.contains(OPEN) {
-                let message = "a value under `vars` that reads another one";
-                let help = "write it out, or read both where they are used";
-                diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &value.place, message).help(help));
                 continue;
             }
             if let Some(first) = self.values.get(&join(namespace, &name)) {
@@ -46,18 +39,37 @@ impl Vars {
         }
     }
 
-    /// Fills in every text below a node, as seen from a namespace: its own
-    /// values first, then those above.
-    pub(super) fn fill(&self, node: &mut Node, namespace: &str, diagnostics: &mut Diagnostics) {
+    /// Puts values in the place of others, which it tells by their full names:
+    /// `acme/company` is the one of the folder `acme`. `whole` where all names
+    /// of the project are known.
+    pub(super) fn replace(&mut self, node: &Node, whole: bool, diagnostics: &mut Diagnostics) {
+        for (name, value) in given(node, "`vars`", diagnostics) {
+            if let Some(known) = self.values.get_mut(&name.value) {
+                *known = value;
+            } else if whole {
+                let message = format!("there is no value `{}` to lay this over", name.value);
+                let help = match nearest(&name, self.values.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "name it under `vars:` of the project too, with what it is elsewhere".to_owned(),
+                };
+                diagnostics.push(Diagnostic::error(Code::UNKNOWN_NAME, &name.place, message).help(help));
+            }
+        }
+    }
+
+    /// Fills in every text below a node, as seen from a namespace: the values
+    /// of its entry first, then those of the namespace, then those above.
+    pub(super) fn fill(&self, node: &mut Node, entry: Option<&Entry>, namespace: &str, diagnostics: &mut Diagnostics) {
         match &mut node.content {
-            Content::List(items) => items.iter_mut().for_each(|item| self.fill(item, namespace, diagnostics)),
+            Content::List(items) => items.iter_mut().for_each(|item| self.fill(item, entry, namespace, diagnostics)),
             Content::Map(entries) => {
                 for (_, value) in entries {
-                    self.fill(value, namespace, diagnostics);
+                    self.fill(value, entry, namespace, diagnostics);
                 }
             }
             Content::Scalar(scalar) if !scalar.text.contains(OPEN) => {}
             Content::Scalar(scalar) => {
+                let own = || entry.into_iter().flat_map(|entry| &entry.values);
                 let mut filled = String::with_capacity(scalar.text.len());
                 let mut rest = scalar.text.as_str();
                 while let Some(at) = rest.find(OPEN) {
@@ -71,11 +83,16 @@ impl Vars {
                         break;
                     };
                     let name = &inside[..end];
-                    if let Some(value) = self.value(namespace, name) {
+                    let here = own().find(|(known, _)| known.value == name).map(|(_, value)| value.as_str());
+                    if let Some(value) = here.or_else(|| self.value(namespace, name)) {
                         filled.push_str(value);
                     } else {
                         let known = self.values.keys().map(|name| name.rsplit('/').next().unwrap_or(name));
-                        let message = format!("there is no value `{name}`");
+                        let known = known.chain(own().map(|(name, _)| name.as_str()));
+                        let message = match entry {
+                            Some(entry) => format!("there is no value `{name}` for `{}`", entry.name.value),
+                            None => format!("there is no value `{name}`"),
+                        };
                         let help = match nearest(name, known) {
                             Some(near) => format!("did you mean `${{var.{near}}}`?"),
                             None => "name it under `vars:`, in this folder or one above".to_owned(),
@@ -95,4 +112,30 @@ impl Vars {
     fn value(&self, namespace: &str, name: &str) -> Option<&str> {
         levels(namespace).find_map(|level| self.values.get(&join(level, name))).map(|value| value.value.as_str())
     }
+}
+
+/// One entry of a mapping's `for_each`.
+pub(super) struct Entry {
+    pub(super) name: At<String>,
+    pub(super) values: Given,
+}
+
+/// Names, each with its value.
+pub(super) type Given = Vec<(At<String>, At<String>)>;
+
+/// The names and values of a `vars:`, or of one entry of `for_each`, those that
+/// can be used.
+pub(super) fn given(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Given {
+    let mut values = Vec::new();
+    for (key, value) in entries(node, what, diagnostics).into_iter().flatten() {
+        let (Some(name), Some(value)) = (name(key, diagnostics), text(value, diagnostics)) else { continue };
+        if value.contains(OPEN) {
+            let message = format!("a value under {what} that reads another one");
+            let help = "write it out, or read both where they are used";
+            diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &value.place, message).help(help));
+            continue;
+        }
+        values.push((name, value));
+    }
+    values
 }

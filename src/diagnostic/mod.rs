@@ -115,17 +115,21 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// Everything collected, in the order of files and lines.
+    /// Everything collected, in the order of files and lines, each once.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by(|a, b| {
-            // The bytes of a path compare far faster than its parts.
-            fn key(d: &Diagnostic) -> Option<(&std::ffi::OsStr, Position)> {
-                d.place.as_ref().map(|p| (p.file.as_os_str(), p.span.start))
+        // The bytes of a path compare far faster than its parts.
+        fn key(d: &Diagnostic) -> (Option<(&std::ffi::OsStr, Position)>, Code) {
+            (d.place.as_ref().map(|p| (p.file.as_os_str(), p.span.start)), d.code)
+        }
+        self.list.sort_by(|a, b| key(a).cmp(&key(b)));
+        let mut sorted: Vec<Diagnostic> = Vec::with_capacity(self.list.len());
+        for diagnostic in self.list {
+            let mut alike = sorted.iter().rev().take_while(|told| key(told) == key(&diagnostic));
+            if !alike.any(|told| *told == diagnostic) {
+                sorted.push(diagnostic);
             }
-            key(a).cmp(&key(b)).then_with(|| a.code.cmp(&b.code))
-        });
-        self.list.dedup();
-        self.list
+        }
+        sorted
     }
 }
 

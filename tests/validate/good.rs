@@ -146,7 +146,7 @@ fn columns_count_characters() {
 fn one_file_is_a_project_too() {
     let (_, _, folder) = load(GOOD.iter().copied());
     let mut diagnostics = engine::diagnostic::Diagnostics::new();
-    let project = engine::config::Project::load(&folder.path().join("customers.yaml"), &mut diagnostics);
+    let project = engine::config::Project::load(&folder.path().join("customers.yaml"), None, &mut diagnostics);
     assert_eq!(rendered(&project, &diagnostics.into_sorted(), folder.path()), "");
     assert_eq!(project.mappings.len(), 1);
 }
@@ -156,7 +156,7 @@ fn a_part_of_a_project_sees_the_connections_above() {
     let (_, _, folder) = load(GOOD.iter().copied());
     std::fs::create_dir(folder.path().join(".engine")).unwrap();
     let mut diagnostics = engine::diagnostic::Diagnostics::new();
-    let project = engine::config::Project::load(&folder.path().join("acme"), &mut diagnostics);
+    let project = engine::config::Project::load(&folder.path().join("acme"), None, &mut diagnostics);
     assert_eq!(rendered(&project, &diagnostics.into_sorted(), folder.path()), "");
     assert_eq!(project.root, folder.path());
     let names: Vec<&str> = project.mappings.iter().map(|mapping| mapping.full_name.as_str()).collect();

@@ -44,7 +44,7 @@ pub(super) fn load<N: AsRef<str>, B: AsRef<[u8]>>(
         std::fs::write(path, bytes).unwrap();
     }
     let mut diagnostics = Diagnostics::new();
-    let project = Project::load(folder.path(), &mut diagnostics);
+    let project = Project::load(folder.path(), None, &mut diagnostics);
     (project, diagnostics.into_sorted(), folder)
 }
 

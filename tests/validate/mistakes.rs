@@ -59,7 +59,6 @@ const DOCUMENTS: &[Mistake] = &[
         "vars: { company: 19, a b: 1, other: '${var.company}', none: }\nconnections:\n  x: { connector: sqlite, url: 'sqlite://${var.compny}.db' }\n  y: { connector: sqlite, url: 'sqlite://${var.company' }\n---\nvars: { company: 20 }\n",
     ),
     mistake("a manifest", "connectors/own/connector.yaml", "", "connector: own\n"),
-    mistake("an overlay", "environments/production.yaml", "", "connections: {}\n"),
 ];
 
 const NAMES: &[Mistake] = &[

@@ -98,7 +98,7 @@ fn unused(project: &Project, used: &HashSet<String>, diagnostics: &mut Diagnosti
 pub(super) fn after_edges(project: &Project) -> Vec<Vec<usize>> {
     let edge = |mapping: &Mapping| {
         let names = mapping.schedule.iter().flat_map(|schedule| &schedule.after);
-        names.filter_map(|name| project.find_mapping(&mapping.namespace, name)).collect()
+        names.flat_map(|name| project.find_mappings(&mapping.namespace, name)).copied().collect()
     };
     project.mappings.iter().map(edge).collect()
 }
@@ -107,7 +107,7 @@ pub(super) fn after_edges(project: &Project) -> Vec<Vec<usize>> {
 fn unknown_after(project: &Project, diagnostics: &mut Diagnostics) {
     for mapping in &project.mappings {
         for name in mapping.schedule.iter().flat_map(|schedule| &schedule.after) {
-            if project.find_mapping(&mapping.namespace, name).is_some() || project.may_hold(name) {
+            if !project.find_mappings(&mapping.namespace, name).is_empty() || project.may_hold(name) {
                 continue;
             }
             let known = project.mappings.iter().flat_map(|known| [known.full_name.as_str(), known.mapping.as_str()]);
@@ -149,9 +149,8 @@ fn circles(project: &Project, diagnostics: &mut Diagnostics) {
             let next = mappings[(at + 1) % mappings.len()];
             let names = mapping.schedule.iter().flat_map(|schedule| &schedule.after);
             let name = names.into_iter().find(|name| {
-                project
-                    .find_mapping(&mapping.namespace, name)
-                    .is_some_and(|index| std::ptr::eq(&raw const project.mappings[index], next))
+                let meant = project.find_mappings(&mapping.namespace, name).iter();
+                meant.copied().any(|index| std::ptr::eq(&raw const project.mappings[index], next))
             })?;
             Some((*mapping, next, name))
         });

@@ -9,6 +9,12 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 /// A document of connections.
+///
+/// With `--env NAME`, `environments/NAME.yaml` is laid over the project: it names
+/// values under `vars` and connections under `connections` by their full names
+/// (`acme/erp` is the one of the folder `acme`), with the settings that are
+/// others there. A setting without a value takes it away; with a `connector` of
+/// its own a connection is another one altogether. The state is one of its own.
 #[derive(JsonSchema)]
 #[schemars(title = "Connections", deny_unknown_fields)]
 pub(crate) struct ConnectionsDocument {

@@ -36,6 +36,10 @@ pub struct Mapping {
     /// so that a renamed mapping names its former one in `was`.
     #[schemars(example = &"customers")]
     pub mapping: At<String>,
+    /// One mapping for each entry, called `NAME[ENTRY]`; `${var.KEY}` reads the
+    /// entry's values. `NAME` alone means all of them. Default: one mapping.
+    #[schemars(example = &serde_json::json!({ "sp": { "shop": "shop_sp", "company": "19" } }))]
+    pub for_each: Option<ForEach>,
     /// A line that says what the mapping does. Default: none.
     #[schemars(example = &"ERP customers <-> CRM customers")]
     pub description: Option<At<String>>,
@@ -83,22 +87,23 @@ pub struct Mapping {
 impl Mapping {
     /// Reads a mapping document. What is missing or wrong is reported and left
     /// empty, so that the rest can be checked as well.
-    pub(crate) fn decode(node: &Node, namespace: &str, diagnostics: &mut Diagnostics) -> Option<Mapping> {
+    /// `entry` is the one of its `for_each` that it is made for.
+    pub(crate) fn decode(
+        node: &Node,
+        namespace: &str,
+        entry: Option<At<String>>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Mapping> {
         let mut table = Table::open(node, "a mapping", diagnostics)?;
-        table.later(&[
-            "approve",
-            "batch",
-            "for_each",
-            "let",
-            "lookups",
-            "notify",
-            "requires",
-            "then",
-            "vars",
-            "write_back",
-        ]);
+        table.later(&["approve", "batch", "let", "lookups", "notify", "requires", "then", "vars", "write_back"]);
         let place = node.place.clone();
-        let mapping = table.required("mapping", given_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
+        let mut mapping =
+            table.required("mapping", given_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
+        // Read before, when it was found out which mappings there are.
+        table.node("for_each");
+        if let Some(entry) = &entry {
+            mapping.value = format!("{}[{}]", mapping.value, entry.value);
+        }
         let full_name =
             if namespace.is_empty() { mapping.value.clone() } else { format!("{namespace}/{}", mapping.value) };
         let mut model = Mapping {
@@ -107,6 +112,7 @@ impl Mapping {
             full_name,
             namespace: namespace.to_owned(),
             mapping,
+            for_each: entry.map(ForEach),
             description: table.optional("description", text),
             was: table.optional("was", given_name),
             enabled: table.optional("enabled", boolean),
@@ -130,6 +136,12 @@ impl Mapping {
         model.direction_known = model.direction.is_some() || !table.may_be_meant("direction");
         table.finish();
         Some(model)
+    }
+
+    /// The full name as it is written, without the entry of `for_each`.
+    pub fn written_name(&self) -> &str {
+        let name = || self.full_name.strip_suffix(']')?.rsplit_once('[');
+        if self.for_each.is_some() { name().map_or(&self.full_name, |(name, _)| name) } else { &self.full_name }
     }
 
     /// One side as it is written.
@@ -251,6 +263,25 @@ impl JsonSchema for MatchSchema {
             "anyOf": [fields, { "type": "array", "items": fields, "minItems": 1 }],
             "examples": [["tax_id"], [["tax_id"], ["name", "postal_code"]]]
         })
+    }
+}
+
+/// The entry of `for_each` that a mapping is made for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForEach(pub At<String>);
+
+impl JsonSchema for ForEach {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ForEach".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let values = json_schema!({ "type": "object", "additionalProperties": { "type": "string" } });
+        json_schema!({ "type": "object", "additionalProperties": values, "minProperties": 1 })
     }
 }
 
