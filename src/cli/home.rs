@@ -30,12 +30,7 @@ pub(super) enum Place {
 /// Where the state of a project lies.
 pub(super) fn state_place(common: &Common, path: &Path) -> Result<Place, Failure> {
     let root = project_root(path);
-    if let Some(env) = &common.env {
-        let known = environments(&root);
-        if !known.contains(env) {
-            return Err(Failure::unknown("environment", env, known.iter().map(String::as_str)));
-        }
-    }
+    refuse_unknown_environment(common, &root)?;
     let Some(address) = &common.state else {
         let folder = root.join(STATE_FOLDER);
         let folder = common.env.as_ref().map_or(folder.clone(), |env| folder.join(env));
@@ -62,6 +57,16 @@ pub(super) fn state_place(common: &Common, path: &Path) -> Result<Place, Failure
     let place = PathBuf::from(place);
     let is_file = place.is_file() || (!place.is_dir() && place.extension().is_some_and(|end| end == "db"));
     Ok(Place::File(if is_file { place } else { place.join(FILE) }))
+}
+
+/// Refuses an environment that the project has no file of.
+pub(super) fn refuse_unknown_environment(common: &Common, root: &Path) -> Result<(), Failure> {
+    let Some(env) = &common.env else { return Ok(()) };
+    let known = environments(root);
+    if known.contains(env) {
+        return Ok(());
+    }
+    Err(Failure::unknown("environment", env, known.iter().map(String::as_str)))
 }
 
 /// The states that a command has opened, to be closed when it is done,

@@ -30,7 +30,7 @@ pub(super) struct Loaded {
 pub(super) fn load(path: &Path, env: Option<&str>) -> Loaded {
     let mut diagnostics = Diagnostics::new();
     let project = Project::load(path, env, &mut diagnostics);
-    let environment = Environment::load(&project.root, &mut diagnostics);
+    let environment = Environment::load(&project.root, env, &mut diagnostics);
     if path.exists() && project.files().next().is_none() && !diagnostics.has_errors() {
         let message = format!("there is no YAML file in `{}`", path.display());
         let help = "name the folder that your connections and mappings are in; their files end with `.yaml` or `.yml`";
@@ -83,9 +83,8 @@ impl Loaded {
 
     /// Where a connection leads.
     pub(super) fn lead(&self, connection: &Connection) -> Lead {
-        let lookup = |name: &str| self.environment.get(name);
         let read = |text: Option<&At<String>>| {
-            text.and_then(|text| environment::resolve(text, &lookup, &mut Diagnostics::new()))
+            text.and_then(|text| environment::resolve(text, &self.environment, &mut Diagnostics::new()))
         };
         let (server, address) = match &connection.system {
             System::Sqlite(sqlite) => (None, Some(&sqlite.url)),

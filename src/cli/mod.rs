@@ -29,6 +29,7 @@ mod round;
 mod run;
 mod runs;
 mod schema;
+mod secrets;
 mod service;
 mod state;
 mod status;
@@ -136,6 +137,8 @@ enum Command {
     Reset(reset::ResetArguments),
     #[command(subcommand)]
     State(state::StateCommand),
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     Explain(explain::ExplainArguments),
     Schema(schema::SchemaArguments),
     Completions(completions::CompletionsArguments),
@@ -181,6 +184,7 @@ pub async fn main() -> Exit {
         Command::Links(command) => links::links(&command, context).await,
         Command::Reset(arguments) => reset::reset(&arguments, context).await,
         Command::State(command) => state::state(&command, context).await,
+        Command::Secrets(command) => secrets::secrets(&command, context),
         Command::Explain(arguments) => explain::explain(&arguments, context),
         Command::Schema(arguments) => Ok(schema::schema(&arguments, context)),
         Command::Completions(arguments) => Ok(completions::completions(&arguments, context)),
@@ -206,7 +210,6 @@ const LATER: &[(&str, &str)] = &[
     ("apply", "`engine apply`"),
     ("approve", "`engine approve`"),
     ("lookups", "`engine lookups`"),
-    ("secrets", "`engine secrets`"),
     ("forget", "`engine state forget`"),
     ("connector", "`engine schema connector`"),
     ("--listen", "`--listen`"),

@@ -219,10 +219,10 @@ impl<'a> Systems<'a> {
     }
 
     fn settings(&self, connection: &Connection, diagnostics: &mut Diagnostics) -> Option<Settings> {
-        let lookup = |name: &str| self.loaded.environment.get(name);
+        let environment = &self.loaded.environment;
         let before = diagnostics.len();
         let mut read =
-            |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, &lookup, diagnostics));
+            |text: Option<&At<String>>| text.and_then(|text| environment::resolve(text, environment, diagnostics));
         let sql = SqlSettings {
             folder: relative_to(&connection.place, ""),
             timezone: connection.timezone.as_ref().map(|zone| zone.value.0),

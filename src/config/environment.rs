@@ -5,12 +5,12 @@
 //! are checked with the project and resolved when a connection is opened, so
 //! that a project can be checked with none of them set.
 
-use super::decode::not_yet;
 use super::project::relative_to;
+use super::secrets::{Key, Secrets, SecretsError};
 use super::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, Position, Span, keep_secret};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A part of a text with references.
@@ -23,14 +23,16 @@ enum Piece<'a> {
     },
     /// What a file holds, by its path.
     File(&'a str),
+    /// One of the project's secrets.
+    Secret(&'a str),
 }
 
 /// What is wrong with a reference.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem<'a> {
     Unclosed,
-    /// `secret:`, which a later version reads.
-    Later(&'a str),
+    /// `secret:` without the name of one.
+    BadSecret(&'a str),
     BadName(&'a str),
     NoPath,
 }
@@ -62,8 +64,8 @@ fn reference(inside: &str) -> Result<Piece<'_>, Problem<'_>> {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    if inside.starts_with("secret:") {
-        return Err(Problem::Later(inside));
+    if let Some(name) = inside.strip_prefix("secret:") {
+        return if Secrets::is_name(name) { Ok(Piece::Secret(name)) } else { Err(Problem::BadSecret(name)) };
     }
     if let Some(path) = inside.strip_prefix("file:") {
         return if path.trim().is_empty() { Err(Problem::NoPath) } else { Ok(Piece::File(path)) };
@@ -89,14 +91,9 @@ pub(crate) fn check(text: &At<String>, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The text with each reference replaced. `environment` tells the value of a
-/// variable; an empty one counts as unset where there is a default. `None`
-/// where something was reported.
-pub fn resolve(
-    text: &At<String>,
-    environment: &dyn Fn(&str) -> Option<String>,
-    diagnostics: &mut Diagnostics,
-) -> Option<String> {
+/// The text with each reference replaced. An empty variable counts as unset
+/// where there is a default. `None` where something was reported.
+pub fn resolve(text: &At<String>, environment: &Environment, diagnostics: &mut Diagnostics) -> Option<String> {
     let mut out = Some(String::with_capacity(text.len()));
     let mut add = |part: Option<&str>| match (&mut out, part) {
         (Some(out), Some(part)) => out.push_str(part),
@@ -105,7 +102,7 @@ pub fn resolve(
     for piece in pieces(text) {
         match piece {
             Ok(Piece::Literal(literal)) => add(Some(literal)),
-            Ok(Piece::Variable { name, default }) => match (environment(name), default) {
+            Ok(Piece::Variable { name, default }) => match (environment.get(name), default) {
                 (Some(value), Some(default)) if value.is_empty() => add(Some(default)),
                 (Some(value), _) => add(Some(&value)),
                 (None, Some(default)) => add(Some(default)),
@@ -113,6 +110,14 @@ pub fn resolve(
                     let message = format!("the environment variable `{name}` is not set");
                     let help = format!("set it, write it into `.env`, or give a default: `${{{name}:-…}}`");
                     diagnostics.push(Diagnostic::error(Code::UNSET_VARIABLE, &text.place, message).help(help));
+                    add(None);
+                }
+            },
+            Ok(Piece::Secret(name)) => match environment.secret(name) {
+                Ok(secret) => add(Some(&secret)),
+                Err(error) => {
+                    let diagnostic = Diagnostic::error(Code::UNSET_VARIABLE, &text.place, error.to_string());
+                    diagnostics.push(diagnostic.help(error.help()));
                     add(None);
                 }
             },
@@ -150,7 +155,10 @@ fn report(problem: &Problem<'_>, place: &Place, diagnostics: &mut Diagnostics) {
         Problem::Unclosed => {
             Diagnostic::error(Code::BAD_REFERENCE, place, "a `${` without its `}`").help("write `${NAME}`")
         }
-        Problem::Later(inside) => not_yet(place, &format!("`${{{inside}}}`")),
+        Problem::BadSecret(name) => {
+            Diagnostic::error(Code::BAD_REFERENCE, place, format!("`{name}` cannot be the name of a secret"))
+                .help("write `${secret:NAME}`, with letters, digits, `_`, `-` and `.` in the name")
+        }
         Problem::NoPath => Diagnostic::error(Code::BAD_REFERENCE, place, "`${file:}` names no file")
             .help("write `${file:/run/secrets/NAME}`, or a path from the folder of this file"),
         Problem::BadName(name) => {
@@ -161,28 +169,43 @@ fn report(problem: &Problem<'_>, place: &Place, diagnostics: &mut Diagnostics) {
     });
 }
 
-/// The environment of a project: the process's, and a `.env` file behind it.
+/// The environment of a project: the process's, a `.env` file behind it, and
+/// the secrets.
 #[derive(Default)]
 pub struct Environment {
     file: HashMap<String, String>,
+    secrets: PathBuf,
 }
 
 impl Environment {
-    /// Reads the `.env` in a project's folder, or else the one beside that folder.
-    pub fn load(root: &Path, diagnostics: &mut Diagnostics) -> Environment {
+    /// Reads the `.env` in a project's folder, or else the one beside that
+    /// folder. `env` names the environment whose secrets are meant.
+    pub fn load(root: &Path, env: Option<&str>, diagnostics: &mut Diagnostics) -> Environment {
+        let secrets = Secrets::path(root, env);
         let beside = root.parent().map(|parent| parent.join(".env"));
         for path in std::iter::once(root.join(".env")).chain(beside) {
             match std::fs::read_to_string(&path) {
-                Ok(text) => return Environment { file: parse_file(&Arc::from(path), &text, diagnostics) },
+                Ok(text) => return Environment { file: parse_file(&Arc::from(path), &text, diagnostics), secrets },
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let message = format!("cannot read `{}`: {error}", path.display());
                     diagnostics.push(Diagnostic::nowhere(Code::FILE_REFUSED, message));
-                    return Environment::default();
+                    return Environment { secrets, ..Environment::default() };
                 }
             }
         }
-        Environment::default()
+        Environment { secrets, ..Environment::default() }
+    }
+
+    /// What a secret holds; it is shown nowhere from then on.
+    ///
+    /// # Errors
+    /// The key is not there or another one, or there is no such secret.
+    pub fn secret(&self, name: &str) -> Result<String, SecretsError> {
+        let secrets = Secrets::open(&self.secrets)?;
+        let secret = secrets.get(name, &Key::of(self)?)?;
+        keep_secret(&secret);
+        Ok(secret)
     }
 
     /// The value of a variable; the process's own come first.
@@ -267,30 +290,29 @@ mod tests {
 
     fn resolved(text: &str) -> Result<String, String> {
         let mut diagnostics = Diagnostics::new();
-        let known = |name: &str| match name {
-            "HOST" => Some("db".to_owned()),
-            "EMPTY" => Some(String::new()),
-            _ => None,
-        };
-        let out = resolve(&at(text), &known, &mut diagnostics);
+        let file = [("ENGINE_T_HOST".to_owned(), "db".to_owned()), ("ENGINE_T_EMPTY".to_owned(), String::new())];
+        let environment = Environment { file: file.into(), secrets: PathBuf::from("nowhere/secrets.json") };
+        let out = resolve(&at(text), &environment, &mut diagnostics);
         out.ok_or_else(|| diagnostics.iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; "))
     }
 
     #[test]
     fn references_are_replaced() {
-        assert_eq!(resolved("postgres://${HOST}/${NAME:-crm}"), Ok("postgres://db/crm".into()));
-        assert_eq!(resolved("${EMPTY:-x}|${EMPTY}|${NONE:-}"), Ok("x||".into()));
+        assert_eq!(resolved("postgres://${ENGINE_T_HOST}/${ENGINE_T_NAME:-crm}"), Ok("postgres://db/crm".into()));
+        assert_eq!(resolved("${ENGINE_T_EMPTY:-x}|${ENGINE_T_EMPTY}|${ENGINE_T_NONE:-}"), Ok("x||".into()));
         assert_eq!(resolved("pa$$word $HOST {x}"), Ok("pa$$word $HOST {x}".into()));
-        assert_eq!(resolved("${HOST:-é}}"), Ok("db}".into()));
+        assert_eq!(resolved("${ENGINE_T_HOST:-é}}"), Ok("db}".into()));
     }
 
     #[test]
     fn every_bad_reference_is_reported() {
         assert_eq!(
-            resolved("${NONE} ${1} ${secret:a} ${"),
-            Err("the environment variable `NONE` is not set; `1` is not the name of an environment variable; \
-                 `${secret:a}` comes in a later version; a `${` without its `}`"
-                .into())
+            resolved("${ENGINE_T_NONE} ${1} ${secret:a} ${secret:a b} ${"),
+            Err(
+                "the environment variable `ENGINE_T_NONE` is not set; `1` is not the name of an environment variable; \
+                 the key of the secrets is not there: neither `ENGINE_SECRETS_KEY` nor `ENGINE_SECRETS_KEY_FILE` is set; `a b` cannot be the name of a secret; a `${` without its `}`"
+                    .into()
+            )
         );
     }
 

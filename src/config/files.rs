@@ -3,6 +3,7 @@
 //! Owns the walk over the folders and the reading of bytes. Knows nothing of
 //! what the files say.
 
+use super::secrets::Secrets;
 use super::{overlay, yaml};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use std::collections::HashSet;
@@ -151,8 +152,8 @@ fn list(folder: &Path, diagnostics: &mut Diagnostics) -> (Vec<PathBuf>, Vec<(Str
 /// What tells that a file was changed: when, and how long it is.
 pub type FileStamp = (PathBuf, Option<std::time::SystemTime>, u64);
 
-/// The files that a project is made of as they are now, `.env` among them, and
-/// those of an environment.
+/// The files that a project is made of as they are now, `.env` and the secrets
+/// among them, and those of an environment.
 pub fn stamps(path: &Path, environment: Option<&str>) -> Vec<FileStamp> {
     let (root, below_root) = root(path);
     let found = find(path, &root, &below_root, &mut Diagnostics::new()).into_iter().map(|found| found.path);
@@ -163,7 +164,8 @@ pub fn stamps(path: &Path, environment: Option<&str>) -> Vec<FileStamp> {
     };
     let beside = root.parent().map(|parent| parent.join(".env"));
     let overlay = environment.and_then(|name| overlay::file(&root, name));
-    found.chain([root.join(".env")]).chain(beside).chain(overlay).map(stamp).collect()
+    let secrets = Secrets::path(&root, environment);
+    found.chain([root.join(".env"), secrets]).chain(beside).chain(overlay).map(stamp).collect()
 }
 
 /// The bytes of a file that is not too large.

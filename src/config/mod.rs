@@ -18,6 +18,7 @@ mod check;
 mod project;
 mod vars;
 pub mod schema;
+pub mod secrets;
 pub mod reference;
 pub mod model;
 

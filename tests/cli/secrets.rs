@@ -1,6 +1,9 @@
 //! Values by name, and values that may not be shown.
 
-use super::project::{CONNECTIONS, Project};
+use std::io::Write;
+use std::process::Stdio;
+
+use super::project::{CONNECTIONS, Ended, Project};
 use crate::support::postgres::Database;
 
 /// Texts of connections and mappings read what stands under `vars`, a folder's own first.
@@ -92,4 +95,76 @@ async fn what_a_mounted_file_holds_is_never_shown() {
     project.write("connections.yaml", &connections.replace("secrets/database", " "));
     let said = project.engine("validate . --format json").ends(2).said();
     assert!(said[1].contains("E0202 `${file:}` names no file"), "{said:?}");
+}
+
+/// Runs `engine` with keys in its environment and something on its input.
+fn with_key(project: &Project, arguments: &str, key: (&str, &str), input: &str) -> Ended {
+    let mut command = project.command(arguments);
+    command.env(key.0, key.1).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Issue 3: secrets are encrypted where they lie, read by who has the key, and
+/// shown nowhere; each environment has its own.
+#[tokio::test]
+async fn secrets_are_kept_encrypted() {
+    let database = Database::fresh().await;
+    database.run("CREATE TABLE t (code text PRIMARY KEY, name text)").await;
+    let (server, name) = database.url.rsplit_once('/').unwrap();
+    let connections = format!("{CONNECTIONS}  crm: {{ connector: postgres, url: '{server}/${{secret:crm}}' }}\n");
+    let mapping = "mapping: t\nsource: { connection: office, object: items, key: [code] }\ntarget: { connection: crm, \
+                   object: t, key: [code] }\nfields: [{ copy: [code, name] }]\n";
+    let project = Project::new(&[("connections.yaml", &connections), ("t.yaml", mapping)]);
+    project.write("environments/live.yaml", "connections: {}\n");
+    project.engine("validate .").ends(0);
+    let made = project.engine("secrets key").ends(0).out;
+    let key = ("ENGINE_SECRETS_KEY", made.trim());
+    project.write("the.key", &made);
+    let in_file = ("ENGINE_SECRETS_KEY_FILE", "the.key");
+
+    let refused = with_key(&project, "run . --once", key, "").ends(2);
+    assert!(refused.out.contains("there is no secret `crm`"), "{}{}", refused.out, refused.err);
+    let refused = with_key(&project, "secrets set . crm", ("ENGINE_OTHER", ""), name).ends(2);
+    assert!(refused.err.contains("neither `ENGINE_SECRETS_KEY` nor"), "{}", refused.err);
+    let refused = with_key(&project, "secrets set . crm", ("ENGINE_SECRETS_KEY", "short"), name).ends(2);
+    assert!(refused.err.contains("is no key") && !refused.err.contains("short"), "{}", refused.err);
+    let refused = with_key(&project, "secrets set . crm", key, "\n").ends(2);
+    assert!(refused.err.contains("the secret is empty"), "{}", refused.err);
+    with_key(&project, "secrets set . 'c r m'", key, name).ends(2);
+
+    with_key(&project, "secrets set . crm", in_file, &format!("{name}\r\n")).ends(0);
+    with_key(&project, "secrets set . spare", key, "x").ends(0);
+    let ran = with_key(&project, "run . --once -vvv", key, "").ends(0);
+    let listed = project.engine("secrets list . --format json").ends(0).json();
+    let names: Vec<_> = listed["secrets"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["crm", "spare"]);
+    let refused = with_key(&project, "run . --once --env live", key, "").ends(2);
+    assert!(refused.out.contains("there is no secret `crm`"), "{}", refused.out);
+    for (path, bytes) in project.files() {
+        let is_there = bytes.windows(name.len()).any(|part| part == name.as_bytes());
+        assert!(!is_there, "it stands in {}", path.display());
+    }
+    assert!(!format!("{}{}", ran.out, ran.err).contains(name), "{}{}", ran.out, ran.err);
+
+    // Another key opens them once they were encrypted with it.
+    let new = project.engine("secrets key").ends(0).out;
+    project.write("new.key", &new);
+    with_key(&project, "secrets rotate . --to new.key", key, "").ends(0);
+    let refused = with_key(&project, "run . --once", key, "").ends(2);
+    assert!(refused.out.contains("was encrypted with another key"), "{}", refused.out);
+    let key = ("ENGINE_SECRETS_KEY_FILE", "new.key");
+    with_key(&project, "run . --once", key, "").ends(0);
+    project.engine("secrets remove . crm").ends(0);
+    let refused = with_key(&project, "run . --once", key, "").ends(2);
+    assert!(refused.out.contains("there is no secret `crm`") && refused.out.contains("`spare`"), "{}", refused.out);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(project.path(".engine/secrets.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

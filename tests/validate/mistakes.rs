@@ -193,7 +193,7 @@ const VALUES: &[Mistake] = &[
     mistake("a script that does not exist", CONNECTIONS, "create_from: erp.sql", "create_from: epr.sql"),
     mistake("a variable that is not closed", CONNECTIONS, "${ARCHIVE_USERNAME}", "${ARCHIVE_USERNAME"),
     mistake("a variable with a bad name", CONNECTIONS, "${ARCHIVE_USERNAME}", "${ARCHIVE-USERNAME}"),
-    mistake("a secret", CONNECTIONS, "${ARCHIVE_PASSWORD}", "${secret:archive}"),
+    mistake("a secret", CONNECTIONS, "${ARCHIVE_PASSWORD}", "${secret:archive password}"),
     mistake("a variable in a mapping", SELLERS, "target: { connection: archive", "target: { connection: \"${TO}\""),
 ];
 

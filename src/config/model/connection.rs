@@ -34,7 +34,8 @@ pub(crate) struct ConnectionsDocument {
 ///
 /// Texts may hold `${NAME}` and `${NAME:-default}`, which read the environment
 /// or the `.env` file beside the project, `${var.NAME}`, which reads
-/// `vars`, and `${file:PATH}`, which reads a mounted file: what that holds is
+/// `vars`, `${file:PATH}`, which reads a mounted file, and `${secret:NAME}`,
+/// which reads what `engine secrets` keeps encrypted: what those two hold is
 /// never shown or logged.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(transform = by_connector)]
