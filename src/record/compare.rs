@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use rust_decimal::Decimal;
-use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
+use rust_decimal::prelude::FromPrimitive;
 
 use super::{
     Value,
@@ -56,9 +56,10 @@ fn order_numbers(a: &Value, b: &Value) -> Option<Ordering> {
     if let (Some(a), Some(b)) = (exact(a), exact(b)) {
         return Some(a.cmp(&b));
     }
-    if let (Value::Float(_), _) | (_, Value::Float(_)) = (a, b) {
-        return float(a)?.partial_cmp(&float(b)?);
+    if let (Value::Float(a), Value::Float(b)) = (a, b) {
+        return a.partial_cmp(b);
     }
+    // A double stands for the shortest number that reads back as it.
     order_wide(&a.to_string(), &b.to_string())
 }
 
@@ -70,15 +71,6 @@ fn exact(value: &Value) -> Option<Decimal> {
         Value::Float(f) if f.is_finite() && f.abs() < 1e15 => {
             f.to_string().parse().ok().or_else(|| Decimal::from_f64(*f))
         }
-        _ => None,
-    }
-}
-
-fn float(value: &Value) -> Option<f64> {
-    match value {
-        Value::Float(f) => Some(*f),
-        Value::Integer(_) | Value::Decimal(_) => exact(value)?.to_f64(),
-        Value::WideDecimal(text) => text.parse().ok(),
         _ => None,
     }
 }
@@ -135,6 +127,10 @@ mod tests {
         assert!(same(&decimal("123456789012345678901234567890.10"), &decimal("123456789012345678901234567890.1")));
         assert!(!same(&decimal("123456789012345678901234567890.1"), &decimal("123456789012345678901234567890.2")));
         assert!(!same(&Value::text("2"), &Value::Integer(2)));
+        assert!(same(&Value::Float(1e22), &decimal("10000000000000000000000")));
+        assert!(!same(&Value::Float(1.234_567_890_123_456_8e22), &decimal("12345678901234567890123")));
+        assert!(!same(&Value::Float(f64::INFINITY), &decimal(&"9".repeat(400))));
+        assert!(same(&Value::Float(f64::INFINITY), &Value::WideDecimal("Infinity".into())));
     }
 
     #[test]

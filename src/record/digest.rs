@@ -66,7 +66,7 @@ fn feed(bytes: &mut Vec<u8>, value: &Value) {
         Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => feed_integer(bytes, *f as i64),
         Value::Float(f) => match f.to_string().parse() {
             Ok(d) => feed_decimal(bytes, d),
-            Err(_) => tagged(3, f.to_string().as_bytes()),
+            Err(_) => tagged(3, value.to_string().as_bytes()),
         },
         Value::Text(text) => tagged(4, text.as_bytes()),
         Value::Bytes(content) => tagged(5, content),

@@ -28,9 +28,10 @@ impl Kind {
         let fitted = match (self, value) {
             (Kind::Json, value) => Ok(in_json(value)),
             (Kind::Any | Kind::Other(_), value) => Ok(value),
-            (Kind::Boolean, value) => match whole_number(&value) {
-                Some(0) => Ok(Value::Boolean(false)),
-                Some(1) => Ok(Value::Boolean(true)),
+            (Kind::Boolean, value) => match (whole_number(&value), &value) {
+                (Some(0), _) => Ok(Value::Boolean(false)),
+                (Some(1), _) => Ok(Value::Boolean(true)),
+                (_, Value::Text(text)) => truth(text.trim()).map(Value::Boolean).ok_or(value),
                 _ => Err(value),
             },
             (Kind::Integer { bits }, value) => fit_integer(*bits, value),
@@ -125,6 +126,12 @@ impl Kind {
         }
         Misfit { message: format!("{} `{shown}` does not fit {}", value.type_name(), self.name()), value: text }
     }
+}
+
+/// The words for a boolean, as it is written into a text.
+fn truth(text: &str) -> Option<bool> {
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    if is("true") { Some(true) } else { is("false").then_some(false) }
 }
 
 /// `\x00ff` as bytes.
@@ -269,7 +276,10 @@ fn fit_float(bits: u8, value: Value) -> Result<Value, Value> {
     #[expect(clippy::cast_possible_truncation, reason = "a 32-bit field holds no more")]
     let held = |float: f64| if bits == 32 { single(float as f32) } else { float };
     if let Value::Float(float) = &value {
-        return Ok(Value::Float(held(*float)));
+        let held = held(*float);
+        // What is too large or too small for it would be infinite, or nothing.
+        let is_lost = float.is_finite() && !held.is_finite() || held == 0.0 && *float != 0.0;
+        return if is_lost { Err(value) } else { Ok(Value::Float(held)) };
     }
     let Some(number) = number(&value) else {
         return match no_number(&value) {
@@ -404,6 +414,13 @@ mod tests {
         assert!(money.fit(Value::Float(f64::INFINITY)).is_err());
         assert_eq!(any.fit(Value::Float(f64::INFINITY)), Ok(Value::WideDecimal("Infinity".into())));
         assert_eq!(Kind::Float { bits: 64 }.fit(nan), Ok(Value::Float(f64::NAN)));
+        let text = |float: f64| Kind::Text { max: None, padded: false }.fit(Value::Float(float)).unwrap();
+        assert_eq!(text(f64::NEG_INFINITY), Value::text("-Infinity"));
+        assert_eq!(Kind::Float { bits: 64 }.fit(text(f64::NEG_INFINITY)), Ok(Value::Float(f64::NEG_INFINITY)));
+        for (text, held) in [("true", Ok(true)), ("False", Ok(false)), ("yes", Err(())), ("", Err(()))] {
+            let fitted = Kind::Boolean.fit(Value::text(text)).map_err(drop);
+            assert_eq!(fitted, held.map(Value::Boolean), "{text}");
+        }
     }
 
     #[test]
@@ -412,6 +429,9 @@ mod tests {
         assert_eq!(double.fit(decimal("0.10")), Ok(Value::Float(0.1)));
         assert_eq!(single.fit(decimal("0.1")), Ok(Value::Float(0.1)));
         assert_eq!(single.fit(Value::Float(0.123_456_789_1)), Ok(Value::Float(0.123_456_79)));
+        for lost in [1e300, -1e39, 1e-300] {
+            assert!(single.fit(Value::Float(lost)).is_err(), "{lost}");
+        }
         assert!(double.fit(decimal("123456789.123456789")).is_err());
         assert!(double.fit(Value::Integer((1 << 53) + 1)).is_err());
         assert!(double.fit(decimal("12345678901234567890123456789012345")).is_err());

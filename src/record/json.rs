@@ -11,8 +11,9 @@ use super::{Value, parse_number};
 /// Documents nested deeper than this are not read as structure.
 const DEEPEST: usize = 128;
 
-/// A number with an exponent is spelled out up to this many digits.
-const LONGEST: u64 = 400;
+/// A number with an exponent is spelled out up to this many digits, as many as
+/// PostgreSQL gives a number. What is longer is not read.
+const LONGEST: u64 = 131_072;
 
 /// The value a JSON text stands for; `None` where it is not JSON.
 pub(crate) fn parse(text: &str) -> Option<Value> {
@@ -191,10 +192,7 @@ impl<'a> Reader<'a> {
             None => parse_number(number).map(Value::from),
             Some(e) => {
                 let exponent: i64 = number[e + 1..].parse().ok()?;
-                match spell_out(&number[..e], exponent) {
-                    Some(plain) => parse_number(&plain).map(Value::from),
-                    None => number.parse().ok().map(Value::Float),
-                }
+                parse_number(&spell_out(&number[..e], exponent)?).map(Value::from)
             }
         }
     }

@@ -171,6 +171,7 @@ impl std::fmt::Display for Value {
             Value::Integer(i) => write!(f, "{i}"),
             Value::Decimal(d) => write!(f, "{d}"),
             Value::WideDecimal(t) | Value::Text(t) => f.write_str(t),
+            Value::Float(x) if x.is_infinite() => f.write_str(if *x > 0.0 { "Infinity" } else { "-Infinity" }),
             Value::Float(x) => write!(f, "{x}"),
             Value::Bytes(bytes) => {
                 f.write_str("\\x")?;

@@ -112,7 +112,6 @@ impl Session<'_> {
         }
         let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
         let links = self.setup.store.links(&self.program.name, side, &keys).await?;
-        let digests = self.program.keeps_digests();
         let mut linked: Vec<Paired> = Vec::new();
         let mut new: Vec<Candidate> = Vec::new();
         for (mut candidate, link) in candidates.into_iter().zip(links) {
@@ -126,9 +125,9 @@ impl Session<'_> {
                         // Whoever was gone is back.
                         self.let_off(link.id);
                     }
-                    let behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
+                    let behind = self.layouts.is_behind(&link, self.program.bases).then(|| Box::new(link.clone()));
                     let stale = behind.as_ref().is_some_and(|stored| !self.layouts.stale(stored).is_empty());
-                    self.layouts.bring(&mut link, digests);
+                    self.layouts.bring(&mut link, self.program.bases);
                     Self::restamp(side, &link, &mut candidate.seen);
                     // Whoever names a record wants to know of both sides.
                     let is_named = candidate.counted && !self.options.keys.is_empty();

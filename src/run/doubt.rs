@@ -31,7 +31,7 @@ impl Session<'_> {
         let of = |side: Side| Some((side, self.agreed.get(&(side, keys[side].clone()?))?));
         let (from, agreed) = Side::BOTH.into_iter().find_map(of)?;
         let mut link = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..self.new_link(keys) };
-        self.layouts.bring(&mut link, self.program.keeps_digests());
+        self.layouts.bring(&mut link, self.program.bases);
         if agreed.certain {
             return Some(link);
         }

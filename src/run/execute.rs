@@ -4,7 +4,7 @@
 use super::report::Trouble;
 use super::send::Send;
 use super::session::Session;
-use crate::plan::{Decision, Link, OpenConflict, Pair, Seen, decide};
+use crate::plan::{Bases, Decision, Link, OpenConflict, Pair, Seen, decide};
 use crate::record::{Both, Key, Side};
 use crate::state::{Conflict, ConflictStatus};
 
@@ -57,6 +57,9 @@ impl Session<'_> {
     async fn apply_all(&mut self, mut work: Vec<Work>) -> Result<(), Trouble> {
         if work.is_empty() {
             return self.flush().await;
+        }
+        for item in &mut work {
+            self.carry_over(item);
         }
         let open = self.open_conflicts(&work).await?;
         let mut sends: Both<Vec<Send>> = Both::default();
@@ -120,6 +123,24 @@ impl Session<'_> {
             .collect();
         self.send(Side::Source, source, &mut work).await?;
         self.flush().await
+    }
+
+    /// A mapping that went one way has kept digests. Of a field that goes on as it
+    /// did the source still shows what that stands for, or it has changed since.
+    fn carry_over(&self, item: &mut Work) {
+        let (Some(link), Some(stored)) = (&mut item.link, &item.behind) else { return };
+        let (Bases::Values(bases), Bases::Digests(_)) = (&mut link.bases, &stored.bases) else { return };
+        for (position, stood) in self.layouts.still_one_way(stored) {
+            let field = &self.program.fields[position];
+            let Some(to) = Side::BOTH.into_iter().find(|side| field.writes(*side)) else { continue };
+            let Some(shown) = item.seen[to.other()].live().map(|record| &record.fields[position]) else { continue };
+            let given = field.convert(to, shown).ok().filter(|given| stored.bases.holds(stood, given));
+            if let (None, Some(given)) = (&bases[position], given) {
+                let mut base = Both::new(given.clone(), given);
+                base[to.other()] = shown.clone();
+                bases[position] = Some(base);
+            }
+        }
     }
 
     pub(super) fn decide(&self, item: &Work, open: &[Conflict]) -> Decision {

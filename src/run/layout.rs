@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::compile::BaseKind;
 use crate::plan::{Bases, Link};
-use crate::record::Side;
+use crate::record::{Both, Side, Value, short_digest};
 use crate::state::{Layout, LayoutField, MappingState};
 
 /// How the bases of each stored layout become bases of the program's.
@@ -85,23 +86,51 @@ impl Layouts {
         self.moves.get(&stored.layout).is_some_and(fits) && matches!(stored.bases, Bases::Digests(_)) == digests
     }
 
-    /// Brings a link's bases into the program's layout.
-    pub(super) fn bring(&self, link: &mut Link, digests: bool) {
-        let kind_fits = matches!(link.bases, Bases::Digests(_)) == digests;
-        if link.layout == self.current && kind_fits {
+    /// True for a link as an earlier edit of the mapping has stored it.
+    pub(super) fn is_behind(&self, link: &Link, kind: BaseKind) -> bool {
+        link.layout != self.current || matches!(link.bases, Bases::Values(_)) != (kind == BaseKind::Values)
+    }
+
+    /// Brings a link's bases into the program's layout, and into the kind that
+    /// it keeps.
+    pub(super) fn bring(&self, link: &mut Link, kind: BaseKind) {
+        if !self.is_behind(link, kind) {
             return;
         }
-        let from = self.moves.get(&link.layout).map(|known| &known.from);
+        let is_newest = link.layout == self.current;
+        let known = self.moves.get(&link.layout);
         link.layout = self.current;
+        match (kind, &link.bases) {
+            (BaseKind::Values, Bases::Values(_)) | (BaseKind::Digests { .. }, Bases::Digests(_)) => {}
+            (BaseKind::Digests { written }, Bases::Values(values)) => {
+                let digest = |base: &Option<Both<Value>>| base.as_ref().map(|base| short_digest(&base[written]));
+                link.bases = Bases::Digests(values.iter().map(digest).collect());
+                link.contests.clear();
+            }
+            (BaseKind::Values, Bases::Digests(_)) => {
+                // What they stand for is to be seen in the records, where those still show it (`still_one_way`).
+                link.bases = Bases::none(self.fields, false);
+                link.contests.clear();
+                forget_guessed(link);
+                return;
+            }
+        }
         forget_guessed(link);
-        let Some(from) = from.filter(|_| kind_fits) else {
-            // One way became two, or two ways one: nothing comparable is
-            // stored, and each field agrees anew as on adoption.
-            link.bases = Bases::none(self.fields, digests);
-            link.contests.clear();
-            return;
-        };
-        rearrange(link, from);
+        match known {
+            Some(known) => rearrange(link, &known.from),
+            None if is_newest => {}
+            None => link.bases = Bases::none(self.fields, kind != BaseKind::Values),
+        }
+    }
+
+    /// The fields that are what they were when a link of digests was stored, one
+    /// way with the same rules: where each stands, and where it stood.
+    pub(super) fn still_one_way(&self, stored: &Link) -> Vec<(usize, usize)> {
+        let of = |id: i64| self.known.iter().find(|known| known.id == id).map(|known| known.fields.as_slice());
+        let (Some(now), Some(then)) = (of(self.current), of(stored.layout)) else { return Vec::new() };
+        let stood =
+            |(position, field): (usize, &LayoutField)| Some((position, then.iter().position(|one| one == field)?));
+        now.iter().enumerate().filter_map(stood).collect()
     }
 
     /// Where the program has the field that stands at this position in a stored
@@ -115,9 +144,9 @@ impl Layouts {
 
     /// Brings a link's bases into the layout of what was sent for it: whether
     /// rules have changed since is still to be seen.
-    pub(super) fn bring_to(&self, layout: i64, link: &mut Link, digests: bool) {
+    pub(super) fn bring_to(&self, layout: i64, link: &mut Link, kind: BaseKind) {
         let of = |id: i64| self.known.iter().find(|known| known.id == id);
-        let Some(wanted) = of(layout).filter(|_| layout != self.current) else { return self.bring(link, digests) };
+        let Some(wanted) = of(layout).filter(|_| layout != self.current) else { return self.bring(link, kind) };
         let Some(stored) = of(link.layout).filter(|stored| stored.id != layout) else { return };
         let position = |id: &str| found(&stored.fields, id);
         let from: Vec<_> = wanted.fields.iter().map(|field| position(&field.id)).collect();

@@ -100,8 +100,8 @@ impl Session<'_> {
                 let before = std::mem::replace(&mut link.keys[side], candidate.key.clone());
                 self.recognise(side, link, &candidate.seen);
                 moved.push((before, link.clone()));
-                behind = (link.layout != self.layouts.current).then(|| Box::new(link.clone()));
-                self.layouts.bring(link, self.program.keeps_digests());
+                behind = self.layouts.is_behind(link, self.program.bases).then(|| Box::new(link.clone()));
+                self.layouts.bring(link, self.program.bases);
             }
             if let (None, Some(here), Some(there)) = (&link, candidate.seen.live(), seen_there.live()) {
                 let records = if side == Side::Source { Both::new(here, there) } else { Both::new(there, here) };

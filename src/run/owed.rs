@@ -101,7 +101,7 @@ impl Session<'_> {
             let mut keys = Vec::new();
             for mut link in page {
                 if self.layouts.means_the_same(&link, digests) {
-                    self.layouts.bring(&mut link, digests);
+                    self.layouts.bring(&mut link, self.program.bases);
                     self.pending.links.push(link);
                 } else if link.status == LinkStatus::Linked && !link.outside {
                     keys.push(link.keys[side].clone());

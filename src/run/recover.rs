@@ -243,7 +243,7 @@ impl Session<'_> {
 
     /// A link once what was sent for it is in effect.
     pub(super) fn sent_for(&self, side: Side, layout: i64, intent: &Intent, mut link: Link) -> Link {
-        self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
+        self.layouts.bring_to(layout, &mut link, self.program.bases);
         let known = link.bases.len();
         if intent.action == Action::Create {
             // What is never written to a record that was made anew has not agreed with it.

@@ -57,7 +57,7 @@ impl Session<'_> {
         let from = (side.other(), link.keys[side.other()].clone());
         if let (Some(agreed), Seen::Live(_)) = (self.agreed.get(&from).filter(|agreed| agreed.certain), seen) {
             let mut agreed = Link { layout: agreed.layout, bases: agreed.bases.clone(), ..link.clone() };
-            self.layouts.bring_to(link.layout, &mut agreed, self.program.keeps_digests());
+            self.layouts.bring_to(link.layout, &mut agreed, self.program.bases);
             link.bases = agreed.bases;
             link.revision += 1;
             return;
@@ -115,7 +115,7 @@ impl Session<'_> {
     /// sent, are in doubt until a person decides.
     pub(super) fn with_doubts(&self, layout: i64, fields: Vec<usize>, mut link: Link) -> Link {
         if !fields.is_empty() {
-            self.layouts.bring_to(layout, &mut link, self.program.keeps_digests());
+            self.layouts.bring_to(layout, &mut link, self.program.bases);
         }
         let known = link.bases.len();
         for field in fields.into_iter().filter(|field| *field < known) {

@@ -287,3 +287,47 @@ async fn a_field_that_comes_to_go_both_ways_follows_first() {
         assert_eq!(project.column("office", "SELECT name FROM items WHERE code = 'A'").await, [left], "{first}");
     }
 }
+
+/// Issue 2: an edit of a field that goes one way was written over with what
+/// the source had shown all along, once the mapping went one way or both ways.
+#[tokio::test]
+async fn an_edit_is_kept_whichever_way_the_rest_goes() {
+    let fields = "fields: [{ source: code, target: sku }, { source: name, target: title, rules: [trim] }";
+    let mapping = |direction: &str, fields: &str| {
+        format!(
+            "mapping: items\nsource: {{ connection: office, object: items, key: [code] }}\ntarget: {{ connection: shop, \
+             object: goods, key: [id] }}\nmatch: [sku]\ndirection: {direction}\n{fields}]\n"
+        )
+    };
+    let one_way = format!("{fields}, direction: source_to_target }}").replace("[trim] }", "[trim]");
+    let more = ", { source: price, target: price }";
+    for (before, after, ends) in [
+        (mapping("bidirectional", fields), mapping("source_to_target", fields), 0),
+        (mapping("source_to_target", fields), mapping("bidirectional", &format!("{one_way}{more}")), 0),
+        (mapping("bidirectional", &format!("{one_way}{more}")), mapping("source_to_target", fields), 0),
+        (
+            mapping("source_to_target", fields),
+            mapping("source_to_target", &format!("{fields}, {{ source: price, target: price, drift: conflict }}")),
+            0,
+        ),
+    ] {
+        let project = Project::new(&[("connections.yaml", CONNECTIONS), ("items.yaml", &before)]);
+        project.run(0);
+        let titles =
+            || async { project.column("shop", "SELECT title FROM goods WHERE sku IN ('A', 'C') ORDER BY sku").await };
+        project.edit("shop", "UPDATE goods SET title = 'by people' WHERE sku = 'A'").await;
+        if before.contains("source_to_target") {
+            project.run(0);
+            assert_eq!(titles().await, ["by people", "Mesa de jantar"], "{before}");
+        }
+        project.write("items.yaml", &after);
+        for _ in 0..2 {
+            project.run(ends);
+            assert_eq!(titles().await, ["by people", "Mesa de jantar"], "{before} {after}");
+        }
+        // What changes in the source goes over.
+        project.edit("office", "UPDATE items SET name = 'Neu' WHERE code IN ('A', 'C')").await;
+        project.engine("run . --once");
+        assert_eq!(titles().await, ["Neu", "Neu"], "{before} {after}");
+    }
+}
