@@ -30,7 +30,7 @@ pub(super) enum ParkedCommand {
     List(ListArguments),
     /// Have the next run try parked records again, whatever their next try is.
     Retry(IdsArguments),
-    /// Forget parked records: nothing is owed for them any more until they change again.
+    /// Forget parked records: nothing is owed for them any more, unless a later run reads them again and meets the same.
     Drop(IdsArguments),
     Export(ExportArguments),
     Settle(SettleArguments),
@@ -91,7 +91,8 @@ impl From<ReasonArgument> for Reason {
 }
 
 /// Name parked records by id, or select them. `retry` has the next run try them whatever their next try is; `drop`
-/// forgets them: nothing is owed for them any more until they change again.
+/// forgets them: nothing is owed for them any more. What is read again is parked again, if its cause still stands: with a
+/// `cursor` once it changes, without one in the next run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -157,8 +158,8 @@ pub(super) async fn parked(command: &ParkedCommand, context: Context<'_>) -> Don
             let store = open(context, &arguments.path).await?;
             let ids = ids(&*store, arguments).await?;
             let count = store.drop_parked(&ids).await?;
-            let one = "is not owed any more until it changes again";
-            Ok(told(context, "dropped", count, one, "are not owed any more until they change again"))
+            let one = "is not owed any more, unless it is read again";
+            Ok(told(context, "dropped", count, one, "are not owed any more, unless they are read again"))
         }
     }
 }

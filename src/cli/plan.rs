@@ -13,6 +13,7 @@ use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::record::{Side, Value};
 use crate::run::{Options, Planned, RunReport, SystemWorld};
+use crate::state::Conflict;
 
 /// Changes shown for each mapping, unless all are asked for.
 const SHOWN: usize = 20;
@@ -81,6 +82,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
 fn run_json(told: &Told) -> Json {
     let mut run = told.json();
     run["changes"] = told.report.planned.iter().map(|planned| change_json(planned, told)).collect();
+    run["new_conflicts"] = told.report.disputed.iter().map(|disputed| disputed_json(disputed, told)).collect();
     run["unanswered"] = told.report.unanswered.into();
     run
 }
@@ -106,6 +108,20 @@ fn change_json(planned: &Planned, told: &Told) -> Json {
         "source_key": told.names.json(Side::Source, planned.keys.source.as_ref()),
         "target_key": told.names.json(Side::Target, planned.keys.target.as_ref()),
         "fields": fields,
+    })
+}
+
+fn disputed_json(conflict: &Conflict, told: &Told) -> Json {
+    let base = |side: Side| conflict.bases.as_ref().map(|bases| bases[side].to_json());
+    json!({
+        "source_key": told.names.json(Side::Source, Some(&conflict.keys.source)),
+        "target_key": told.names.json(Side::Target, Some(&conflict.keys.target)),
+        "field": conflict.field,
+        "source_base": base(Side::Source),
+        "target_base": base(Side::Target),
+        "source": conflict.values.source.to_json(),
+        "target": conflict.values.target.to_json(),
+        "policy": conflict.policy.as_str(),
     })
 }
 
@@ -176,6 +192,17 @@ fn one_plan(told: &Told, shown: usize, path: &str, page: &mut Page) {
     for undecided in report.undecided.iter().take(shown) {
         let message = format!("  {} {}: {undecided}", super::report::keys(&undecided.keys), undecided.field);
         page.toned(Tone::Warn, message);
+    }
+    for disputed in report.disputed.iter().take(shown) {
+        let keys = super::report::keys(&disputed.keys.clone().map(Some));
+        let values = disputed.values.as_ref().map(show);
+        page.spans([
+            (Tone::Warn, "  ? conflict".to_owned()),
+            (Tone::Plain, format!(" {keys} {}: source {}, target {}", disputed.field, values.source, values.target)),
+        ]);
+    }
+    if report.disputed.len() > shown {
+        page.toned(Tone::Faint, format!("  … and {} more in conflict", report.disputed.len() - shown));
     }
     if report.counts.conflicts > 0 {
         let conflicts = super::render::plural(report.counts.conflicts, "field");

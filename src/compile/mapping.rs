@@ -10,8 +10,8 @@ use crate::compile::{policy, writers};
 use crate::config::model::{Deleted, Drift, FieldEntry, Mapping, Policy};
 use crate::config::tree::At;
 use crate::connector::Description;
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::record::{Both, Side, Value, digest};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
+use crate::record::{Both, Kind, Side, Value, digest};
 
 /// A mapping, compiled.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ fn assemble(
     let matching = matching(mapping, &fields);
     let sides = Both::new(source, target);
     newest_needs_stamps(mapping, &fields, &sides, diagnostics);
+    found_by_one_value(mapping, &fields, &sides, diagnostics);
     // Policies stand beside the entries of `fields`, one for each.
     if is_whole {
         policy::check(mapping, &fields, &sides, diagnostics);
@@ -207,6 +208,42 @@ fn newest_needs_stamps(
             let message = format!("`newest` needs to know when a record of the {side} last changed");
             let help = format!("give the {side} a `modified`, or a `cursor` that holds a time");
             diagnostics.push(Diagnostic::error(Code::NEEDS_STAMP, place, message).help(help));
+        }
+    }
+}
+
+/// Nothing is found by a document or a list.
+fn found_by_one_value(
+    mapping: &Mapping,
+    fields: &[FieldProgram],
+    sides: &Both<crate::compile::SideProgram>,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut tell = |side: Side, slot: usize, place: &Place| {
+        let field = &sides[side].access.shape.fields[slot];
+        if !matches!(field.kind, Kind::Json | Kind::List(_)) {
+            return;
+        }
+        let message =
+            format!("`{}` of the {side} holds {}, and no record is found by that", field.name, field.kind.name());
+        let help = "name a field that holds a single value";
+        diagnostics.push(Diagnostic::error(Code::NOT_A_KEY, place, message).help(help));
+    };
+    for side in Side::BOTH {
+        let written = mapping.side(side);
+        for (position, slot) in sides[side].access.key.iter().enumerate() {
+            tell(side, *slot, written.key.get(position).map_or(&written.object.place, |name| &name.place));
+        }
+        for name in mapping.match_on.iter().flatten() {
+            let Some(field) = fields.iter().find(|field| field.name == name.value) else { continue };
+            let slot = match (&field.toward[side], &field.read[side]) {
+                (Some(way), _) => Some(way.slot),
+                (None, Reading::Slot(slot) | Reading::Computed { slot: Some(slot), .. }) => Some(*slot),
+                (None, _) => None,
+            };
+            if let Some(slot) = slot {
+                tell(side, slot, &name.place);
+            }
         }
     }
 }

@@ -74,6 +74,12 @@ impl<'n, 'd> Table<'n, 'd> {
         self.entries.iter().any(|(key, _)| key.text() == Some(name))
     }
 
+    /// The key that stands where this name seems to be meant.
+    pub(crate) fn meant(&self, name: &str) -> Option<&'n Node> {
+        let entries = self.entries;
+        entries.iter().map(|(key, _)| key).find(|key| nearest(key.text().unwrap_or_default(), [name]).is_some())
+    }
+
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }

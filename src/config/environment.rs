@@ -67,6 +67,10 @@ fn reference(inside: &str) -> Result<Piece<'_>, Problem<'_>> {
     if let Some(name) = inside.strip_prefix("secret:") {
         return if Secrets::is_name(name) { Ok(Piece::Secret(name)) } else { Err(Problem::BadSecret(name)) };
     }
+    if inside.starts_with("var.") {
+        // One that is not there, which was told where it is filled in.
+        return Ok(Piece::Literal(""));
+    }
     if let Some(path) = inside.strip_prefix("file:") {
         return if path.trim().is_empty() { Err(Problem::NoPath) } else { Ok(Piece::File(path)) };
     }

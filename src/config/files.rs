@@ -171,9 +171,14 @@ pub fn stamps(path: &Path, environment: Option<&str>) -> Vec<FileStamp> {
 /// The bytes of a file that is not too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let limit = yaml::MAX_BYTES;
-    let file = std::fs::File::open(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    let refused = |error: std::io::Error| format!("cannot read the file: {error}");
+    // Opening a pipe would wait for somebody to write to it.
+    if !std::fs::metadata(path).map_err(refused)?.is_file() {
+        return Err("cannot read the file: it is none, but a pipe, a socket or a device".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(refused)?;
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read the file: {error}"))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(refused)?;
     if bytes.len() as u64 > limit {
         return Err(format!("the file is larger than {} MiB, which is more than is read", limit >> 20));
     }

@@ -98,8 +98,8 @@ impl Vars {
                             None => "name it under `vars:`, in this folder or one above".to_owned(),
                         };
                         diagnostics.push(Diagnostic::error(Code::UNKNOWN_NAME, &node.place, message).help(help));
-                        // What follows from it is not told as well.
-                        filled.push_str(name);
+                        // It stays as it is written, so that what would follow from it is not told as well.
+                        filled.extend([OPEN, name, "}"]);
                     }
                     rest = inside.get(end + 1..).unwrap_or_default();
                 }

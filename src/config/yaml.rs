@@ -19,6 +19,8 @@ pub(crate) const MAX_BYTES: u64 = 8 << 20;
 const MAX_DEPTH: usize = 128;
 /// The most nodes of one file, those that aliases repeat counted each time.
 const MAX_NODES: usize = 1_000_000;
+/// So many bytes of a text count as one node.
+const LONG_TEXT: usize = 64;
 /// The most syntax errors reported of one file, each in a document of its own.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
@@ -158,7 +160,9 @@ impl Builder<'_> {
         let (start, end) = (position(span.start), position(span.end));
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.count(1, start, end)?;
+                // A long text counts for more than one: aliases may repeat it as well.
+                let size = 1 + text.len() / LONG_TEXT;
+                self.count(size, start, end)?;
                 let mut style = match style {
                     ScalarStyle::Plain => Style::Plain,
                     ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
@@ -169,7 +173,7 @@ impl Builder<'_> {
                 }
                 let content = Content::Scalar(Scalar { text: text.into_owned(), style });
                 let end = if style == Style::Block { self.end_of_block(start, end) } else { end };
-                let built = Built { node: self.node(content, start, end), size: 1, height: 0 };
+                let built = Built { node: self.node(content, start, end), size, height: 0 };
                 self.finish(built, anchor, None, end)?;
             }
             Event::SequenceStart(style, anchor, tag) => {

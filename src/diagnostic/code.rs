@@ -204,7 +204,9 @@ codes! {
     FIELD_NOT_FILLED = "E0609", "a field that new records would lack",
         "The system takes no record without a value in this field, no field of the mapping fills it, and the system gives it none by itself: every create would be refused, unless a trigger fills it. That is why this is a warning.";
     NOT_INDEXED = "E0611", "a field that is looked up without an index",
-        "New records are looked for by the fields under `match`, and changes by the cursor. Without an index that begins with that field the system reads the whole object for it: for `match`, SQLite does so once for every record. This is a warning: small objects can do without.";
+        "New records are looked for by the fields under `match`, and changes by the cursor. Without an index that begins with that field the system reads the whole object for it, for `match` once for each batch of records. This is a warning: small objects can do without.";
+    NOT_A_KEY = "E0612", "a field by which no record is found",
+        "Records are looked for by the values of their key and of what stands under `match`. A document or a list has many spellings, and systems do not find one by another: name fields that hold single values.";
     SYSTEM_NOTE = "E0608", "something to know of an object",
         "A note: the system does something that is worth knowing. A type that the engine carries as text, a trigger that changes what is written, changes that only the overlap of the cursor catches.";
     FIELD_READ_ONLY = "E0604", "a field that cannot be written",

@@ -108,6 +108,9 @@ impl Session<'_> {
             at: self.setup.world.now(),
             resolution: taken,
         };
+        if self.options.dry && step.outcome == ConflictOutcome::Opened {
+            self.disputed.push(conflict.clone());
+        }
         Some(Ended { conflict, outcome: step.outcome, written })
     }
 

@@ -95,6 +95,7 @@ impl Session<'_> {
             parked: self.parked,
             troubles: self.troubles,
             planned: self.planned,
+            disputed: self.disputed,
             unanswered: self.unanswered,
             held: self.held,
             held_anew: self.held_anew,

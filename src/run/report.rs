@@ -6,7 +6,7 @@ use crate::connector::{Action, Fault, FaultKind};
 use crate::diagnostic::Code;
 use crate::plan::Resolution;
 use crate::record::{Both, Key, Side, Value};
-use crate::state::{Parked, RunCounts, RunStatus, Spooled, StoreError};
+use crate::state::{Conflict, Parked, RunCounts, RunStatus, Spooled, StoreError};
 
 use super::event::FieldChange;
 
@@ -25,6 +25,8 @@ pub struct RunReport {
     pub troubles: Vec<Trouble>,
     /// In a dry run: what would be done.
     pub planned: Vec<Planned>,
+    /// In a dry run: the conflicts that would be opened.
+    pub disputed: Vec<Conflict>,
     /// In a dry run: writes of earlier runs without an answer, which a run
     /// settles before it does anything.
     pub unanswered: u64,

@@ -21,8 +21,8 @@ use crate::diagnostic::Code;
 use crate::plan::LinkId;
 use crate::record::{Both, Key, Side};
 use crate::state::{
-    Agreed, Commit, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason, RunCounts,
-    RunStatus, Spooled, Store, StoreError,
+    Agreed, Commit, Conflict, ConflictFilter, Fence, IntentsId, Made, MappingState, Parked, ParkedFilter, Reason,
+    RunCounts, RunStatus, Spooled, Store, StoreError,
 };
 
 /// Runs a mapping once, from the intents an earlier run left behind to the
@@ -111,6 +111,8 @@ pub(super) struct Session<'a> {
     /// It ends before it is done, for somebody wants the engine to end.
     pub stopped: bool,
     pub planned: Vec<Planned>,
+    /// In a dry run: the conflicts that would be opened.
+    pub disputed: Vec<Conflict>,
     pub unanswered: u64,
     pub held: Both<Option<(u64, u64)>>,
     /// How many of them are new, and the first of those.
@@ -203,6 +205,7 @@ impl<'a> Session<'a> {
             troubles: Vec::new(),
             stopped: false,
             planned: Vec::new(),
+            disputed: Vec::new(),
             unanswered: 0,
             held: Both::default(),
             held_anew: 0,

@@ -168,6 +168,7 @@ impl RunReport {
             parked: Vec::new(),
             troubles: vec![trouble],
             planned: Vec::new(),
+            disputed: Vec::new(),
             unanswered: 0,
             held: Both::default(),
             held_anew: 0,

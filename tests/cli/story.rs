@@ -98,6 +98,29 @@ async fn a_plan_logs_nothing_that_did_not_happen() {
     assert!(run.err.contains("parked"), "{}", run.err);
 }
 
+/// Issue 2: a plan counted the conflicts that a run would open, and did not say
+/// which.
+#[tokio::test]
+async fn a_plan_shows_which_conflicts_a_run_would_open() {
+    let project = Project::items();
+    project.run(0);
+    project.edit("office", "UPDATE items SET price = 21 WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET price = 18 WHERE sku = 'A'").await;
+    let text = project.engine("plan .").ends(1).out;
+    assert!(text.contains("? conflict A <-> 2 price: source 21, target 18"), "{text}");
+    let plan = project.engine("plan . --format json").ends(1).json();
+    project.run(1);
+    let conflict = &project.engine("conflicts list . --format json").ends(0).json()["conflicts"][0];
+    let found = plan["runs"][0]["new_conflicts"].as_array().unwrap();
+    assert_eq!(found.len(), 1);
+    for (name, value) in found[0].as_object().unwrap() {
+        assert_eq!(value, &conflict[name], "{name}");
+    }
+    // What is open already is none that a run would open.
+    let plan = project.engine("plan . --format json").ends(0).json();
+    assert_eq!(plan["runs"][0]["new_conflicts"], json!([]));
+}
+
 /// Issue 2: a decision that came too late went by without a word.
 #[tokio::test]
 async fn a_decision_for_other_values_is_not_applied_and_said_so() {

@@ -576,3 +576,25 @@ async fn a_look_at_a_database_leaves_its_locks() {
     sqlite.connector.describe("t").await.unwrap().unwrap();
     assert!(locks() > 0, "and still is");
 }
+
+/// Issue 2: after SQLite itself had rolled a transaction back, as it does where
+/// the disk is full, the connection could not begin another.
+#[tokio::test]
+async fn a_transaction_that_sqlite_rolls_back_leaves_nothing_behind() {
+    let sqlite = Sqlite::new(SqliteJournalMode::Wal).await;
+    sqlite
+        .run(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT);
+             CREATE TRIGGER enough BEFORE INSERT ON t WHEN NEW.name = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'enough'); END",
+        )
+        .await;
+    let object = sqlite.open("t", &["id"], None).await;
+    for _ in 0..3 {
+        let bad = [create(vec![int(1)], vec![(1, Value::text("bad"))])];
+        let fault = object.begin(0).await.unwrap().write(&bad, unrecorded()).await.unwrap_err();
+        assert!(!fault.to_string().contains("depth"), "{fault}");
+        assert_eq!(object.settle(None).await.unwrap(), Settled::Look);
+    }
+    let made = write(&*object, &[create(vec![int(1)], vec![(1, Value::text("good"))])]).await;
+    assert!(matches!(made[0], Outcome::Done { .. }), "{made:?}");
+}

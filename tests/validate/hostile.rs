@@ -136,3 +136,11 @@ proptest! {
         told(bytes);
     }
 }
+
+/// Issue 2: a long text that aliases repeat took all memory there is.
+#[test]
+fn a_bomb_of_one_long_text_is_refused() {
+    let text = format!("x: &a \"{}\"\ny: [{}]\n", "z".repeat(1_000_000), vec!["*a"; 3_000].join(", "));
+    let told = told(text);
+    assert!(told.starts_with("error E0108: the file has more than 1000000 values"), "{told}");
+}

@@ -47,6 +47,7 @@ const DOCUMENTS: &[Mistake] = &[
     mistake("a tag", CUSTOMERS, "description: ERP", "description: !secret ERP"),
     mistake("a merge of a text", SELLERS, "<<: *code", "<<: code"),
     mistake("neither connections nor a mapping", NEW, "", "version: 2\nservices: {}\n"),
+    mistake("a misspelt connector", NEW, "", "connections:\n  x: { conector: sqlite, url: 'sqlite://x.db' }\n"),
     mistake("a misspelt document", NEW, "", "conections: {}\n"),
     mistake("a list for a document", NEW, "", "- mapping: a\n"),
     mistake("a text for a document", NEW, "", "customers\n"),
@@ -194,6 +195,7 @@ const VALUES: &[Mistake] = &[
     mistake("a variable that is not closed", CONNECTIONS, "${ARCHIVE_USERNAME}", "${ARCHIVE_USERNAME"),
     mistake("a variable with a bad name", CONNECTIONS, "${ARCHIVE_USERNAME}", "${ARCHIVE-USERNAME}"),
     mistake("a secret", CONNECTIONS, "${ARCHIVE_PASSWORD}", "${secret:archive password}"),
+    mistake("a variable in a value", CUSTOMERS, "value: protheus", "value: '${ORIGIN}'"),
     mistake("a variable in a mapping", SELLERS, "target: { connection: archive", "target: { connection: \"${TO}\""),
 ];
 

@@ -299,7 +299,7 @@ impl Rule for Writer {
             Value::Decimal(decimal) if self.whole => decimal.normalize().to_compact_string(),
             Value::Decimal(decimal) => decimal.to_compact_string(),
             Value::WideDecimal(digits) => digits.clone(),
-            Value::Float(float) => float.to_compact_string(),
+            Value::Float(float) if float.is_finite() => value.to_compact_string(),
             // Text of a number, from a side that keeps numbers as text.
             Value::Text(text) => match parse_number(text.trim()) {
                 Some(_) => CompactString::new(text.trim()),

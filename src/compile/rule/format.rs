@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use chrono::format::{Fixed, Item, Numeric, Pad, Parsed, StrftimeItems, parse};
-use chrono::{FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
+use chrono::{Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 use compact_str::CompactString;
 
 /// A format of dates or times.
@@ -62,6 +62,9 @@ impl Format {
                 )
             ) || matches!(item, Item::Numeric(Numeric::Timestamp, _))
         });
+        if items.iter().any(|item| matches!(item, Item::Numeric(Numeric::Nanosecond, _))) {
+            return Err("counts nanoseconds with `%f`: `%.f` is a fraction of a second, with its point".into());
+        }
         if holds == Holds::Date && items.iter().any(has_time) {
             return Err("holds a time of day as well; that is `datetime`".into());
         }
@@ -108,12 +111,28 @@ impl Format {
         let mut parsed = Parsed::new();
         parse(&mut parsed, text, self.items.iter()).ok()?;
         if holds == Holds::Date {
-            return Some((parsed.to_naive_date().ok()?.and_time(NaiveTime::MIN), None));
+            let date = parsed.to_naive_date().ok()?.and_time(NaiveTime::MIN);
+            return self.stands_for(date, text).then_some((date, None));
         }
         let offset =
             if self.zoned { Some(parsed.to_fixed_offset().unwrap_or_else(|_| chrono::Utc.fix())) } else { None };
         let seconds = offset.map_or(0, |offset| offset.local_minus_utc());
-        Some((parsed.to_naive_datetime_with_offset(seconds).ok()?, offset))
+        let time = parsed.to_naive_datetime_with_offset(seconds).ok()?;
+        // Offsets and fractions have several spellings.
+        let is_plain = |item: &Item<'_>| !matches!(item, Item::Fixed(fixed) if !is_name(fixed));
+        let exact = self.zoned || !self.items.iter().all(is_plain);
+        (exact || self.stands_for(time, text)).then_some((time, offset))
+    }
+
+    /// Whether a text is what this time is written as, but for zeros before its
+    /// numbers. A number that is short of digits was cut, or belongs elsewhere.
+    fn stands_for(&self, time: NaiveDateTime, text: &str) -> bool {
+        let Some(written) = self.write(time, None) else { return false };
+        let numbers = |text: &str| -> Vec<String> {
+            let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+            numbers.map(|digits| digits.trim_start_matches('0').to_owned()).collect()
+        };
+        written.trim() == text.trim() || time.year() >= 1000 && numbers(&written) == numbers(text)
     }
 
     /// The text of a date and time, with the offset where the format asks for
@@ -145,12 +164,14 @@ fn has_time(item: &Item<'_>) -> bool {
                 | Numeric::Nanosecond
                 | Numeric::Timestamp
         ),
-        Item::Fixed(fixed) => !matches!(
-            fixed,
-            Fixed::ShortMonthName | Fixed::LongMonthName | Fixed::ShortWeekdayName | Fixed::LongWeekdayName
-        ),
+        Item::Fixed(fixed) => !is_name(fixed),
         _ => false,
     }
+}
+
+/// The name of a month or of a day of the week.
+fn is_name(fixed: &Fixed) -> bool {
+    matches!(fixed, Fixed::ShortMonthName | Fixed::LongMonthName | Fixed::ShortWeekdayName | Fixed::LongWeekdayName)
 }
 
 fn pieces(item: &Item<'_>) -> Option<Vec<Piece>> {

@@ -65,7 +65,8 @@ pub(super) fn into_text(value: Value) -> Result<CompactString, Box<Trouble>> {
         Value::Text(text) | Value::WideDecimal(text) => Ok(text),
         Value::Integer(integer) => Ok(integer.to_compact_string()),
         Value::Decimal(decimal) => Ok(decimal.to_compact_string()),
-        Value::Float(float) => Ok(float.to_compact_string()),
+        // As the value is printed everywhere: without an exponent, and no `.0` behind a whole number.
+        Value::Float(_) => Ok(value.to_compact_string()),
         other => Err(not(&other, "text or a number")),
     }
 }

@@ -165,6 +165,7 @@ impl Rule for Map {
         if let Some((default, _)) = &self.default {
             return Back::lost(format!("which unlisted value became the default `{default}`"));
         }
+        let mut first: HashMap<CompactString, usize> = HashMap::with_capacity(self.entries.len());
         for (index, entry) in self.entries.iter().enumerate() {
             let from = &self.texts[index];
             if entry.to.is_null() {
@@ -175,8 +176,7 @@ impl Rule for Map {
                 );
             }
             let text = entry.to.to_compact_string();
-            let twin = self.entries[..index].iter().position(|other| other.to.to_compact_string() == text);
-            if let Some(twin) = twin {
+            if let Some(&twin) = first.get(&text) {
                 let other = &self.texts[twin];
                 let places = vec![
                     (self.entries[twin].place.clone(), format!("`{other}` becomes `{text}`")),
@@ -184,6 +184,7 @@ impl Rule for Map {
                 ];
                 return Back::Lost(format!("whether `{text}` was `{other}` or `{from}`"), places);
             }
+            first.insert(text, index);
         }
         let swap = |entry: &Entry| Entry { from: entry.to.clone(), to: entry.from.clone(), place: entry.place.clone() };
         Back::rule(Map::new(self.entries.iter().map(swap).collect(), None))

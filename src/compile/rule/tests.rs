@@ -322,3 +322,52 @@ fn chains_describe_themselves() {
     let back = chain("[trim, { prefix: BR- }, { pad_left: 9 }]").invert().unwrap();
     assert_eq!(back.describe(), "take off prefix `BR-`");
 }
+
+/// Issue 2: rules read a double in a form of their own, `3.0` and `1e21`.
+#[test]
+fn a_double_has_the_text_it_is_printed_as() {
+    let double = |number: f64| Value::Float(number);
+    for (rule, number, text) in [
+        ("digits", 11_999_998_888.0, "11999998888"),
+        ("digits", 1e21, "1000000000000000000000"),
+        ("{ suffix: ' kg' }", 3.0, "3 kg"),
+        ("{ pad_left: 5, with: '0' }", 42.0, "00042"),
+    ] {
+        assert_eq!(chain(rule).apply(&double(number), &[]).unwrap(), Value::text(text), "{rule}");
+    }
+    for (rule, number, text) in [
+        ("decimal", 2.5e-7, "0.00000025"),
+        ("{ decimal: pt_BR }", 1e15, "1000000000000000"),
+        ("integer", 8.0, "8"),
+        ("integer", 1e21, "1000000000000000000000"),
+    ] {
+        let back = chain(rule).invert().unwrap_or_else(|_| panic!("{rule} has a way back"));
+        assert_eq!(back.apply(&double(number), &[]).unwrap(), Value::text(text), "{rule}");
+    }
+}
+
+/// Issue 2: what was short of a digit was read as another day, and `%f` as
+/// nanoseconds.
+#[test]
+fn a_date_short_of_digits_is_none() {
+    for (rule, text) in [
+        ("{ date: '%Y%m%d' }", "2026031"),
+        ("{ date: '%Y%m%d' }", "2026 115"),
+        ("{ date: '%d/%m/%Y' }", "01/03/26"),
+        ("{ date: '%d%m%y' }", "11126"),
+        ("{ datetime: '%Y%m%d %H%M' }", "2026115 1011"),
+    ] {
+        assert!(chain(rule).apply(&Value::text(text), &[]).is_err(), "{rule} {text}");
+    }
+    for (rule, text) in [
+        ("{ date: '%d/%m/%Y' }", "1/3/2026"),
+        ("{ date: '%d. %B %Y' }", "1. march 2026"),
+        ("{ datetime: '%d/%m/%Y %H:%M' }", "1/3/2026 7:05"),
+        ("{ datetime: '%Y-%m-%d %H:%M:%S%.f' }", "2026-03-01 10:11:12.5"),
+        ("{ datetime: '%Y-%m-%d %H:%M:%S%z' }", "2026-03-01 10:11:12+0300"),
+    ] {
+        assert!(chain(rule).apply(&Value::text(text), &[]).is_ok(), "{rule} {text}");
+    }
+    let problems = compile("{ datetime: '%Y-%m-%d %H:%M:%S.%f' }").unwrap_err();
+    assert!(problems[0].message.contains("`%.f`"), "{}", problems[0].message);
+}

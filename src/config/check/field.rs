@@ -1,5 +1,6 @@
 //! Checks of the entries under `fields:` and of `match`.
 
+use super::mapping::no_references;
 use crate::config::model::{Deletes, Direction, Drift, FieldEntry, FieldSpec, Mapping, Policy};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
@@ -23,6 +24,11 @@ pub(super) fn check(mapping: &Mapping, diagnostics: &mut Diagnostics) {
 
 /// Whether the entry names what it needs, and nothing that contradicts it.
 fn check_shape(field: &FieldSpec, diagnostics: &mut Diagnostics) {
+    let value = field.value.as_ref().and_then(|value| Some((value.text()?, &value.place)));
+    let template = field.template.as_ref().map(|template| (template.as_str(), &template.place));
+    for (text, place) in value.into_iter().chain(template) {
+        no_references(text, place, diagnostics);
+    }
     let filler = filler(field);
     if let (Some(value), Some(template)) = (&field.value, &field.template) {
         let diagnostic = Diagnostic::error(Code::EXCLUSIVE, &template.place, "`template` beside `value`");

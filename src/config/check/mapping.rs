@@ -37,14 +37,20 @@ fn idle(place: &Place, message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(Code::IDLE_POLICY, place, message)
 }
 
+/// A mapping reads no environment. Of a value that there is not it was told
+/// where it was to be filled in.
+pub(super) fn no_references(text: &str, place: &Place, diagnostics: &mut Diagnostics) {
+    if has_references(text) && !text.contains("${var.") {
+        diagnostics.push(not_yet(place, "`${…}` in a mapping"));
+    }
+}
+
 fn check_side(side: &SideSpec, connection: Option<&Connection>, written: bool, diagnostics: &mut Diagnostics) {
     let filter = side.filter.as_ref();
     let texts = [Some(&side.connection), Some(&side.object), side.start.as_ref()].into_iter().flatten();
     let texts = texts.map(|text| (text.as_str(), &text.place));
     for (text, place) in texts.chain(filter.and_then(|filter| Some((filter.text()?, &filter.place)))) {
-        if has_references(text) {
-            diagnostics.push(not_yet(place, "`${…}` in a mapping"));
-        }
+        no_references(text, place, diagnostics);
     }
     for (at, name) in side.key.iter().enumerate() {
         if let Some(first) = side.key[..at].iter().find(|first| first.value == name.value) {

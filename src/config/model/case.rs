@@ -4,8 +4,9 @@ use super::scalar::Moment;
 use crate::config::decode::{Choice, Table, choice, entries, list, name};
 use crate::config::tree::{At, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A case that `engine test` tries the mapping on: a pair of records, and what
@@ -32,16 +33,16 @@ pub struct TestCase {
     pub base: Option<CaseBase>,
     /// What the source shows: fields by name, beside those of `base`. `null`
     /// is a record that was deleted. Default: as in `base`.
-    #[schemars(with = "Option<Fields>")]
+    #[schemars(with = "Fields")]
     pub source: Option<CaseRecord>,
     /// What the target shows, as `source`.
-    #[schemars(with = "Option<Fields>")]
+    #[schemars(with = "Fields")]
     pub target: Option<CaseRecord>,
     /// What the target record holds at least afterwards.
-    #[schemars(with = "Option<Fields>")]
+    #[schemars(with = "Fields")]
     pub expect: Option<CaseRecord>,
     /// What the source record holds at least afterwards.
-    #[schemars(with = "Option<Fields>")]
+    #[schemars(with = "Fields")]
     pub expect_source: Option<CaseRecord>,
     /// The fields that are in conflict, all of them, by the target's names,
     /// whoever wins. `[]` is none.
@@ -52,8 +53,26 @@ pub struct TestCase {
     pub expect_outcome: Option<At<CaseOutcome>>,
 }
 
-/// Fields by name, for the schema.
-type Fields = Option<BTreeMap<String, Node>>;
+/// Fields by name, or no record, for the schema.
+type Fields = Option<FieldsOrNone>;
+
+struct FieldsOrNone;
+
+impl JsonSchema for FieldsOrNone {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "FieldsOrNone".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let fields = generator.subschema_for::<BTreeMap<String, Node>>();
+        // Nothing else that one writes may be null: a type of that name would be taken out.
+        json_schema!({ "anyOf": [fields, { "const": null, "description": "No record." }] })
+    }
+}
 
 /// Both records of a case as they last agreed.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]

@@ -181,6 +181,14 @@ impl Connection {
     ) -> Option<Connection> {
         let mut table = Table::open(node, "a connection", diagnostics)?;
         table.later(&["rate_limit"]);
+        if !table.has("connector")
+            && let Some(key) = table.meant("connector")
+        {
+            let message = format!("a connection has no setting `{}`", key.text().unwrap_or_default());
+            let help = "did you mean `connector`?";
+            table.report(Diagnostic::error(Code::UNKNOWN_NAME, &key.place, message).help(help));
+            return None;
+        }
         let connector = table.required("connector", connector);
         let enabled = table.optional("enabled", boolean);
         let timezone = table.optional("timezone", Timezone::decode);

@@ -31,6 +31,8 @@ pub(super) struct Table {
     /// COPY can write into it and nothing alters the rows on their way.
     pub(super) takes_copy: bool,
     pub(super) has_triggers: bool,
+    /// A view, which may not show what is written through it.
+    pub(super) is_view: bool,
     pub(super) has_policies: bool,
     can_read: bool,
     can_create: bool,
@@ -191,6 +193,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         arbiters,
         indexed,
         tells_xmin: relation == "r",
+        is_view: relation == "v",
         takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
         has_triggers: has_triggers || has_rules,
         has_policies,

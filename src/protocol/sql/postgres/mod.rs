@@ -53,6 +53,9 @@ pub fn connect_postgres(settings: &SqlSettings) -> Result<Arc<dyn Connector>, Fa
         Some(url) => {
             let unreadable = "the `url` cannot be read; it has the form `postgres://user:password@host:5432/database`";
             let url = url.parse::<Url>().map_err(|problem| refuse(&format!("{unreadable}: {problem}")))?;
+            if !matches!(url.scheme(), "postgres" | "postgresql") {
+                return Err(refuse(&format!("the `url` is of another kind, `{}`: {unreadable}", url.scheme())));
+            }
             let url = tls::settle(url, &settings.folder)?;
             PgConnectOptions::from_url(&url).map_err(|_| refuse(unreadable))?
         }

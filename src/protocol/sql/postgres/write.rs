@@ -301,8 +301,32 @@ impl Batch<'_> {
             };
             done.push((index, stored));
         }
+        if form.action != Action::Delete {
+            let key = |row: &Vec<Value>| self.object.access.key.iter().map(|slot| row[*slot].clone()).collect();
+            let keys: Vec<Vec<Value>> = done.iter().filter_map(|(_, row)| row.as_ref().map(key)).collect();
+            if let Some(refusal) = self.hidden(&keys).await? {
+                return Ok(Err(refusal));
+            }
+        }
         self.release().await?;
         Ok(Ok(done))
+    }
+
+    /// Undoes an attempt where a view does not show what was written through
+    /// it: the record would count as deleted from then on.
+    async fn hidden(&mut self, keys: &[Vec<Value>]) -> Result<Option<Refusal>, sqlx::Error> {
+        if !self.object.table.is_view {
+            return Ok(None);
+        }
+        let probes: Vec<(usize, &[Value])> = keys.iter().map(Vec::as_slice).enumerate().collect();
+        let shown: HashSet<usize> = self.find(&probes).await?.probes.into_iter().collect();
+        if shown.len() == keys.len() {
+            return Ok(None);
+        }
+        self.say("ROLLBACK TO SAVEPOINT engine_change").await?;
+        // WITH_CHECK_OPTION_VIOLATION, as a view says it that checks.
+        let message = "the view does not show what would be written to it";
+        Ok(Some(Refusal { native: "44000".into(), message: message.into(), slot: None }))
     }
 
     /// Creates one record whose key, or a part of it, only the answer tells.
@@ -344,15 +368,16 @@ impl Batch<'_> {
                 }))
             }
             Ok(Some(row)) => {
-                self.release().await?;
                 let everything: Vec<usize> = (0..object.columns.len()).collect();
                 let mut batch = Rows::new(object.access.shape.clone());
                 object.push(&mut batch, &row, 0, &everything)?;
                 let row = batch.row(0).to_vec();
-                Ok(Outcome::Done {
-                    key: object.access.key.iter().map(|slot| row[*slot].clone()).collect(),
-                    stored: Some(row),
-                })
+                let key: Vec<Value> = object.access.key.iter().map(|slot| row[*slot].clone()).collect();
+                if let Some(refusal) = self.hidden(std::slice::from_ref(&key)).await? {
+                    return Ok(Outcome::Refused(refusal));
+                }
+                self.release().await?;
+                Ok(Outcome::Done { key, stored: Some(row) })
             }
         }
     }

@@ -119,6 +119,16 @@ impl Inner {
             Ok(SqlitePoolOptions::new()
                 .max_connections(CONNECTIONS)
                 .acquire_timeout(self.settings.timeout)
+                .after_release(|connection, _| {
+                    Box::pin(async move {
+                        // What is still to be rolled back is, and SQLite may have done so itself (a full disk): the
+                        // driver then takes the transaction for open for ever.
+                        match connection.begin_with("BEGIN").await {
+                            Ok(transaction) => transaction.rollback().await.map(|()| true),
+                            Err(_) => Ok(false),
+                        }
+                    })
+                })
                 .connect_lazy_with(self.options(&self.path)))
         };
         self.pool.get_or_try_init(open).await
