@@ -63,7 +63,9 @@ impl Vars {
         match &mut node.content {
             Content::List(items) => items.iter_mut().for_each(|item| self.fill(item, entry, namespace, diagnostics)),
             Content::Map(entries) => {
-                for (_, value) in entries {
+                // What they give may read no other, which was said where it was taken in.
+                let gives = |key: &Node| matches!(key.text(), Some("vars" | "for_each"));
+                for (_, value) in entries.iter_mut().filter(|(key, _)| !gives(key)) {
                     self.fill(value, entry, namespace, diagnostics);
                 }
             }

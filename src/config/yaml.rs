@@ -173,7 +173,13 @@ impl Builder<'_> {
                 }
                 let content = Content::Scalar(Scalar { text: text.into_owned(), style });
                 let end = if style == Style::Block { self.end_of_block(start, end) } else { end };
-                let built = Built { node: self.node(content, start, end), size, height: 0 };
+                let mut node = self.node(content, start, end);
+                if end.line > start.line
+                    && let Content::Scalar(scalar) = &node.content
+                {
+                    node.place.lines = self.lines_of(scalar, start, end);
+                }
+                let built = Built { node, size, height: 0 };
                 self.finish(built, anchor, None, end)?;
             }
             Event::SequenceStart(style, anchor, tag) => {
@@ -216,6 +222,36 @@ impl Builder<'_> {
             column: if is_one_line { start.column + within.column - 1 } else { within.column },
             byte: start.byte + within.byte,
         }
+    }
+
+    /// Where each line of a text that stands on several begins. Folding changes
+    /// nothing but blanks and line ends; `None` where more is otherwise in the
+    /// file than it reads (escapes).
+    fn lines_of(&self, scalar: &Scalar, start: Position, end: Position) -> Option<Arc<Vec<(u32, Position)>>> {
+        let mut written = self.text.get(start.byte as usize..end.byte as usize)?.chars();
+        let mut at = start;
+        let mut step = || {
+            let (here, letter) = (at, written.next()?);
+            at.byte += u32::try_from(letter.len_utf8()).ok()?;
+            (at.line, at.column) = if letter == '\n' { (at.line + 1, 1) } else { (at.line, at.column + 1) };
+            Some((here, letter))
+        };
+        let quote = if scalar.style == Style::Quoted { Some(step()?.1) } else { None };
+        let mut lines: Vec<(u32, Position)> = Vec::new();
+        for (offset, letter) in scalar.text.char_indices().filter(|(_, letter)| !letter.is_whitespace()) {
+            let (here, found) = std::iter::from_fn(&mut step).find(|(_, found)| !found.is_whitespace())?;
+            if found != letter || found == '\\' && quote == Some('"') {
+                return None;
+            }
+            if found == '\'' && quote == Some('\'') {
+                // A quote inside quotes stands twice.
+                step().filter(|(_, again)| *again == '\'')?;
+            }
+            if lines.last().is_none_or(|(_, line)| line.line < here.line) {
+                lines.push((u32::try_from(offset).ok()?, here));
+            }
+        }
+        Some(Arc::new(lines))
     }
 
     fn open(

@@ -25,11 +25,14 @@ pub struct Span {
 pub struct Place {
     pub file: Arc<Path>,
     pub span: Span,
+    /// Of a text that stands on several lines and reads otherwise: where each
+    /// line begins in the text, in bytes, and where that stands in the file.
+    pub lines: Option<Arc<Vec<(u32, Position)>>>,
 }
 
 impl Place {
     pub fn new(file: Arc<Path>, span: Span) -> Place {
-        Place { file, span }
+        Place { file, span, lines: None }
     }
 
     pub fn line(&self) -> u32 {

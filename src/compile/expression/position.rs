@@ -10,10 +10,9 @@ pub(crate) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The place of the bytes `from..to` of the text. Exact for plain scalars
-    /// and for quoted ones without escapes, on one line, and for blocks of lines
-    /// that are not folded; in any other the text is not in the file as it reads,
-    /// so it is the place of the whole scalar.
+    /// The place of the bytes `from..to` of the text. Exact for plain scalars,
+    /// for quoted ones without escapes, and for blocks of lines; in any other the
+    /// text is not in the file as it reads, so it is the place of the whole scalar.
     pub(crate) fn at(&self, from: usize, to: usize) -> Place {
         let start = self.start_of(from);
         let part = self.text.get(from..to.max(from)).map(|part| part.lines().next().unwrap_or_default());
@@ -25,6 +24,10 @@ impl Source<'_> {
     fn start_of(&self, from: usize) -> Option<Position> {
         let Span { start, end } = self.place.span;
         let before = self.text.get(..from)?;
+        if let Some(lines) = &self.place.lines {
+            let line = lines.iter().rev().find(|(begins, _)| *begins as usize <= from)?;
+            return Some(after(line.1, 0, self.text.get(line.0 as usize..from)?));
+        }
         // The place of a block begins at its first line that is not blank.
         let blank = self.text.len() - self.text.trim_start_matches('\n').len();
         let (before_in_lines, lines) = (before.get(blank..)?, self.text[blank..].trim_end());

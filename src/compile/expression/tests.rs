@@ -288,7 +288,10 @@ fn places_are_exact_where_the_text_is_in_the_file_as_it_reads() {
         ("when: nome ~ prise", 7, (1, 14)),
         ("when: \"nome ~ prise\"", 7, (1, 15)),
         ("when: 'it ~ prise'", 5, (1, 13)),
-        // With an escape, and over lines, the scalar as a whole.
+        ("when: 'it''s ~\n  ção ~ prise'", 15, (2, 9)),
+        ("when: \"one ~\n\n\n  prise\"", 7, (4, 3)),
+        ("when: one ~\n  two ~\n   prise", 12, (3, 4)),
+        // With an escape the scalar as a whole.
         ("when: \"\\u0061 ~ prise\"", 4, (1, 7)),
     ] {
         let nodes = yaml::parse(&file, yaml_text, &mut Diagnostics::new());
@@ -299,14 +302,15 @@ fn places_are_exact_where_the_text_is_in_the_file_as_it_reads() {
 }
 
 #[test]
-fn places_in_a_block_of_lines_are_exact_where_no_line_is_folded() {
+fn places_in_a_block_of_lines_are_exact() {
     let file: Arc<Path> = Path::new("m.yaml").into();
     for (yaml_text, expected) in [
         ("a: |\n  one\n\n  ção {{ prise }}\n\n\nb: 1", (4, 10)),
         ("a: |\r\n  one\r\n   {{ prise }}\r\nb: 1", (3, 7)),
         ("a: |-\n\n  {{ prise }}", (3, 6)),
-        ("a: >\n  one\n  {{ prise }}\n\n  three\n\nb: 1", (2, 3)),
-        ("a: >\n  one\n\n  {{ prise }}\n\nb: 1", (2, 3)),
+        ("a: >\n  one\n  {{ prise }}\n\n  three\n\nb: 1", (3, 6)),
+        ("a: >\n  one\n\n  {{ prise }}\n\nb: 1", (4, 6)),
+        ("a: >-\n  one\n    more\n  two {{ prise }}\n", (4, 10)),
     ] {
         let nodes = yaml::parse(&file, yaml_text, &mut Diagnostics::new());
         let node = &nodes[0].as_map().unwrap()[0].1;

@@ -97,14 +97,14 @@ impl SqliteStore {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .pragma("cache_size", "-32768")
+            .pragma("cache_size", "-16384")
             .pragma("wal_autocheckpoint", "8192");
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(common.read_only(true).pragma("cache_size", "-8192"));
+            .connect_lazy_with(common.read_only(true).pragma("cache_size", "-4096"));
         let (path, file) = (path.to_owned(), file_identity(path));
         let store = SqliteStore { path, file, options, writer: Mutex::new(None), readers, _lock: lock };
         let mut write = store.begin().await?;
