@@ -190,12 +190,12 @@ impl Project {
             if is_mapping && let Some(entries) = for_each(&document, diagnostics) {
                 for entry in entries {
                     let mut document = document.clone();
-                    vars.fill(&mut document, Some(&entry), &namespace, diagnostics);
+                    vars.fill_document(&mut document, Some(&entry), &namespace, diagnostics);
                     self.mappings.extend(Mapping::decode(&document, &namespace, Some(entry.name), diagnostics));
                 }
                 continue;
             }
-            vars.fill(&mut document, None, &namespace, diagnostics);
+            vars.fill_document(&mut document, None, &namespace, diagnostics);
             if is_mapping {
                 self.mappings.extend(Mapping::decode(&document, &namespace, None, diagnostics));
             } else {

@@ -57,15 +57,28 @@ impl Vars {
         }
     }
 
+    /// Fills in a document. What it gives itself may read no other value, which
+    /// was said where that was taken in.
+    pub(super) fn fill_document(
+        &self,
+        document: &mut Node,
+        entry: Option<&Entry>,
+        namespace: &str,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let Content::Map(settings) = &mut document.content else { return };
+        for (_, value) in settings.iter_mut().filter(|(key, _)| !matches!(key.text(), Some("vars" | "for_each"))) {
+            self.fill(value, entry, namespace, diagnostics);
+        }
+    }
+
     /// Fills in every text below a node, as seen from a namespace: the values
     /// of its entry first, then those of the namespace, then those above.
-    pub(super) fn fill(&self, node: &mut Node, entry: Option<&Entry>, namespace: &str, diagnostics: &mut Diagnostics) {
+    fn fill(&self, node: &mut Node, entry: Option<&Entry>, namespace: &str, diagnostics: &mut Diagnostics) {
         match &mut node.content {
             Content::List(items) => items.iter_mut().for_each(|item| self.fill(item, entry, namespace, diagnostics)),
             Content::Map(entries) => {
-                // What they give may read no other, which was said where it was taken in.
-                let gives = |key: &Node| matches!(key.text(), Some("vars" | "for_each"));
-                for (_, value) in entries.iter_mut().filter(|(key, _)| !gives(key)) {
+                for (_, value) in entries {
                     self.fill(value, entry, namespace, diagnostics);
                 }
             }
