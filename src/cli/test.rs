@@ -54,13 +54,7 @@ pub(super) fn test(arguments: &TestArguments, context: Context<'_>) -> Done {
         context.screen.wrong(&loaded.sorted(), &loaded.project);
         return Ok(Exit::Wrong);
     }
-    let mut meant = Vec::new();
-    for name in &arguments.mappings {
-        meant.push(loaded.one(name)?);
-    }
-    if meant.is_empty() {
-        meant = loaded.project.in_order();
-    }
+    let meant = loaded.select(&arguments.mappings)?;
     let cases = meant.iter().flat_map(|mapping| mapping.tests.iter().map(move |case| (*mapping, case)));
     let told: Vec<Told<'_>> =
         cases.map(|(mapping, case)| Told { mapping, case, failures: failures(&part(mapping, case), case) }).collect();

@@ -106,7 +106,9 @@ fields:
 /// One mapping for each entry, with a name, links and runs of its own.
 #[tokio::test]
 async fn a_mapping_is_made_for_each_entry() {
-    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("copies.yaml", COPIES)]);
+    let case =
+        "tests: [{ name: titled, source: { code: A }, expect: { sku: A, title: '${var.table} of ${var.from}' } }]\n";
+    let project = Project::new(&[("connections.yaml", CONNECTIONS), ("copies.yaml", &format!("{COPIES}{case}"))]);
     project.write(
         "shop.sql",
         "CREATE TABLE goods (id INTEGER PRIMARY KEY, sku TEXT, title TEXT);
@@ -120,6 +122,10 @@ async fn a_mapping_is_made_for_each_entry() {
     let answer = project.engine("plan . copies --format json").ends(0).json();
     let names: Vec<&Json> = answer["runs"].as_array().unwrap().iter().map(|one| &one["mapping"]).collect();
     assert_eq!(names, ["copies[full]", "copies[short]"]);
+    for (meant, tried) in [("copies", 2), ("copies[short]", 1)] {
+        let told = project.engine(&format!("test . {meant} --format json")).ends(0).json();
+        assert_eq!(told["tests"].as_array().unwrap().len(), tried, "{told}");
+    }
     project.engine("run . copies[short] --once").ends(0);
     assert_eq!(project.column("shop", "SELECT CAST(count(*) AS TEXT) FROM goods").await, ["0"]);
     assert_eq!(project.column("shop", "SELECT DISTINCT title FROM wares").await, ["wares of 2025"]);
