@@ -92,6 +92,12 @@ pub trait Object: Send + Sync {
     /// Dropping the answer without [`Writing::write`] changes nothing.
     fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>>;
 
+    /// So many batches may be under way at once; each is a transaction of its
+    /// own, and they come into effect in any order.
+    fn batches_at_once(&self) -> usize {
+        1
+    }
+
     /// This key is spoken for, though no record has it: a system that gives keys
     /// again is not to allot it.
     fn avoid(&self, _key: &[Value]) {}

@@ -106,7 +106,7 @@ impl Session<'_> {
     /// not change, and pairs up the rest.
     pub(super) async fn candidates(&mut self, side: Side, candidates: Vec<Candidate>) -> Result<(), Trouble> {
         let toward = side.other();
-        if self.airborne.as_ref().is_some_and(|air| candidates.iter().any(|one| air.carries(&one.key))) {
+        if self.airborne.iter().any(|air| candidates.iter().any(|one| air.carries(&one.key))) {
             self.land().await?;
             self.flush().await?;
         }

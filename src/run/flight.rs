@@ -2,12 +2,15 @@
 //! sent the batch, and what became of it is taken in.
 //!
 //! New records fly beside the next batch, in a task of their own, while
-//! nothing that is asked meanwhile depends on them; see `may_fly`.
+//! nothing that is asked meanwhile depends on them; see `may_fly`. Where a side
+//! takes several batches at once, as many are in the air. They go on record,
+//! and land, in the order in which they were sent.
 
 use std::collections::HashSet;
 use std::panic::resume_unwind;
 
 use futures::FutureExt;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
@@ -33,14 +36,45 @@ pub(super) struct Flight {
     /// What goes into the state before the intents do.
     pub before: Commit,
     pub intents: Intents,
+    pub turn: Turn,
+}
+
+/// What goes into the state before a batch does so after that of the batches
+/// which were sent before it.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// True once that is done; closed where it failed.
+    pub comes: Option<watch::Receiver<bool>>,
+    pub done: Option<watch::Sender<bool>>,
+}
+
+impl Turn {
+    async fn comes(&mut self) -> bool {
+        match self.comes.take() {
+            Some(mut before) => before.wait_for(|done| *done).await.is_ok(),
+            None => true,
+        }
+    }
+
+    fn is_done(&mut self) {
+        if let Some(done) = self.done.take() {
+            done.send_replace(true);
+        }
+    }
 }
 
 impl Flight {
-    async fn commit_before(&self, setup: &Setup) -> Result<(), StoreError> {
-        if self.before == Commit::default() {
-            return Ok(());
+    /// Everything is in the state that goes there before this batch. A run
+    /// whose state fails it comes to its end.
+    async fn commit_before(&self, setup: &Setup, turn: &mut Turn) -> Result<(), Trouble> {
+        if !turn.comes().await {
+            return Err(Trouble::Stopped);
         }
-        setup.store.commit(&self.fence, &self.before).await
+        if self.before != Commit::default() {
+            setup.store.commit(&self.fence, &self.before).await?;
+        }
+        turn.is_done();
+        Ok(())
     }
 }
 
@@ -66,6 +100,8 @@ pub(super) struct Airborne {
     pub keys: HashSet<Key>,
     /// Of those that went before, whose links it brings into the state.
     pub earlier: HashSet<Key>,
+    /// True once those are there.
+    pub on_record: watch::Receiver<bool>,
 }
 
 impl Airborne {
@@ -78,13 +114,14 @@ impl Airborne {
 /// Sends a batch.
 pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
     let side = flight.side;
+    let mut turn = std::mem::take(&mut flight.turn);
     let program = &setup.program.sides[side];
     let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
     let allot = if program.key_is_mapped() { 0 } else { creates };
     let writing = match setup.call(side, || setup.objects[side].begin(allot)).await {
         Ok(writing) => writing,
         Err(trouble) => {
-            flight.commit_before(setup).await?;
+            flight.commit_before(setup, &mut turn).await?;
             return Err(trouble);
         }
     };
@@ -92,13 +129,16 @@ pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trou
     flight.intents.token = writing.token();
     let mut recorded = None;
     let record = async {
-        recorded = Some(match flight.commit_before(setup).await {
-            Ok(()) => setup.store.intend(&flight.fence, &flight.intents).await,
-            Err(error) => Err(error),
-        });
-        matches!(recorded, Some(Ok(_)))
+        let done = match flight.commit_before(setup, &mut turn).await {
+            Ok(()) => Ok(setup.store.intend(&flight.fence, &flight.intents).await),
+            Err(trouble) => Err(trouble),
+        };
+        let is_done = matches!(done, Ok(Ok(_)));
+        recorded = Some(done);
+        is_done
     };
     let outcomes = writing.write(&flight.changes, record.boxed()).await;
+    let recorded = recorded.transpose()?;
     if recorded.is_some() {
         flight.before = Commit::default();
     }
@@ -134,12 +174,20 @@ impl Flight {
 }
 
 impl Session<'_> {
-    /// Waits for the batch that is in the air, if one is, and takes in what
-    /// became of it; the next flush, or the next batch, brings that into the
-    /// state.
+    /// Waits for the batches that are in the air, and takes in what became of
+    /// them; the next flush, or the next batch, brings that into the state.
     pub(super) async fn land(&mut self) -> Result<(), Trouble> {
-        let Some(Airborne { mut task, side, records, work, keys, .. }) = self.airborne.take() else { return Ok(()) };
-        self.unflushed = keys;
+        while !self.airborne.is_empty() {
+            self.land_first().await?;
+        }
+        Ok(())
+    }
+
+    /// The same for the batch that was sent first, if one is in the air.
+    pub(super) async fn land_first(&mut self) -> Result<(), Trouble> {
+        let Some(first) = self.airborne.pop_front() else { return Ok(()) };
+        let Airborne { mut task, side, records, work, keys, .. } = first;
+        self.unflushed.extend(keys);
         let flown = match task.join_next().await.expect("one batch is in the air") {
             Ok(flown) => self.failing(side, records, flown)?,
             // A fault of the engine ends this run as it does everywhere else.

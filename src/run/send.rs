@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
 use super::conflicts::Ended;
 use super::execute::Work;
-use super::flight::{Airborne, Flight, fly};
+use super::flight::{Airborne, Flight, Turn, fly};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Change};
@@ -85,22 +86,30 @@ impl Session<'_> {
         (apart && fits && new && self.empty[side] && self.program.matches_by_key(side)).then_some(side)
     }
 
-    /// Sends a batch once the one before it has landed, and does not wait for
+    /// Sends a batch as soon as its side takes one more, and does not wait for
     /// it.
     pub(super) async fn launch(&mut self, side: Side, sends: Vec<Send>, mut work: Vec<Work>) -> Result<(), Trouble> {
         let records = sends.len();
         let keys = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
         let mut flight = self.prepare(side, sends, &mut work);
-        self.land().await?;
+        while self.airborne.len() >= self.setup.objects[side].batches_at_once() {
+            self.land_first().await?;
+        }
+        if !self.pending.links.is_empty() {
+            // One of them may have to give up its key.
+            self.flush().await?;
+        }
         let earlier = std::mem::take(&mut self.unflushed);
         if self.pending != Commit::default() {
             self.pending.run = Some(self.as_it_stands(RunStatus::Running));
         }
         flight.before = std::mem::take(&mut self.pending);
+        let (done, on_record) = watch::channel(false);
+        flight.turn = Turn { comes: self.airborne.back().map(|last| last.on_record.clone()), done: Some(done) };
         let setup = Arc::clone(self.setup);
         let mut task = JoinSet::new();
         task.spawn(async move { fly(&setup, flight).await });
-        self.airborne = Some(Airborne { task, side, records, work, keys, earlier });
+        self.airborne.push_back(Airborne { task, side, records, work, keys, earlier, on_record });
         Ok(())
     }
 
@@ -164,7 +173,7 @@ impl Session<'_> {
             }
             changes.push(change);
         }
-        Flight { side, fence, sends, changes, before: Commit::default(), intents }
+        Flight { side, fence, sends, changes, before: Commit::default(), intents, turn: Turn::default() }
     }
 
     pub(super) fn slot(&self, side: Side, write: &FieldWrite) -> usize {

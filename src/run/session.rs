@@ -1,6 +1,6 @@
 //! The order of things in one run.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -30,12 +30,17 @@ use crate::state::{
 /// report.
 pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     let mut session = Box::new(Session::new(setup, options));
-    for ended in [Box::pin(session.go()).await, session.land().await] {
+    let mut ended = Box::pin(session.go()).await;
+    loop {
         match ended {
             Ok(()) => {}
             Err(Trouble::Stopped) => session.stopped = true,
             Err(trouble) => session.troubles.push(trouble),
         }
+        if session.airborne.is_empty() {
+            break;
+        }
+        ended = session.land().await;
     }
     session.let_go_of_prepared();
     let fence = session.fence.clone();
@@ -176,8 +181,8 @@ pub(super) struct Session<'a> {
     pub unread: Both<bool>,
     /// New records of each side that are prepared there, and not to be seen yet.
     pub waiting: Both<Vec<Waiting>>,
-    /// A batch that is being sent.
-    pub airborne: Option<Airborne>,
+    /// The batches that are being sent, in that order.
+    pub airborne: VecDeque<Airborne>,
     /// The keys of records whose links are pending.
     pub unflushed: HashSet<Key>,
     /// Spooled deletes are being carried out.
@@ -236,7 +241,7 @@ impl<'a> Session<'a> {
             swept: 0,
             unread: Both::default(),
             waiting: Both::default(),
-            airborne: None,
+            airborne: VecDeque::new(),
             unflushed: HashSet::new(),
             deleting: false,
             held_back: BTreeMap::new(),
@@ -373,6 +378,10 @@ impl<'a> Session<'a> {
     pub(super) async fn flush(&mut self) -> Result<(), Trouble> {
         if self.pending == Commit::default() {
             return Ok(());
+        }
+        // What the batches in the air take along was there before it.
+        if let Some(last) = self.airborne.back_mut() {
+            drop(last.on_record.wait_for(|done| *done).await);
         }
         self.unflushed.clear();
         let mut commit = std::mem::take(&mut self.pending);

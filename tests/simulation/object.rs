@@ -218,6 +218,10 @@ impl Object for SimObject {
         })
     }
 
+    fn batches_at_once(&self) -> usize {
+        2
+    }
+
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {
         Box::pin(async move {
             self.call("settling").await?;

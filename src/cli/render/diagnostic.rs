@@ -1,10 +1,12 @@
 //! Diagnostics for people and for machines.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::mask::{HIDDEN, secrets, without_passwords};
+use super::mask::{HIDDEN, Lines, secrets, without_passwords};
 use super::page::{Page, Tone, plural};
 use crate::config::Project;
 use crate::diagnostic::{Diagnostic, Place, Severity};
@@ -25,9 +27,10 @@ pub(super) fn json(diagnostic: &Diagnostic) -> Json {
 /// Each with the line it is about, and how many there are.
 pub(super) fn page(diagnostics: &[Diagnostic], project: &Project) -> Page {
     let mut page = Page::new();
+    let mut sources = Sources { project, read: HashMap::new() };
     for diagnostic in diagnostics {
         page.gap();
-        one(diagnostic, project, &mut page);
+        one(diagnostic, &mut sources, &mut page);
     }
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count() as u64;
     let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
@@ -43,7 +46,20 @@ pub(super) fn page(diagnostics: &[Diagnostic], project: &Project) -> Page {
     page
 }
 
-fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
+/// The files' lines, found once for all that is shown of them.
+struct Sources<'a> {
+    project: &'a Project,
+    read: HashMap<&'a Path, Option<Lines<'a>>>,
+}
+
+impl<'a> Sources<'a> {
+    fn lines(&mut self, file: &'a Path) -> Option<&Lines<'a>> {
+        let project = self.project;
+        self.read.entry(file).or_insert_with(|| project.source_text(file).map(Lines::new)).as_ref()
+    }
+}
+
+fn one<'a>(diagnostic: &'a Diagnostic, sources: &mut Sources<'a>, page: &mut Page) {
     let (word, tone) = match diagnostic.severity {
         Severity::Error => ("error", Tone::Bad),
         Severity::Warning => ("warning", Tone::Warn),
@@ -57,10 +73,10 @@ fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
     // One margin for all its places, wide enough for the largest line number.
     let margin = places.map(|place| place.line().to_string().len()).max().unwrap_or(1);
     if let Some(place) = &diagnostic.place {
-        excerpt(place, None, tone, margin, project, page);
+        excerpt(place, None, tone, margin, sources, page);
     }
     for (place, word) in &diagnostic.related {
-        excerpt(place, Some(word), Tone::Good, margin, project, page);
+        excerpt(place, Some(word), Tone::Good, margin, sources, page);
     }
     if let Some(help) = &diagnostic.help {
         page.spans([
@@ -72,16 +88,24 @@ fn one(diagnostic: &Diagnostic, project: &Project, page: &mut Page) {
 }
 
 /// The place, its line of text and a line of carets below it.
-fn excerpt(place: &Place, word: Option<&str>, tone: Tone, margin: usize, project: &Project, page: &mut Page) {
+fn excerpt<'a>(
+    place: &'a Place,
+    word: Option<&str>,
+    tone: Tone,
+    margin: usize,
+    sources: &mut Sources<'a>,
+    page: &mut Page,
+) {
     let blank = " ".repeat(margin);
     page.spans([(Tone::Faint, format!("{blank}--> ")), (Tone::Plain, place.to_string())]);
-    let Some((above, line)) = project.source_text(&place.file).and_then(|text| line_of(text, place)) else {
+    let number = usize::try_from(place.line()).unwrap_or(usize::MAX);
+    let Some((line, head)) = sources.lines(&place.file).and_then(|lines| lines.at(number)) else {
         if let Some(word) = word {
             page.line(format!("{blank}   {word}"));
         }
         return;
     };
-    let (text, indent, width) = underline(line, &secrets(above, line), place);
+    let (text, indent, width) = underline(line, &secrets(head, line), place);
     page.toned(Tone::Faint, format!("{blank} |"));
     page.spans([(Tone::Faint, format!("{:>margin$} | ", place.line())), (Tone::Plain, text)]);
     let word = word.map_or_else(String::new, |word| format!(" {word}"));
@@ -89,13 +113,6 @@ fn excerpt(place: &Place, word: Option<&str>, tone: Tone, margin: usize, project
         (Tone::Faint, format!("{blank} | ")),
         (tone, format!("{}{}{word}", " ".repeat(indent), "^".repeat(width))),
     ]);
-}
-
-/// The text above a place's line, and the line.
-fn line_of<'a>(text: &'a str, place: &Place) -> Option<(&'a str, &'a str)> {
-    let line = text.lines().nth(usize::try_from(place.line()).ok()?.checked_sub(1)?)?;
-    let above = line.as_ptr().addr() - text.as_ptr().addr();
-    Some((&text[..above], line))
 }
 
 /// The line as it is shown, with what comes before the place and how much the
@@ -133,7 +150,6 @@ fn underline(line: &str, secrets: &[Range<usize>], place: &Place) -> (String, us
 mod tests {
     use super::*;
     use crate::diagnostic::{Position, Span};
-    use std::path::Path;
     use std::sync::Arc;
 
     fn place(from: u32, to: u32) -> Place {
@@ -151,7 +167,7 @@ mod tests {
         // What stands behind a secret keeps its carets.
         let line = "{ password: TOPSECRET, pot: 1 }";
         assert_eq!(
-            underline(line, &secrets("", line), &place(24, 27)),
+            underline(line, &secrets(None, line), &place(24, 27)),
             ("{ password: ***, pot: 1 }".to_owned(), 17, 3)
         );
     }

@@ -14,12 +14,41 @@ pub(super) use crate::diagnostic::HIDDEN;
 /// Settings whose values are secrets, also of connectors that come later.
 const SECRET: &[&str] = &["password", "passwd", "secret", "client_secret", "token", "access_token", "api_key"];
 
-/// The parts of a line that hold secrets, in characters. `above` is the text
-/// of the file before it: a value may stand below its setting.
-pub(super) fn secrets(above: &str, line: &str) -> Vec<Range<usize>> {
+/// A file's lines, each with its head: the line above it that it is indented
+/// below, where there is one. A value may stand below its setting.
+pub(super) struct Lines<'a> {
+    lines: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let mut open: Vec<&str> = Vec::new();
+        let lines = text.lines().map(|line| {
+            if line.trim().is_empty() {
+                return (line, None);
+            }
+            while open.last().is_some_and(|above| indent(above) >= indent(line)) {
+                open.pop();
+            }
+            let head = open.last().copied();
+            open.push(line);
+            (line, head)
+        });
+        Self { lines: lines.collect() }
+    }
+
+    /// A line, counted from one, and its head.
+    pub(super) fn at(&self, number: usize) -> Option<(&'a str, Option<&'a str>)> {
+        self.lines.get(number.checked_sub(1)?).copied()
+    }
+}
+
+/// The parts of a line that hold secrets, in characters.
+pub(super) fn secrets(head: Option<&str>, line: &str) -> Vec<Range<usize>> {
     let letters: Vec<char> = line.chars().collect();
     let mut found = Vec::new();
-    if continues_secret(above, line) {
+    if head.is_some_and(begins_secret) {
         let start = letters.iter().take_while(|letter| letter.is_whitespace()).count();
         found.push(start..letters.len());
         return found;
@@ -125,13 +154,9 @@ fn value_after(letters: &[char], from: usize) -> Option<Range<usize>> {
     (!refers && !nothing).then_some(start..end)
 }
 
-/// The line belongs to a secret that was begun above: a block of text, or a
-/// value on a line of its own.
-fn continues_secret(above: &str, line: &str) -> bool {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let own = indent(line);
-    let head = above.lines().rev().find(|above| !above.trim().is_empty() && indent(above) < own);
-    let Some(head) = head else { return false };
+/// What stands below belongs to a secret: a block of text, or a value on a
+/// line of its own.
+fn begins_secret(head: &str) -> bool {
     let Some((name, value)) = head.split_once(':') else { return false };
     let name: Vec<char> = name.chars().collect();
     let value = value.trim();
@@ -191,7 +216,9 @@ mod tests {
         let letters: Vec<char> = line.chars().collect();
         let mut out = String::new();
         let mut from = 0;
-        for range in secrets(above, line) {
+        let text = format!("{above}{line}");
+        let (_, head) = Lines::new(&text).at(text.lines().count()).unwrap();
+        for range in secrets(head, line) {
             out.extend(&letters[from..range.start]);
             out.push_str(HIDDEN);
             from = range.end;

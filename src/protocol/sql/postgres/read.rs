@@ -368,6 +368,10 @@ impl Object for Arc<Opened> {
         Box::pin(async move { write::begin(self, allot).await.map(|batch| Box::new(batch) as Box<dyn Writing + '_>) })
     }
 
+    fn batches_at_once(&self) -> usize {
+        2
+    }
+
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {
         Box::pin(async move {
             // A batch without a token never began here.
