@@ -11,7 +11,7 @@ use url::Url;
 
 use super::keys::KeyNames;
 use super::{Common, Context, Failure};
-use crate::config::{STATE_FOLDER, environments, project_root};
+use crate::config::{environments, project_root, state_folder};
 use crate::protocol::sql::settle_tls;
 use crate::run::{SystemWorld, World};
 use crate::state::{MemoryStore, PostgresStore, SqliteStore, Store};
@@ -32,9 +32,7 @@ pub(super) fn state_place(common: &Common, path: &Path) -> Result<Place, Failure
     let root = project_root(path);
     refuse_unknown_environment(common, &root)?;
     let Some(address) = &common.state else {
-        let folder = root.join(STATE_FOLDER);
-        let folder = common.env.as_ref().map_or(folder.clone(), |env| folder.join(env));
-        return Ok(Place::File(folder.join(FILE)));
+        return Ok(Place::File(state_folder(&root, common.env.as_deref()).join(FILE)));
     };
     if address.starts_with("postgres://") || address.starts_with("postgresql://") {
         // What the parser would repeat of it may be the password.

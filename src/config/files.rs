@@ -13,6 +13,12 @@ use std::path::{Component, Path, PathBuf};
 /// The folder that is the state's, and marks a project.
 pub const STATE_FOLDER: &str = ".engine";
 
+/// Where the state of a project lies in one of its environments.
+pub fn state_folder(root: &Path, env: Option<&str>) -> PathBuf {
+    let folder = root.join(STATE_FOLDER);
+    env.map_or(folder.clone(), |env| folder.join(env))
+}
+
 /// A file of a project.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {

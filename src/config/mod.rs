@@ -23,7 +23,7 @@ pub mod reference;
 pub mod model;
 
 pub use environment::Environment;
-pub use files::{FileStamp, STATE_FOLDER, stamps};
+pub use files::{FileStamp, STATE_FOLDER, stamps, state_folder};
 pub use overlay::environments;
 pub use project::{Project, project_root, relative_to};
 pub use yaml::parse;

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
-use super::files::STATE_FOLDER;
+use super::files::state_folder;
 use crate::diagnostic::keep_secret;
 
 /// The file, beside the state.
@@ -169,8 +169,7 @@ impl Secrets {
 
     /// Where the secrets of a project lie.
     pub fn path(root: &Path, env: Option<&str>) -> PathBuf {
-        let folder = root.join(STATE_FOLDER);
-        env.map_or(folder.clone(), |env| folder.join(env)).join(FILE)
+        state_folder(root, env).join(FILE)
     }
 
     /// Opens them to read. Where there is no file, there are none.

@@ -563,6 +563,10 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         K::MismatchedFlowCollectionEnd { open, close } => {
             return (format!("`{open}` is closed with `{close}`"), Some("close the brackets in order"));
         }
+        K::UnexpectedCharacter { character } if character.is_control() => {
+            let message = format!("the control character `{}` cannot stand here", character.escape_default());
+            return (message, Some("remove it, or write it as `\\xNN` inside double quotes, with its number"));
+        }
         K::UnexpectedCharacter { character } => {
             return (format!("a value cannot start with `{character}`"), Some("put the text in quotes"));
         }

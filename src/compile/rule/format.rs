@@ -161,7 +161,6 @@ fn has_time(item: &Item<'_>) -> bool {
                 | Numeric::Hour12
                 | Numeric::Minute
                 | Numeric::Second
-                | Numeric::Nanosecond
                 | Numeric::Timestamp
         ),
         Item::Fixed(fixed) => !is_name(fixed),

@@ -27,7 +27,9 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
     let mut used = HashSet::new();
     for mapping in &project.mappings {
         let mut find = |name: &At<String>, diagnostics: &mut Diagnostics| {
-            used.extend(project.declared_name(&mapping.namespace, name));
+            let declared = |name: &str| project.declared_name(&mapping.namespace, name);
+            // One that a misspelt name means is used.
+            used.extend(declared(name).or_else(|| nearest(name, visible(project, mapping)).and_then(declared)));
             connection_of(project, mapping, name, diagnostics)
         };
         let source = find(&mapping.source.connection, diagnostics);
@@ -43,6 +45,15 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
     if project.is_complete() && project.path.is_dir() {
         unused(project, &used, diagnostics);
     }
+}
+
+/// The names of the connections that a mapping can name.
+fn visible<'a>(project: &'a Project, mapping: &Mapping) -> Vec<&'a str> {
+    let seen = |namespace: &str| levels(&mapping.namespace).any(|level| level == namespace);
+    let declared = project.declared.iter().filter(|known| seen(&known.namespace));
+    let mut names: Vec<&str> = declared.map(|known| known.name.value.as_str()).collect();
+    names.dedup();
+    names
 }
 
 /// The connection a side names; what is not there is reported.
@@ -61,13 +72,7 @@ fn connection_of<'a>(
     if project.may_hold(name) {
         return None;
     }
-    let mut visible: Vec<&str> = project
-        .declared
-        .iter()
-        .filter(|known| levels(&mapping.namespace).any(|level| level == known.namespace))
-        .map(|known| known.name.value.as_str())
-        .collect();
-    visible.dedup();
+    let visible = visible(project, mapping);
     let elsewhere = project.declared.iter().find(|known| known.name.value == name.value);
     let help = if let Some(near) = nearest(name, visible.iter().copied()) {
         format!("did you mean `{near}`?")
