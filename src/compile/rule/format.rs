@@ -155,14 +155,9 @@ impl Format {
 
 fn has_time(item: &Item<'_>) -> bool {
     match item {
-        Item::Numeric(numeric, _) => matches!(
-            numeric,
-            Numeric::Hour
-                | Numeric::Hour12
-                | Numeric::Minute
-                | Numeric::Second
-                | Numeric::Timestamp
-        ),
+        Item::Numeric(numeric, _) => {
+            matches!(numeric, Numeric::Hour | Numeric::Hour12 | Numeric::Minute | Numeric::Second | Numeric::Timestamp)
+        }
         Item::Fixed(fixed) => !is_name(fixed),
         _ => false,
     }

@@ -97,7 +97,7 @@ impl SqliteStore {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .pragma("cache_size", "-16384")
+            .pragma("cache_size", "-8192")
             .pragma("wal_autocheckpoint", "8192");
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
