@@ -273,7 +273,7 @@ impl<'a> Session<'a> {
         self.reevaluate().await?;
         for side in Side::BOTH {
             if self.program.sides[side].read {
-                self.read_side(side, horizons[side].as_ref()).await?;
+                Box::pin(self.read_side(side, horizons[side].as_ref())).await?;
             }
         }
         self.look_again().await?;

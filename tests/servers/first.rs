@@ -9,8 +9,8 @@ use super::points::{How, run_to, worth_a_run};
 use super::project::{POSTGRES_POSTGRES, Pair, Project, SQLITE_POSTGRES, Terms, written};
 use super::system::Row;
 
-/// Some batches.
-const ROWS: u64 = 9_000;
+/// More batches than are on their way at once.
+const ROWS: u64 = 17_000;
 
 /// Runs that are ended.
 const POINTS: usize = 6;
