@@ -44,21 +44,26 @@ fn asked(name: &str) -> Option<u64> {
 
 /// A part of all seeds, so that several parts run at once.
 fn part(number: u64) {
+    plays(Scenario::draw, SEEDS, |seed| seed % 4 == number);
+}
+
+/// Plays what `draw` makes of the seeds, or of the one that is asked for.
+fn plays(draw: fn(u64) -> Scenario, seeds: u64, is_mine: impl Fn(u64) -> bool) {
     if let Some(seed) = asked("ENGINE_SIM_SEED") {
-        if number == 0 {
-            let played = play::play(&Scenario::draw(seed), None);
+        if is_mine(0) {
+            let played = play::play(&draw(seed), None);
             #[expect(clippy::print_stderr, reason = "the trace was asked for")]
             {
-                eprintln!("{:#?}\n{}", Scenario::draw(seed), played.trace.join("\n"));
+                eprintln!("{:#?}\n{}", draw(seed), played.trace.join("\n"));
             }
             assert_eq!(played.broken, Vec::<String>::new(), "seed {seed}");
         }
         return;
     }
-    let (from, seeds) = (asked("ENGINE_SIM_FROM").unwrap_or(0), asked("ENGINE_SIM_SEEDS").unwrap_or(SEEDS));
+    let (from, seeds) = (asked("ENGINE_SIM_FROM").unwrap_or(0), asked("ENGINE_SIM_SEEDS").unwrap_or(seeds));
     let broken: Vec<_> = (from..from + seeds)
-        .filter(|seed| seed % 4 == number)
-        .map(|seed| (seed, play::play(&Scenario::draw(seed), None).broken))
+        .filter(|seed| is_mine(*seed))
+        .map(|seed| (seed, play::play(&draw(seed), None).broken))
         .filter(|(_, broken)| !broken.is_empty())
         .collect();
     assert!(broken.is_empty(), "broken with ENGINE_SIM_SEED=…: {broken:#?}");
@@ -82,6 +87,11 @@ fn every_promise_is_kept_third_quarter() {
 #[test]
 fn every_promise_is_kept_fourth_quarter() {
     part(3);
+}
+
+#[test]
+fn first_syncs_keep_every_promise() {
+    plays(Scenario::first_sync, 2_000, |_| true);
 }
 
 /// The stores that outlive a process remember what the one in memory does: the

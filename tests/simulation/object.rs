@@ -219,7 +219,7 @@ impl Object for SimObject {
     }
 
     fn batches_at_once(&self) -> usize {
-        2
+        3
     }
 
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {

@@ -125,6 +125,9 @@ async fn run_all(scenario: &Scenario, mutant: Option<Mutant>, shared: &Shared, s
     let options = Options { over_limit, ..Options::default() };
     let first = 3 + shared.lock().seed.below(6);
     people(shared, first);
+    for _ in 0..scenario.before {
+        shared.lock().create(Side::Source);
+    }
     for _ in 0..scenario.runs {
         {
             let mut stage = shared.lock();

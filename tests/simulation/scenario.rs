@@ -80,6 +80,8 @@ pub(super) struct Scenario {
     pub(super) forms: [Form; 2],
     /// People enter what does not fit, and mend it in the end.
     pub(super) misfits: bool,
+    /// So many records are in the source before the first run.
+    pub(super) before: u64,
 }
 
 impl Scenario {
@@ -121,8 +123,18 @@ impl Scenario {
             undeletes: seed.percent(50) && !deletes,
             forms: [Form::Plain; 2],
             misfits: false,
+            before: 0,
         };
         scenario.with_keys(seed).with_forms(seed).with_merges(seed)
+    }
+
+    /// A first sync of many records that are found by their keys, so that
+    /// several batches are on their way at once.
+    pub(super) fn first_sync(number: u64) -> Scenario {
+        let scenario = Scenario::draw(number);
+        let keyed = Both::new(scenario.two_way || scenario.keyed.source, true);
+        let (batch, before) = (scenario.batch.min(2), 6 + number % 12);
+        Scenario { matched: MatchedBy::Nothing, keyed, batch, before, crashes: 60, ..scenario }
     }
 
     /// A quarter of the seeds have keys of people's own.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use engine::connector::{Change, Outcome};
-use engine::record::{Both, Side, Value};
+use engine::record::{Both, Key, Side, Value};
 use engine::run::World;
-use engine::state::Conflict;
+use engine::state::{Conflict, IntentsId};
 use futures::future::BoxFuture;
 
 use super::merges::Merged;
@@ -69,6 +69,8 @@ pub(super) struct Stage {
     pub(super) uncounted: bool,
     /// Batches whose answer the engine has not committed yet.
     pub(super) unacknowledged: Vec<(Side, Vec<Change>, bool)>,
+    /// The keys of what is on record as sent.
+    pub(super) intended: BTreeMap<IntentsId, Vec<Key>>,
     /// Every conflict as it was committed, whatever became of it.
     pub(super) logged: Vec<Conflict>,
     /// Calls that fail once: a side, what it is doing, after so many others.
@@ -114,6 +116,7 @@ impl Shared {
             untold: BTreeSet::new(),
             uncounted: false,
             unacknowledged: Vec::new(),
+            intended: BTreeMap::new(),
             logged: Vec::new(),
             fails_at: Vec::new(),
             dies_at: None,

@@ -92,6 +92,12 @@ impl Store for SimStore {
         Box::pin(async move {
             self.stage.pause("intend").await;
             let answer = self.inner.intend(fence, intents).await;
+            if let Ok(id) = &answer {
+                let keys = intents.creates.iter().map(|link| &link.keys);
+                let keys = keys.chain(intents.changes.iter().map(|intent| &intent.keys));
+                let keys = keys.map(|keys| keys[intents.side].clone()).collect();
+                self.stage.lock().intended.insert(*id, keys);
+            }
             self.stage.pause("intended").await;
             answer
         })
@@ -113,8 +119,8 @@ impl Store for SimStore {
                     stage.tell(&format!("deletes spooled {spooled:?}, taken off {done:?}"));
                 }
                 stage.logged.extend(commit.conflicts.iter().cloned());
-                if !commit.answered.is_empty() {
-                    stage.unacknowledged.clear();
+                for answered in &commit.answered {
+                    stage.acknowledged(answered.intents);
                 }
             }
             self.stage.pause("committed").await;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::connector::{Action, Change, Outcome, Refusal};
 use engine::record::{Key, Side, Value, same};
+use engine::state::IntentsId;
 
 use super::forms::{Form, number};
 use super::scenario::{CODE, DELETED, EDITED, MODIFIED, NOTE, Scenario};
@@ -128,6 +129,14 @@ impl Stage {
         self.tell(&format!("{side}: a batch of {} is cut off", changes.len()));
         self.systems[side].landing.push(Landing { token: token.to_owned(), changes: changes.to_vec(), stamp, at });
         self.doubt(side, changes, true);
+    }
+
+    /// The engine has committed the answer to what it sent.
+    pub(super) fn acknowledged(&mut self, intents: IntentsId) {
+        let keys = self.intended.remove(&intents).unwrap_or_default();
+        // Where several batches are on their way the keys of each are known.
+        let is_it = |change: &Change| Key::new(&change.key).is_none_or(|key| keys.contains(&key));
+        self.unacknowledged.retain(|(_, changes, _)| !changes.iter().any(is_it));
     }
 
     /// Nobody has heard what became of these. Where the side can say that all
