@@ -226,13 +226,13 @@ async fn run_once(setup: &Arc<Setup>, options: &Options, shared: &Shared, told: 
     };
     let mut stage = shared.lock();
     stage.crash_in = None;
+    // What a run has not heard of until its end, the next one asks for.
+    for (side, changes, all_or_nothing) in std::mem::take(&mut stage.unacknowledged) {
+        stage.doubt(side, &changes, all_or_nothing);
+    }
     match report {
         None => stage.tell("the run is gone"),
         Some(report) => {
-            // What a run that ended has not heard of, the next one asks for.
-            for (side, changes, all_or_nothing) in std::mem::take(&mut stage.unacknowledged) {
-                stage.doubt(side, &changes, all_or_nothing);
-            }
             stage.tell(&format!("the run ends: {:?} {:?} {:?}", report.status, report.counts, report.troubles));
             for parked in &report.parked {
                 stage.tell(&format!("parked: {:?} {:?}: {}", parked.keys, parked.reason, parked.message));
