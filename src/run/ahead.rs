@@ -147,9 +147,8 @@ impl Session<'_> {
                     Action::Delete => counts.deleted += 1,
                 }
                 let keys = work[send.work].all_keys();
-                if work[send.work].from == side {
-                    // Counted here, and not once more where the other side's page shows the record.
-                    self.early[side].extend(keys[side.other()].clone());
+                if let Some(key) = &keys[side.other()] {
+                    self.count_early(side, &work[send.work], key);
                 }
                 self.plan_one(side, send.action(), keys, self.changes(side, send));
             }

@@ -147,10 +147,7 @@ impl Session<'_> {
         if !as_recorded && let Some(key) = Key::new(key) {
             link.keys[side] = key;
         }
-        if item.from == side {
-            // Written before the other side's page shows the record.
-            self.early[side].insert(link.keys[side.other()].clone());
-        }
+        self.count_early(side, item, &link.keys[side.other()]);
         self.remember(side, send.work, &link.keys[side], change, stored);
         if as_recorded {
             // The link stands as it was recorded.

@@ -174,6 +174,11 @@ pub(super) struct Session<'a> {
     /// Records whose write to this side was made while the side's own pages
     /// were read, by their key on the other side.
     pub early: Both<HashSet<Key>>,
+    /// Of records that caused writes to a side before anything was read: counted
+    /// as read, by their key on the other side.
+    pub ahead: Both<HashSet<Key>>,
+    /// The pages of the sides are being read, or have been.
+    pub reads: bool,
     /// So many keys the sweep under way has seen.
     pub swept: u64,
     /// A side has shown a record that cannot be read, not even its key: nobody can
@@ -238,6 +243,8 @@ impl<'a> Session<'a> {
             unfilled: Box::new(Both::from_fn(|side| unfilled(&setup.program, side))),
             empty: Both::default(),
             early: Both::default(),
+            ahead: Both::default(),
+            reads: false,
             swept: 0,
             unread: Both::default(),
             waiting: Both::default(),
@@ -271,6 +278,7 @@ impl<'a> Session<'a> {
         self.look_at_conflicts().await?;
         self.retry_owed().await?;
         self.reevaluate().await?;
+        self.reads = true;
         for side in Side::BOTH {
             if self.program.sides[side].read {
                 Box::pin(self.read_side(side, horizons[side].as_ref())).await?;

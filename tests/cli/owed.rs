@@ -32,6 +32,31 @@ async fn a_first_sync_stays_unsafe_whatever_was_linked_before() {
     assert_eq!((&run["to_target"]["created"], &run["to_source"]["created"]), (&json!(1), &json!(1)));
 }
 
+/// Every record that is read counts once, also where it is written before its
+/// page is read: mended after it was parked, or by an edited rule.
+#[tokio::test]
+async fn what_is_written_ahead_of_its_page_counts_once() {
+    let project = Project::items();
+    project.write(
+        "office.sql",
+        "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2), made TEXT);
+         INSERT INTO items VALUES ('A', 'Lamp', 19.90, NULL), ('B', 'Chair', 80, NULL), ('C', 'Mesa', 9, '20240230');",
+    );
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["to_target"]["read"], &run["to_target"]["parked"]), (&json!(3), &json!(1)), "{run}");
+    project.edit("office", "UPDATE items SET made = '20240229' WHERE code = 'C'").await;
+    let counts = |report: &Json, names: [&str; 4]| names.map(|name| report["runs"][0]["to_target"][name].clone());
+    let names = ["read", "created", "updated", "unchanged"];
+    let plan = project.engine("plan . --format json").ends(0).json();
+    assert_eq!(counts(&plan, names), [3, 1, 0, 2], "{plan}");
+    let report = project.run(0);
+    assert_eq!(counts(&report, names), [3, 1, 0, 2], "{report}");
+    project.write("items.yaml", &ITEMS.replace("rules: [trim]", "rules: [{ prefix: 'The ' }]"));
+    let report = project.run(0);
+    assert_eq!(counts(&report, names), [3, 0, 3, 0], "{report}");
+    assert_eq!(counts(&project.run(0), names), [3, 0, 0, 3]);
+}
+
 /// Issue 2: a run of one key carried out all the deletes that were held back.
 #[tokio::test]
 async fn a_run_of_one_key_deletes_no_others() {

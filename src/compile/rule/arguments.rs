@@ -1,9 +1,11 @@
 //! Reading a rule's argument and options, with a diagnostic for each problem.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use rust_decimal::Decimal;
 
-use super::{Definition, Parameter, RuleSpec};
+use super::{Definition, Parameter, Rule, RuleSpec};
 use crate::compile::expression::Resolve;
 use crate::config::tree::{Node, Scalar, Style};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place, nearest};
@@ -21,18 +23,18 @@ pub(crate) struct Arguments<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// Reports unknown, doubled and missing parameters of `definition`.
-    pub(super) fn check(&mut self, definition: &Definition) -> Result<(), Reported> {
+    /// Builds the rule; reports unknown and missing parameters of `definition`,
+    /// and what is wrong with those that are there.
+    pub(super) fn build(&mut self, definition: &Definition) -> Result<Arc<dyn Rule>, Reported> {
+        let all_known = self.check_options(definition);
+        let built = self.check(definition).and_then(|()| (definition.build)(self));
+        all_known.and(built)
+    }
+
+    fn check_options(&mut self, definition: &Definition) -> Result<(), Reported> {
         let before = self.diagnostics.len();
         let rule = definition.name;
         let known = |name: &str| definition.parameters.iter().any(|parameter| parameter.name == name);
-        if let Some(argument) = self.argument()
-            && !known("")
-        {
-            let place = argument.place.clone();
-            let error = Diagnostic::error(Code::WRONG_TYPE, &place, format!("`{rule}` takes no argument"));
-            self.diagnostics.push(error.help(format!("write `{rule}`")));
-        }
         for (name, _) in &self.spec.options {
             if !known(&name.value) || name.is_empty() {
                 let names =
@@ -47,6 +49,19 @@ impl<'a> Arguments<'a> {
                 };
                 self.diagnostics.push(error);
             }
+        }
+        if self.diagnostics.len() == before { Ok(()) } else { Err(Reported) }
+    }
+
+    fn check(&mut self, definition: &Definition) -> Result<(), Reported> {
+        let before = self.diagnostics.len();
+        let rule = definition.name;
+        if let Some(argument) = self.argument()
+            && !definition.parameters.iter().any(|parameter| parameter.name.is_empty())
+        {
+            let place = argument.place.clone();
+            let error = Diagnostic::error(Code::WRONG_TYPE, &place, format!("`{rule}` takes no argument"));
+            self.diagnostics.push(error.help(format!("write `{rule}`")));
         }
         for parameter in definition.parameters {
             let given =

@@ -31,7 +31,7 @@ impl Step {
             return None;
         };
         let mut arguments = Arguments { spec, resolve, diagnostics };
-        let rule = arguments.check(definition).and_then(|()| (definition.build)(&mut arguments));
+        let rule = arguments.build(definition);
         match rule {
             Ok(rule) => Some(Step::of(rule, definition.name, spec.place.clone())),
             Err(Reported) => None,
