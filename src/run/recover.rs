@@ -149,7 +149,7 @@ impl Session<'_> {
                 return;
             }
         }
-        self.count_ahead(side, &keys[side.other()]);
+        self.early[side].insert(keys[side.other()].clone());
     }
 
     /// What stands where it matters which stamps of it are the engine's own.

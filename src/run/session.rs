@@ -174,9 +174,6 @@ pub(super) struct Session<'a> {
     /// Records whose write to this side was made while the side's own pages
     /// were read, by their key on the other side.
     pub early: Both<HashSet<Key>>,
-    /// Of records that caused writes to a side before anything was read: counted
-    /// as read, by their key on the other side.
-    pub ahead: Both<HashSet<Key>>,
     /// The pages of the sides are being read, or have been.
     pub reads: bool,
     /// So many keys the sweep under way has seen.
@@ -243,7 +240,6 @@ impl<'a> Session<'a> {
             unfilled: Box::new(Both::from_fn(|side| unfilled(&setup.program, side))),
             empty: Both::default(),
             early: Both::default(),
-            ahead: Both::default(),
             reads: false,
             swept: 0,
             unread: Both::default(),

@@ -328,13 +328,8 @@ impl Session<'_> {
     /// A record that causes no write to `toward`, unless it did so before its
     /// own page was read.
     pub(super) fn count_unchanged(&mut self, toward: Side, keys: &Both<Option<Key>>) {
-        let Some(key) = &keys[toward.other()] else {
-            self.counts.toward(toward).unchanged += 1;
-            return;
-        };
-        if self.ahead[toward].remove(key) {
-            self.counts.toward(toward).read -= 1;
-        } else if !self.early[toward].remove(key) {
+        let counted = keys[toward.other()].as_ref().is_some_and(|key| self.early[toward].remove(key));
+        if !counted {
             self.counts.toward(toward).unchanged += 1;
         }
     }
@@ -342,18 +337,9 @@ impl Session<'_> {
     /// A write that is counted before a page shows the record it comes from, and
     /// not once more then.
     pub(super) fn count_early(&mut self, side: Side, item: &Work, from: &Key) {
-        if item.from == side {
+        let ahead = item.read.is_none() && !self.reads;
+        if item.from == side || ahead {
             self.early[side].insert(from.clone());
-        } else if item.read.is_none() && !self.reads {
-            self.count_ahead(side, from);
-        }
-    }
-
-    /// A record that causes a write, though no page has shown it yet, counts as
-    /// read, and not once more where one does.
-    pub(super) fn count_ahead(&mut self, side: Side, from: &Key) {
-        if self.ahead[side].insert(from.clone()) {
-            self.counts.toward(side).read += 1;
         }
     }
 

@@ -159,7 +159,7 @@ async fn rows_that_cannot_be_read_are_parked_with_their_lines() {
     let mended = mended.replace("00002;\"Say \"\"hi\"\"\";;;0;;\r\n", "");
     project.write("data/items.csv", &mended);
     let run = project.run(1);
-    assert_eq!((counts(&run, "to_target"), &run["runs"][0]["owed"]), ([1, 0, 0, 3, 1], &json!(1)), "{run}");
+    assert_eq!((counts(&run, "to_target"), &run["runs"][0]["owed"]), ([1, 0, 0, 2, 1], &json!(1)), "{run}");
     let codes = "SELECT code FROM items ORDER BY code";
     assert_eq!(project.column("shop", codes).await, ["00001", "00002", "00003", "00009"], "nobody knows which is gone");
     project.write("data/items.csv", &mended.replace("\"00002;open\r\n", ""));
