@@ -28,14 +28,23 @@ impl Source<'_> {
             let line = lines.iter().rev().find(|(begins, _)| *begins as usize <= from)?;
             return Some(after(line.1, 0, self.text.get(line.0 as usize..from)?));
         }
-        let written = end.byte.saturating_sub(start.byte) as usize;
-        match written {
-            _ if start.line != end.line => None,
-            // A block of one line ends with a line break that is not in its place.
-            _ if written == self.text.len() || written == self.text.trim_end().len() => Some(after(start, 0, before)),
-            _ if written == self.text.len() + 2 && !self.text.contains('\n') => Some(after(start, 1, before)),
-            _ => None,
+        // The place of a block begins at its first line that is not blank.
+        let blank = self.text.len() - self.text.trim_start_matches('\n').len();
+        let (before_in_lines, lines) = (before.get(blank..)?, self.text[blank..].trim_end());
+        if start.line == end.line {
+            let written = end.byte.saturating_sub(start.byte) as usize;
+            return match written {
+                _ if written == self.text.len() || written == lines.len() => Some(after(start, 0, before_in_lines)),
+                _ if written == self.text.len() + 2 && !self.text.contains('\n') => Some(after(start, 1, before)),
+                _ => None,
+            };
         }
+        let count = |text: &str| u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX);
+        if count(lines) == 0 || start.line.saturating_add(count(lines)) != end.line {
+            return None;
+        }
+        let start = Position { line: start.line + count(before_in_lines), ..start };
+        Some(after(start, 0, before_in_lines.rsplit('\n').next().unwrap_or_default()))
     }
 }
 
