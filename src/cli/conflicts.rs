@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::home::{key_names, mapping_named, open};
 use super::keys::KeyNames;
@@ -409,27 +409,36 @@ fn status_word(conflict: &Conflict) -> (String, Tone) {
     }
 }
 
+/// A conflict with its place in a mapping and its life.
 fn conflict_json(conflict: &Conflict, names: &HashMap<String, KeyNames>) -> Json {
     let unknown = KeyNames::default();
     let names = names.get(&conflict.mapping).unwrap_or(&unknown);
-    let base = |side: Side| conflict.bases.as_ref().map(|bases| bases[side].to_json());
     let resolution = conflict.resolution.as_ref().map(|resolution| match resolution {
         Resolution::Take(side) => json!({ "take": side }),
         Resolution::Value(value) => json!({ "value": value.to_json() }),
     });
-    json!({
-        "id": conflict.id.to_string(),
-        "mapping": conflict.mapping,
-        "source_key": names.json(Side::Source, Some(&conflict.keys.source)),
-        "target_key": names.json(Side::Target, Some(&conflict.keys.target)),
-        "field": conflict.field,
-        "source_base": base(Side::Source),
-        "target_base": base(Side::Target),
-        "source": conflict.values.source.to_json(),
-        "target": conflict.values.target.to_json(),
-        "policy": conflict.policy.as_str(),
-        "status": conflict.status,
-        "resolution": resolution,
-        "at": conflict.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-    })
+    let mut told = Map::new();
+    told.insert("id".into(), json!(conflict.id.to_string()));
+    told.insert("mapping".into(), json!(conflict.mapping));
+    told.extend(dispute(conflict, names));
+    told.insert("status".into(), json!(conflict.status));
+    told.insert("resolution".into(), json!(resolution));
+    told.insert("at".into(), json!(conflict.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
+    Json::Object(told)
+}
+
+/// What two sides disagree on.
+pub(super) fn dispute(conflict: &Conflict, names: &KeyNames) -> Map<String, Json> {
+    let base = |side: Side| conflict.bases.as_ref().map(|bases| bases[side].to_json());
+    let told = [
+        ("source_key", json!(names.json(Side::Source, Some(&conflict.keys.source)))),
+        ("target_key", json!(names.json(Side::Target, Some(&conflict.keys.target)))),
+        ("field", json!(conflict.field)),
+        ("source_base", json!(base(Side::Source))),
+        ("target_base", json!(base(Side::Target))),
+        ("source", conflict.values.source.to_json()),
+        ("target", conflict.values.target.to_json()),
+        ("policy", json!(conflict.policy.as_str())),
+    ];
+    told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -144,7 +144,8 @@ fn links_json(mapping: &str, count: u64, links: &[Link], names: &KeyNames) -> Js
             "revision": link.revision,
         })
     };
-    json!({ "mapping": mapping, "count": count, "links": links.iter().map(link).collect::<Vec<_>>() })
+    let more = count.saturating_sub(links.len() as u64);
+    json!({ "mapping": mapping, "count": count, "more": more, "links": links.iter().map(link).collect::<Vec<_>>() })
 }
 
 async fn export(arguments: &FileArguments, context: Context<'_>) -> Done {

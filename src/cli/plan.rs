@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::conflicts::dispute;
 use super::render::{Page, Tone};
 use super::report::{Told, counts_grid, duration, emptied, overall};
 use super::round::{Asked, How, Round, round};
@@ -13,7 +14,6 @@ use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::record::{Side, Value};
 use crate::run::{Options, Planned, RunReport, SystemWorld};
-use crate::state::Conflict;
 
 /// Changes shown for each mapping, unless all are asked for.
 const SHOWN: usize = 20;
@@ -82,7 +82,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
 fn run_json(told: &Told) -> Json {
     let mut run = told.json();
     run["changes"] = told.report.planned.iter().map(|planned| change_json(planned, told)).collect();
-    run["new_conflicts"] = told.report.disputed.iter().map(|disputed| disputed_json(disputed, told)).collect();
+    run["new_conflicts"] = told.report.disputed.iter().map(|disputed| dispute(disputed, &told.names)).collect();
     run["unanswered"] = told.report.unanswered.into();
     run
 }
@@ -108,20 +108,6 @@ fn change_json(planned: &Planned, told: &Told) -> Json {
         "source_key": told.names.json(Side::Source, planned.keys.source.as_ref()),
         "target_key": told.names.json(Side::Target, planned.keys.target.as_ref()),
         "fields": fields,
-    })
-}
-
-fn disputed_json(conflict: &Conflict, told: &Told) -> Json {
-    let base = |side: Side| conflict.bases.as_ref().map(|bases| bases[side].to_json());
-    json!({
-        "source_key": told.names.json(Side::Source, Some(&conflict.keys.source)),
-        "target_key": told.names.json(Side::Target, Some(&conflict.keys.target)),
-        "field": conflict.field,
-        "source_base": base(Side::Source),
-        "target_base": base(Side::Target),
-        "source": conflict.values.source.to_json(),
-        "target": conflict.values.target.to_json(),
-        "policy": conflict.policy.as_str(),
     })
 }
 

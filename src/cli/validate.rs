@@ -56,7 +56,11 @@ pub(super) async fn validate(arguments: &ValidateArguments, context: Context<'_>
             context.screen.note(&page);
         }
         for mapping in sound {
-            unreachable |= !online(mapping, &loaded, &mut systems, &mut diagnostics).await;
+            let mut found = Diagnostics::new();
+            unreachable |= !online(mapping, &loaded, &mut systems, &mut found).await;
+            let told = |known: &Diagnostic, new: &Diagnostic| known.code == new.code && known.place == new.place;
+            let new = found.iter().filter(|new| !loaded.diagnostics.iter().any(|known| told(known, new)));
+            diagnostics.extend(new.cloned());
         }
         for name in systems.drafted() {
             let mut page = Page::new();
@@ -104,10 +108,14 @@ async fn left_behind(loaded: &Loaded, context: Context<'_>, diagnostics: &mut Di
     }
 }
 
-/// Nothing is wrong with what is written of a mapping and its connections.
+/// Nothing is wrong with what is written of a mapping and its connections that
+/// keeps its systems from being asked: a policy that cannot apply does not.
 fn is_sound(mapping: &Mapping, loaded: &Loaded) -> bool {
     let wrong_in = |whole: &Place| {
-        let errors = loaded.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let errors = loaded
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error && diagnostic.code != Code::IDLE_POLICY);
         errors.filter_map(|error| error.place.as_ref()).any(|place| {
             place.file == whole.file && whole.span.start <= place.span.start && place.span.start <= whole.span.end
         })

@@ -1,6 +1,7 @@
 //! Whether the policies of a mapping can decide about its fields' kinds.
 
 use crate::compile::program::{FieldProgram, Reading, SideProgram};
+use crate::compile::rule::Chain;
 use crate::config::model::{Drift, FieldEntry, Mapping, Policy};
 use crate::config::tree::At;
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -77,10 +78,40 @@ fn untaken(policy: Policy, field: &FieldProgram, sides: &Both<SideProgram>) -> O
         [&way.kind, if merges { &arriving } else { &way.kind }]
     };
     let never = kinds.into_iter().find(|kind| !takes(policy, kind));
+    if merges && way.kind == Kind::Any && arriving == Kind::Any && shown == Kind::Any {
+        return never_made(policy, &way.rules);
+    }
     // A text may hold a number, but where nothing says so it is a name.
     let wordy = |kind: &&Kind| matches!(kind, Kind::Text { .. });
     let words = (policy == Policy::SumDeltas && [&way.kind, &arriving, &shown].iter().all(wordy)).then_some(&way.kind);
     never.or(words).cloned()
+}
+
+/// A kind that rules make of something, where of nothing they take and make the
+/// policy can decide on both sides.
+fn never_made(policy: Policy, rules: &Chain) -> Option<Kind> {
+    let kinds = [
+        Kind::Text { max: None, padded: false },
+        Kind::Integer { bits: 64 },
+        Kind::Boolean,
+        Kind::Date,
+        Kind::LocalTime { digits: 9 },
+        Kind::Instant { digits: 9 },
+        Kind::List(Box::new(Kind::Any)),
+    ];
+    let mut never = None;
+    for taken in kinds {
+        let mut diagnostics = Diagnostics::new();
+        let made = rules.output_kind(&taken, &mut diagnostics);
+        if diagnostics.has_errors() {
+            continue;
+        }
+        if takes(policy, &taken) && takes(policy, &made) {
+            return None;
+        }
+        never.get_or_insert(if takes(policy, &made) { taken } else { made });
+    }
+    never
 }
 
 /// True unless the policy never decides between values of this kind.

@@ -188,12 +188,16 @@ pub(crate) fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<Stri
     Some(name)
 }
 
+/// What the names hold that people give: of connections, mappings, secrets.
+pub(crate) fn goes_in_a_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
 /// A name that a user gives to something. It takes part in full names, in URLs
 /// and on the command line.
 pub(crate) fn given_name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
     let name = name(node, diagnostics)?;
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.chars().all(plain) && !name.starts_with(['.', '-']) {
+    if name.chars().all(goes_in_a_name) && !name.starts_with(['.', '-']) {
         return Some(name);
     }
     let message = format!("`{}` cannot be a name", name.value);

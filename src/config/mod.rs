@@ -14,6 +14,7 @@ mod files;
 pub mod environment;
 mod order;
 mod overlay;
+pub(crate) mod private;
 mod check;
 mod project;
 mod vars;

@@ -6,7 +6,7 @@
 //! times stand in the file as they are.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,10 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::decode::goes_in_a_name;
 use super::environment::Environment;
 use super::files::state_folder;
+use super::private;
 use crate::diagnostic::keep_secret;
 
 /// The file, beside the state.
@@ -163,8 +165,7 @@ struct Sealed {
 impl Secrets {
     /// Whether a secret can have this name.
     pub fn is_name(name: &str) -> bool {
-        let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-        !name.is_empty() && name.chars().all(plain)
+        !name.is_empty() && name.chars().all(goes_in_a_name)
     }
 
     /// Where the secrets of a project lie.
@@ -195,11 +196,8 @@ impl Secrets {
     /// As [`Secrets::open`], and where the folder cannot be made.
     pub fn open_to_change(path: &Path) -> Result<Secrets, SecretsError> {
         let broken = |error: std::io::Error| SecretsError::Broken(format!("`{}`: {error}", path.display()));
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(path.parent().unwrap_or(Path::new("."))).map_err(broken)?;
-        let lock = private(&path.with_extension("lock")).map_err(broken)?;
+        private::folder(path.parent().unwrap_or(Path::new("."))).map_err(broken)?;
+        let lock = private::file(&path.with_extension("lock")).map_err(broken)?;
         lock.lock().map_err(broken)?;
         Ok(Secrets { _lock: Some(lock), ..Secrets::open(path)? })
     }
@@ -289,20 +287,11 @@ impl Secrets {
         let broken = |error: std::io::Error| SecretsError::Broken(format!("`{}`: {error}", self.path.display()));
         let beside = self.path.with_extension("new");
         let text = serde_json::to_string_pretty(&self.kept).expect("names and texts are JSON");
-        let mut file = private(&beside).map_err(broken)?;
+        let mut file = private::file(&beside).map_err(broken)?;
         file.set_len(0).map_err(broken)?;
         file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(broken)?;
         std::fs::rename(&beside, &self.path).map_err(broken)
     }
-}
-
-/// A file that is its owner's alone.
-fn private(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ fn a_policy_that_never_decides_is_refused() {
             (&json!("E0503"), &json!("items.yaml"), &json!(9))
         );
     }
-    // A default goes for every field; the ones it cannot decide about need one of their own.
+    // A default goes for every field; the ones it cannot decide about need one of their own. That
+    // rules alone tell it of one of them keeps nobody from asking for the others.
     let project = items("match: [sku]", "match: [sku]\nconflicts: { default: sum_deltas }");
     let diagnostics = told(&project, "--online", 2);
     assert_eq!(places(&diagnostics), [("E0503", 8, 5), ("E0503", 9, 5), ("E0503", 11, 5)]);
@@ -100,6 +101,25 @@ fn a_policy_that_never_decides_is_refused() {
     let diagnostics = told(&project, "--online", 2);
     assert_eq!(places(&diagnostics), [("E0503", 6, 21)]);
     says(&diagnostics[0], "no field of the mapping can take it");
+}
+
+/// What rules make of anything they take tells it without any column.
+#[test]
+fn rules_alone_tell_what_no_policy_can_add_up() {
+    for (rules, refused) in [
+        ("[{ date: '%Y%m%d' }]", true),
+        ("[trim, { date: '%Y%m%d' }]", true),
+        ("[{ epoch: seconds }]", true),
+        ("[trim]", false),
+        ("[decimal]", false),
+        ("[{ multiply: '2', scale: 2 }]", false),
+    ] {
+        let entry = format!("conflict: sum_deltas, rules: {rules}");
+        let diagnostics = told(&items("rules: [{ date: '%Y%m%d' }]", &entry), "", if refused { 2 } else { 0 });
+        let column = "  - { source: made, target: made_on, conflict: ".len() as u64 + 1;
+        let expected = if refused { vec![("E0503", 10, column)] } else { Vec::new() };
+        assert_eq!(places(&diagnostics), expected, "{rules}");
+    }
 }
 
 /// An option that is none hides no wrong argument.

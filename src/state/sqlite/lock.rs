@@ -7,6 +7,7 @@ use std::path::Path;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::StoreError;
+use crate::config::private;
 
 /// Held as long as it lives. The operating system releases it with the
 /// process, however that ends.
@@ -19,7 +20,7 @@ impl RunLock {
     /// Takes the lock, and writes down who has it since when.
     pub(super) fn take(path: &Path, started: DateTime<Utc>) -> Result<RunLock, StoreError> {
         let broken = |error: std::io::Error| StoreError::Broken(format!("`{}`: {error}", path.display()));
-        let mut file = super::private(path).map_err(broken)?;
+        let mut file = private::file(path).map_err(broken)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -20,7 +20,7 @@ mod prune;
 mod tests;
 mod written;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +36,7 @@ use super::{
     RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, changes, codec, file_identity,
     insert_event, padding_range, same_but_for_padding,
 };
+use crate::config::private;
 use crate::plan::{Link, LinkId, Resolution};
 use crate::record::{Key, Side};
 pub(super) use error::fault;
@@ -120,7 +121,7 @@ impl SqliteStore {
     /// The file is there already, or cannot be written.
     pub async fn back_up(&self, to: &Path) -> Result<u64, StoreError> {
         let unwritten = |error: std::io::Error| StoreError::Unwritten(format!("`{}`: {error}", to.display()));
-        let file = private_new(to).map_err(unwritten)?;
+        let file = private::new_file(to).map_err(unwritten)?;
         let mut reader = self.readers.acquire().await?;
         let copied = sqlx::query("VACUUM INTO ?").bind(to.display().to_string()).execute(&mut *reader).await;
         if let Err(error) = copied {
@@ -442,20 +443,17 @@ async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, comm
 /// by their owner only. SQLite gives the files beside it the same mode, but
 /// for those that lie there already.
 fn make_file(path: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        builder.recursive(true).create(folder)?;
+        private::folder(folder)?;
         // A folder that holds other things too is its owner's to open and close.
         if folder.file_name().is_some_and(|name| name == crate::config::STATE_FOLDER) {
-            close_to_others(folder, 0o700)?;
+            private::close_to_others(folder, 0o700)?;
         }
     }
-    private(path)?;
+    private::file(path)?;
     for beside in ["-wal", "-shm"] {
         let beside = PathBuf::from(format!("{}{beside}", path.display()));
-        match close_to_others(&beside, 0o600) {
+        match private::close_to_others(&beside, 0o600) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -489,37 +487,4 @@ async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
         return Err(broken("the file is a database of another program".into()));
     }
     layout::refuse_unknown(found)
-}
-
-/// Opens a file of the state, and makes it where it is missing.
-fn private(path: &Path) -> std::io::Result<File> {
-    open_private(path, OpenOptions::new().create(true).truncate(false))
-}
-
-/// Makes a file that is not there yet.
-fn private_new(path: &Path) -> std::io::Result<File> {
-    open_private(path, OpenOptions::new().create_new(true))
-}
-
-fn open_private(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    let file = options.open(path)?;
-    close_to_others(path, 0o600)?;
-    Ok(file)
-}
-
-/// Takes from others what an earlier time, or a copy, has given them.
-fn close_to_others(path: &Path, mode: u32) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = (path, mode);
-    Ok(())
 }
