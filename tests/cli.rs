@@ -21,6 +21,7 @@ mod owed;
 mod project;
 mod readings;
 mod records;
+mod renamed;
 mod rings;
 mod secrets;
 mod service;

@@ -41,11 +41,6 @@ pub(super) fn load(path: &Path, env: Option<&str>) -> Loaded {
         let help = "make it a view in the database, and name that in `object:`";
         diagnostics.push(Diagnostic::error(Code::NOT_YET, &object.place, message).help(help));
     }
-    for was in project.mappings.iter().filter_map(|mapping| mapping.was.as_ref()) {
-        let message = "links of a mapping's former name are taken over in a later version";
-        let help = "until then keep the name: under another one it has no links";
-        diagnostics.push(Diagnostic::error(Code::NOT_YET, &was.place, message).help(help));
-    }
     for connection in &project.connections {
         check_formats(connection, &mut diagnostics);
     }

@@ -19,6 +19,7 @@ mod links;
 mod loaded;
 mod log;
 mod log_line;
+mod names;
 mod neighbours;
 mod parked;
 mod plan;

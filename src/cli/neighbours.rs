@@ -55,7 +55,11 @@ impl Systems<'_> {
                 None => self.flow(other, surroundings).await,
             });
         }
-        Neighbours::of(&own, &flows)
+        let mut neighbours = Neighbours::of(&own, &flows);
+        for rival in &mut neighbours.rivals {
+            *rival = self.names.of(rival).to_owned();
+        }
+        neighbours
     }
 
     fn known(&self) -> MutexGuard<'_, Flows> {

@@ -17,6 +17,7 @@ use super::report::{keys, parked_json};
 use super::status::held_back;
 use super::wire::{Surroundings, Systems, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
+use crate::config::model::Mapping;
 use crate::record::{Both, Side};
 use crate::run::{SystemWorld, World, settle_as_not_sent, settle_as_sent};
 use crate::state::{Conflict, ConflictFilter, Parked, ParkedFilter, Reason, Store};
@@ -458,7 +459,11 @@ async fn link_sent(
             .help("`--not-sent` has it sent again"));
     };
     let loaded = load(&arguments.path, context.env());
-    let mapping = loaded.one(&parked.mapping)?;
+    let renamed = |mapping: &&Mapping| mapping.former_name().is_some_and(|former| former == parked.mapping);
+    let mapping = match loaded.project.mappings.iter().find(renamed) {
+        Some(mapping) => mapping,
+        None => loaded.one(&parked.mapping)?,
+    };
     let observer = std::sync::Arc::new(Teller::new(context.screen));
     let surroundings =
         Surroundings::new(context, &loaded.project.root, store.clone(), std::sync::Arc::new(SystemWorld), observer);

@@ -124,6 +124,9 @@ pub(super) async fn one(
     let started = surroundings.world.now();
     let leads = Both::from_fn(|side| systems.loaded.connection(mapping, side).map(|own| systems.loaded.lead(own)));
     let places = Places::of(mapping);
+    if !how.options.dry {
+        systems.take_over_name(mapping, store).await?;
+    }
     let mut diagnostics = Diagnostics::new();
     let prepared = systems.prepare(mapping, surroundings, &mut diagnostics);
     let Some(setup) = unless_stopped(&*surroundings.world, prepared).await else { return Ok(None) };
@@ -134,8 +137,8 @@ pub(super) async fn one(
             options.keys = keys(&setup.program, &how.keys)?;
             let names = KeyNames::of(&setup.program);
             let asked_keys = options.keys.clone();
-            let unfinished = if options.dry { unfinished(store, &mapping.full_name).await? } else { None };
-            teller.begins(&mapping.full_name, names.clone());
+            let unfinished = if options.dry { unfinished(store, &setup.program.name).await? } else { None };
+            teller.begins(&setup.program.name, names.clone());
             let mut report = run_once(setup, options).await;
             number_parked(&mut report, store).await?;
             let unknown = unknown_keys(&report, store, &asked_keys).await?;
@@ -143,6 +146,9 @@ pub(super) async fn one(
             let held = if held { store.spooled(&report.mapping, 0, 20).await? } else { Vec::new() };
             let adopted = teller.adopted(&report.mapping);
             let emptied = teller.emptied(&report.mapping);
+            teller.done(&report.mapping);
+            // A plan goes by what the state has under the former name.
+            report.mapping.clone_from(&mapping.full_name);
             return Ok(Some(Told { report, names, wrong, held, adopted, emptied, unfinished, unknown, leads, places }));
         }
         Err(Unready::Fault(side, fault)) => Trouble::Side(side, fault),

@@ -118,6 +118,7 @@ async fn adopt(arguments: &AdoptArguments, context: Context<'_>) -> Done {
     let mut systems = Systems::new(&loaded).remembered_by(&*store).await?;
     let mut adopted: Vec<Adopted> = Vec::new();
     for mapping in mappings {
+        systems.take_over_name(mapping, &*store).await?;
         let Some(stored) = store.mapping(&mapping.full_name).await? else { continue };
         let setup = prepare_one(mapping, &loaded, &mut systems, &surroundings, context).await?;
         let before = &stored.fingerprints;

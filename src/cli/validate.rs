@@ -94,13 +94,14 @@ fn in_environments(loaded: &mut Loaded, diagnostics: &mut Diagnostics) {
 async fn left_behind(loaded: &Loaded, context: Context<'_>, diagnostics: &mut Diagnostics) {
     let Ok(store) = open(context, &loaded.project.root).await else { return };
     let Ok(known) = store.mappings().await else { return };
-    for name in known.iter().filter(|name| loaded.project.mapping(name).is_none()) {
+    let is_former = |name: &String| loaded.project.mappings.iter().any(|one| one.former_name().as_ref() == Some(name));
+    for name in known.iter().filter(|name| loaded.project.mapping(name).is_none() && !is_former(name)) {
         let Ok(links @ 1..) = store.count_links(name).await else { continue };
         let message =
             format!("the state has {} of `{name}`, and no file has that mapping any more", plural(links, "link"));
         let help = format!(
-            "was it renamed? under another name it begins anew: give it its name back; or forget the links with \
-             `engine reset {} {name} --links`",
+            "was it renamed? under another name it begins anew, unless that one says `was: {name}`; or forget the \
+             links with `engine reset {} {name} --links`",
             loaded.project.root.display()
         );
         let left = Diagnostic::nowhere(Code::LEFT_BEHIND, message).help(help);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::drafts::Drafts;
 use super::keys::fingerprint;
 use super::loaded::Loaded;
+use super::names::Names;
 use super::neighbours::Flows;
 use super::{Context, Failure};
 use crate::compile::{Compiled, compile};
@@ -99,6 +100,8 @@ pub(super) struct Systems<'a> {
     /// Where only looking is allowed: systems that did not answer, which are
     /// not waited for once more.
     away: BTreeMap<String, Fault>,
+    /// The names that the state knows renamed mappings by.
+    pub(super) names: Names,
 }
 
 impl<'a> Systems<'a> {
@@ -108,21 +111,28 @@ impl<'a> Systems<'a> {
 
     /// The systems for one of several runs.
     pub(super) fn sharing(loaded: &'a Loaded, shared: &Shared) -> Systems<'a> {
-        Systems { loaded, shared: shared.clone(), drafts: None, away: BTreeMap::new() }
+        Systems { loaded, shared: shared.clone(), drafts: None, away: BTreeMap::new(), names: Names::default() }
     }
 
     /// The same systems, where those that the state has links with are not
     /// made anew.
-    pub(super) async fn remembered_by(self, store: &dyn Store) -> Result<Systems<'a>, StoreError> {
+    pub(super) async fn remembered_by(mut self, store: &dyn Store) -> Result<Systems<'a>, StoreError> {
+        self.names = Names::look(&self.loaded.project, store).await?;
         for mapping in &self.loaded.project.mappings {
-            self.remember(mapping, store).await?;
+            self.note(mapping, store).await?;
         }
         Ok(self)
     }
 
+    /// The same for one mapping of them.
+    pub(super) async fn remember(&mut self, mapping: &Mapping, store: &dyn Store) -> Result<(), StoreError> {
+        self.names = Names::look(&self.loaded.project, store).await?;
+        self.note(mapping, store).await
+    }
+
     /// Notes the systems that the state has links of a mapping with.
-    pub(super) async fn remember(&self, mapping: &Mapping, store: &dyn Store) -> Result<(), StoreError> {
-        let Some(stored) = store.mapping(&mapping.full_name).await? else { return Ok(()) };
+    async fn note(&self, mapping: &Mapping, store: &dyn Store) -> Result<(), StoreError> {
+        let Some(stored) = store.mapping(self.names.of(&mapping.full_name)).await? else { return Ok(()) };
         let known = Side::BOTH.into_iter().filter(|side| !stored.fingerprints[*side].is_empty());
         let connections = known.filter_map(|side| self.loaded.connection(mapping, side));
         let mut remembered = self.shared.remembered.lock().expect("nothing panics while it notes");
@@ -338,10 +348,14 @@ impl<'a> Systems<'a> {
         surroundings: &Surroundings,
         diagnostics: &mut Diagnostics,
     ) -> Result<Setup, Unready> {
+        if let Some(refusal) = self.names.refusal(mapping) {
+            diagnostics.push(refusal);
+            return Err(Unready::Wrong);
+        }
         let world = &*surroundings.world;
         let systems = self.describe(mapping, Some(world), diagnostics).await?;
         let described = systems.as_ref().map(|(_, description)| Some(description));
-        let Some(Compiled { program, layout, filters }) = compile(mapping, described, diagnostics) else {
+        let Some(Compiled { mut program, layout, filters }) = compile(mapping, described, diagnostics) else {
             return Err(Unready::Wrong);
         };
         let retry =
@@ -368,6 +382,7 @@ impl<'a> Systems<'a> {
         let fingerprints =
             Both::from_fn(|side| fingerprint(&program, side, &systems[side].1, surroundings.home.as_deref()));
         let neighbours = self.neighbours(mapping, &program, &fingerprints, surroundings).await;
+        program.name = self.names.of(&mapping.full_name).into();
         let fields = layout.into_iter().map(|(id, rules)| LayoutField { id, rules }).collect();
         Ok(Setup {
             program: Arc::new(program),
@@ -509,6 +524,7 @@ pub(super) async fn prepare_one(
     context: Context<'_>,
 ) -> Result<Setup, Failure> {
     let mut diagnostics = Diagnostics::new();
+    systems.take_over_name(mapping, &*surroundings.store).await?;
     let setup = systems.prepare(mapping, surroundings, &mut diagnostics).await;
     let found = diagnostics.into_sorted();
     setup.map_err(|unready| match unready {

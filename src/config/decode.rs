@@ -197,11 +197,28 @@ pub(crate) fn goes_in_a_name(c: char) -> bool {
 /// and on the command line.
 pub(crate) fn given_name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
     let name = name(node, diagnostics)?;
-    if name.chars().all(goes_in_a_name) && !name.starts_with(['.', '-']) {
+    if may_be_given(&name) {
         return Some(name);
     }
     let message = format!("`{}` cannot be a name", name.value);
     let help = "use letters, digits, `_`, `-` and `.`; a folder makes a namespace, so a name has no `/`";
+    diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &name.place, message).help(help));
+    None
+}
+
+fn may_be_given(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(goes_in_a_name) && !name.starts_with(['.', '-'])
+}
+
+/// A name that something had: in the same folder, or with its folders.
+pub(crate) fn former_name(node: &Node, diagnostics: &mut Diagnostics) -> Option<At<String>> {
+    let name = name(node, diagnostics)?;
+    if name.strip_prefix('/').unwrap_or(&name).split('/').all(may_be_given) {
+        return Some(name);
+    }
+    let message = format!("`{}` cannot have been a name", name.value);
+    let help =
+        "write the name that it had; with its folders where it stood in others, as `acme/clientes` or `/clientes`";
     diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &name.place, message).help(help));
     None
 }

@@ -86,6 +86,10 @@ impl StoreError {
         StoreError::LinkedTwice { side, key: key.to_owned() }
     }
 
+    pub(super) fn name_in_use(name: &str) -> StoreError {
+        StoreError::Broken(format!("`{name}` has links of its own, and cannot take over those of its former name"))
+    }
+
     pub(super) fn no_link(id: LinkId) -> StoreError {
         StoreError::Broken(format!("there is no link {id}"))
     }

@@ -153,6 +153,12 @@ pub trait Store: Send + Sync {
     /// cannot bring back what was forgotten.
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
 
+    /// Gives a mapping another name, with everything that is stored of it. Its
+    /// fence is void. A mapping of the new name that has neither links nor open
+    /// intents gives way, but for its runs and events; with any it is
+    /// [`StoreError::Broken`]. Where nothing has the former name, nothing happens.
+    fn rename<'a>(&'a self, former: &'a str, name: &'a str) -> Answer<'a, ()>;
+
     /// Gives a mapping's work back: another engine may take it at once. The
     /// fence is void from then on where the state is shared by leases;
     /// elsewhere this does nothing.

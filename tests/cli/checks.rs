@@ -45,17 +45,6 @@ fn named_queries_are_refused_where_they_are_named() {
     assert!(!project.path("data").exists());
 }
 
-#[test]
-fn a_former_name_is_refused_where_it_stands() {
-    let project = items("mapping: items", "mapping: items\nwas: articles");
-    let diagnostics = told(&project, "", 2);
-    assert_eq!(places(&diagnostics), [("E0107", 2, 6)]);
-    says(&diagnostics[0], "former name");
-    assert!(diagnostics[0]["help"].as_str().unwrap().contains("keep the name"));
-    project.engine("run . --once").ends(2);
-    assert!(!project.path(".engine").exists());
-}
-
 /// Issue 2: a policy that never decides was a conflict for a person each time.
 #[test]
 fn a_policy_that_never_decides_is_refused() {

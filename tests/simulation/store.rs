@@ -54,6 +54,7 @@ macro_rules! passed_on {
             padded_keys(mapping: &'a str, side: Side, key: &'a Key) -> Vec<Key>;
             events(mapping: &'a str, side: Side, key: &'a Key) -> Vec<EventRecord>;
             reset(mapping: &'a str, links: bool) -> ();
+            rename(former: &'a str, name: &'a str) -> ();
         }
 
         fn mappings(&self) -> Answer<'_, Vec<String>> {

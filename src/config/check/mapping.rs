@@ -22,7 +22,6 @@ pub(super) fn check(
     check_side(&mapping.source, source, known && direction.writes_source(), diagnostics);
     check_side(&mapping.target, target, known && direction.writes_target(), diagnostics);
     check_both_sides(mapping, source, target, diagnostics);
-    check_names(mapping, diagnostics);
     check_allow(mapping, diagnostics);
     check_conflicts(mapping, diagnostics);
     check_deletes(mapping, [source, target], diagnostics);
@@ -142,13 +141,6 @@ fn check_both_sides(
         let message = "both sides are the same object";
         let diagnostic = Diagnostic::warning(Code::BAD_VALUE, &mapping.target.object.place, message);
         diagnostics.push(diagnostic.related(&mapping.source.object.place, "the source stands here"));
-    }
-}
-
-fn check_names(mapping: &Mapping, diagnostics: &mut Diagnostics) {
-    if let Some(was) = mapping.was.as_ref().filter(|was| was.value == mapping.mapping.value) {
-        let message = "`was` is the name the mapping has now";
-        diagnostics.push(Diagnostic::error(Code::BAD_VALUE, &was.place, message).help("leave it out"));
     }
 }
 

@@ -131,8 +131,12 @@ fn unknown_after(project: &Project, diagnostics: &mut Diagnostics) {
 fn former_names(project: &Project, diagnostics: &mut Diagnostics) {
     let mut claimed: HashMap<String, &At<String>> = HashMap::new();
     for mapping in &project.mappings {
-        let Some(was) = mapping.was.as_ref().filter(|was| was.value != mapping.mapping.value) else { continue };
-        let full_name = join(&mapping.namespace, was);
+        let (Some(was), Some(full_name)) = (&mapping.was, mapping.former_name()) else { continue };
+        if full_name == mapping.full_name {
+            let diagnostic = Diagnostic::error(Code::BAD_VALUE, &was.place, "`was` is the name the mapping has now");
+            diagnostics.push(diagnostic.help("leave it out"));
+            continue;
+        }
         let other = project.mapping(&full_name).map(|other| &other.mapping);
         if let Some(other) = other.or_else(|| claimed.get(&full_name).copied()) {
             let message = format!("`{full_name}` is the name of another mapping");

@@ -6,7 +6,8 @@ use super::or_text;
 use super::policy::{Allow, Conflicts, Deletes, Direction, Drift, Limits, Operation, Policy};
 use super::schedule::Schedule;
 use super::side::SideSpec;
-use crate::config::decode::{Table, boolean, choice, given_name, list, mismatch, name, text};
+use crate::config::decode::{Table, boolean, choice, former_name, given_name, list, mismatch, name, text};
+use crate::config::project::join;
 use crate::config::tree::{At, Content, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Place};
 use crate::record::Side;
@@ -43,8 +44,10 @@ pub struct Mapping {
     /// A line that says what the mapping does. Default: none.
     #[schemars(example = &"ERP customers <-> CRM customers")]
     pub description: Option<At<String>>,
-    /// The former name of the mapping, when it was renamed: its links and
-    /// cursors are taken over. Not built yet, and refused (E0107). Default: none.
+    /// The former name of the mapping, when it was renamed: its links, cursors
+    /// and history are taken over by the next run. A name of the same folder, or
+    /// one with its folders (`acme/clientes`; `/clientes` stood in none). Until
+    /// then the state knows the mapping under its former name. Default: none.
     #[schemars(example = &"clientes")]
     pub was: Option<At<String>>,
     /// Whether the mapping runs. Default: `true`.
@@ -104,8 +107,7 @@ impl Mapping {
         if let Some(entry) = &entry {
             mapping.value = format!("{}[{}]", mapping.value, entry.value);
         }
-        let full_name =
-            if namespace.is_empty() { mapping.value.clone() } else { format!("{namespace}/{}", mapping.value) };
+        let full_name = join(namespace, &mapping);
         let mut model = Mapping {
             direction_known: true,
             fields_known: true,
@@ -114,7 +116,7 @@ impl Mapping {
             mapping,
             for_each: entry.map(ForEach),
             description: table.optional("description", text),
-            was: table.optional("was", given_name),
+            was: table.optional("was", former_name),
             enabled: table.optional("enabled", boolean),
             source: table.required("source", SideSpec::decode).unwrap_or_else(|| SideSpec::absent(&place)),
             target: table.required("target", SideSpec::decode).unwrap_or_else(|| SideSpec::absent(&place)),
@@ -142,6 +144,18 @@ impl Mapping {
     pub fn written_name(&self) -> &str {
         let name = || self.full_name.strip_suffix(']')?.rsplit_once('[');
         if self.for_each.is_some() { name().map_or(&self.full_name, |(name, _)| name) } else { &self.full_name }
+    }
+
+    /// The full name that the mapping had.
+    pub fn former_name(&self) -> Option<String> {
+        let was = self.was.as_ref()?;
+        let name = match was.strip_prefix('/') {
+            Some(name) => name.to_owned(),
+            None if was.contains('/') => was.value.clone(),
+            None => join(&self.namespace, was),
+        };
+        // Each entry takes over from the one of the same key.
+        Some(name + &self.full_name[self.written_name().len()..])
     }
 
     /// One side as it is written.

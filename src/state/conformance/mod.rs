@@ -48,6 +48,7 @@ pub async fn conform<S: Store>(fresh: impl AsyncFn() -> S) {
     who_made_a_link_is_told(&fresh().await).await;
     keys_are_found_without_their_padding(&fresh().await).await;
     a_reset_forgets_what_it_says(&fresh().await).await;
+    a_mapping_keeps_everything_under_another_name(&fresh().await).await;
     links::large_batches_are_taken(&fresh().await).await;
 }
 
@@ -412,6 +413,59 @@ async fn keys_are_found_without_their_padding(store: &dyn Store) {
     assert_eq!(found(Side::Target, counted(7, "x")).await, [targets[0].clone()]);
     assert_eq!(found(Side::Target, counted(9, "é\"")).await, [targets[4].clone()]);
     assert_eq!(store.padded_keys("other", Side::Source, &two("01", "A")).await, Ok(Vec::new()));
+}
+
+async fn a_mapping_keeps_everything_under_another_name(store: &dyn Store) {
+    const NEW: &str = "acme/clients";
+    let fence = acquire(store).await;
+    let links = store_links(store, &fence, vec![link("a", 1)]).await;
+    let state = MappingState { runs: 3, first_sync_done: true, ..MappingState::default() };
+    let commit = Commit {
+        mapping: Some(state.clone()),
+        park: vec![parked("a", None)],
+        conflicts: vec![conflict(&links[0], "name")],
+        events: vec![event("a", "created", 0)],
+        run: Some(run("01A", MAPPING)),
+        ..Commit::default()
+    };
+    store.commit(&fence, &commit).await.expect("records are stored");
+    let pending = intents(vec![link("p", 9)]);
+    let id = store.intend(&fence, &pending).await.expect("intents are recorded");
+    // Whoever ran under the new name and found nothing to link gives way, but for the history.
+    let early = store.acquire(NEW).await.expect("a mapping is acquired");
+    let tried = Commit { run: Some(run("01B", NEW)), events: vec![event("a", "parked", 1)], ..Commit::default() };
+    store.commit(&early, &tried).await.expect("a run is stored");
+    store.release(&early).await.expect("a mapping is given back");
+    store.release(&fence).await.expect("a mapping is given back");
+    store.rename(MAPPING, NEW).await.expect("a mapping is renamed");
+    for old in [&fence, &early] {
+        assert_eq!(store.commit(old, &Commit::default()).await, Err(StoreError::Fenced), "a run under way is stopped");
+    }
+    assert_eq!(store.mappings().await, Ok(vec![NEW.to_owned()]));
+    assert_eq!(store.mapping(MAPPING).await, Ok(None));
+    assert_eq!(store.mapping(NEW).await, Ok(Some(state)));
+    assert_eq!(store.links_after(NEW, 0, 10).await, Ok(links));
+    assert_eq!(store.count_links(NEW).await, Ok(1));
+    assert_eq!(store.count_owed(NEW).await, Ok(OwedCounts { parked: 1, conflicts: 1, held: 0 }));
+    let filter = ParkedFilter { mapping: Some(NEW.into()), ..ParkedFilter::default() };
+    assert!(store.parked(&filter).await.expect("parked records are read").iter().all(|parked| parked.mapping == NEW));
+    let filter = ConflictFilter { mapping: Some(NEW.into()), ..ConflictFilter::default() };
+    assert_eq!(conflicts(store, filter).await.len(), 1);
+    assert_eq!(store.runs(Some(NEW), 10).await.map(|runs| runs.len()), Ok(2));
+    assert_eq!(store.events(NEW, Side::Source, &key("a")).await.map(|events| events.len()), Ok(2));
+    assert_eq!(store.open_intents(NEW).await, Ok(vec![(id, pending)]));
+    let fence = store.acquire(NEW).await.expect("a mapping is acquired");
+    store.commit(&fence, &answer(id, Vec::new())).await.expect("intents are answered");
+    // Another mapping of the former name is another one, whatever an engine of long ago believes.
+    let former = acquire(store).await;
+    assert_ne!(former, early);
+    store_links(store, &former, vec![link("b", 2)]).await;
+    store.release(&former).await.expect("a mapping is given back");
+    store.release(&fence).await.expect("a mapping is given back");
+    assert!(matches!(store.rename(MAPPING, NEW).await, Err(StoreError::Broken(_))), "links are not mixed");
+    assert_eq!(store.count_links(NEW).await, Ok(2));
+    store.rename("nobody", "other").await.expect("nothing is to be renamed");
+    assert_eq!(store.mapping("other").await, Ok(None));
 }
 
 async fn a_reset_forgets_what_it_says(store: &dyn Store) {

@@ -342,6 +342,38 @@ impl Store for MemoryStore {
         })
     }
 
+    fn rename<'a>(&'a self, former: &'a str, name: &'a str) -> Answer<'a, ()> {
+        self.call(move |all| {
+            let in_use = |kept: &Kept| !kept.links.is_empty() || !kept.open.is_empty();
+            if !all.mappings.contains_key(former) {
+                return Ok(());
+            }
+            if all.kept(name).is_some_and(in_use) {
+                return Err(StoreError::name_in_use(name));
+            }
+            let mut mapping = all.mappings.remove(former).expect("it was there");
+            mapping.fence += 1;
+            for conflict in mapping.kept.conflicts.values_mut() {
+                name.clone_into(&mut Arc::make_mut(conflict).mapping);
+            }
+            for parked in mapping.kept.parked.values_mut() {
+                name.clone_into(&mut Arc::make_mut(parked).mapping);
+            }
+            if let Some(empty) = all.mappings.remove(name) {
+                empty.events.into_iter().for_each(|event| insert_event(&mut mapping.events, event));
+                all.written.retain(|_, (by, _)| by != name);
+            }
+            all.mappings.insert(name.to_owned(), mapping);
+            for run in all.runs.values_mut().filter(|run| run.mapping == former) {
+                name.clone_into(&mut run.mapping);
+            }
+            for (by, _) in all.written.values_mut().filter(|(by, _)| by == former) {
+                name.clone_into(by);
+            }
+            Ok(())
+        })
+    }
+
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()> {
         self.call(move |all| {
             if links {

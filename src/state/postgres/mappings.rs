@@ -85,9 +85,11 @@ pub(super) async fn acquire(
     }
     // Asked first, since the row of an engine at work is locked.
     refuse_leased(connection, engine, mapping).await?;
+    // A fence of a name that was another mapping's before is void for good.
     let row: Option<(i64, i64)> = sqlx::query_as(
         "INSERT INTO mappings AS m (name, fence, engine, holder, leased_until) \
-         VALUES ($1, 1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond') \
+         VALUES ($1, (SELECT coalesce(max(fence), 0) + 1 FROM mappings), $2, $3, \
+         clock_timestamp() + $4 * interval '1 millisecond') \
          ON CONFLICT (name) DO UPDATE SET fence = m.fence + 1, engine = excluded.engine, holder = excluded.holder, \
          leased_until = excluded.leased_until \
          WHERE m.engine IS NULL OR m.engine = excluded.engine OR m.leased_until <= clock_timestamp() \
@@ -252,5 +254,45 @@ pub(super) async fn reset(
     ] {
         sqlx::query(sql).bind(number).bind(LINKS_EACH).execute(&mut *connection).await?;
     }
+    Ok(())
+}
+
+pub(super) async fn rename(
+    connection: &mut PgConnection,
+    engine: &str,
+    former: &str,
+    name: &str,
+) -> Result<(), StoreError> {
+    let find = "SELECT m.mapping, m.links > 0 OR EXISTS (SELECT 1 FROM intents i WHERE i.mapping = m.mapping) \
+        FROM mappings m WHERE m.name = $1 FOR UPDATE";
+    refuse_leased(connection, engine, former).await?;
+    refuse_leased(connection, engine, name).await?;
+    let found: Option<(i64, bool)> = sqlx::query_as(find).bind(former).fetch_optional(&mut *connection).await?;
+    let Some((number, _)) = found else { return Ok(()) };
+    let there: Option<(i64, bool)> = sqlx::query_as(find).bind(name).fetch_optional(&mut *connection).await?;
+    if let Some((empty, in_use)) = there {
+        if in_use {
+            return Err(StoreError::name_in_use(name));
+        }
+        forget_cursors(connection, empty).await?;
+        for sql in [
+            "UPDATE runs SET mapping = $2 WHERE mapping = $1",
+            "UPDATE events SET mapping = $2 WHERE mapping = $1",
+            "DELETE FROM parked WHERE mapping = $1::bigint AND $2::bigint > 0",
+            "DELETE FROM written WHERE mapping = $1::bigint AND $2::bigint > 0",
+            "DELETE FROM conflicts WHERE mapping = $1::bigint AND $2::bigint > 0",
+            "DELETE FROM mappings WHERE mapping = $1::bigint AND $2::bigint > 0",
+        ] {
+            sqlx::query(sql).bind(empty).bind(number).execute(&mut *connection).await?;
+        }
+    }
+    sqlx::query(
+        "UPDATE mappings SET name = $1, fence = fence + 1, engine = NULL, holder = NULL, leased_until = NULL \
+         WHERE mapping = $2",
+    )
+    .bind(name)
+    .bind(number)
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -458,6 +458,14 @@ impl Store for PostgresStore {
         })
     }
 
+    fn rename<'a>(&'a self, former: &'a str, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = mappings::rename(&mut write.transaction, &self.engine, former, name).await;
+            self.finish(write, done).await
+        })
+    }
+
     fn release<'a>(&'a self, fence: &'a Fence) -> Answer<'a, ()> {
         Box::pin(async move {
             self.let_go(fence);

@@ -231,3 +231,33 @@ pub(super) async fn reset(connection: &mut SqliteConnection, mapping: &str, link
     }
     Ok(())
 }
+
+pub(super) async fn rename(connection: &mut SqliteConnection, former: &str, name: &str) -> Result<(), StoreError> {
+    let find = "SELECT m.mapping, m.links > 0 OR EXISTS (SELECT 1 FROM intents i WHERE i.mapping = m.mapping) \
+        FROM mappings m WHERE m.name = ?";
+    let found: Option<(i64, bool)> = sqlx::query_as(find).bind(former).fetch_optional(&mut *connection).await?;
+    let Some((number, _)) = found else { return Ok(()) };
+    let there: Option<(i64, bool)> = sqlx::query_as(find).bind(name).fetch_optional(&mut *connection).await?;
+    if let Some((empty, in_use)) = there {
+        if in_use {
+            return Err(StoreError::name_in_use(name));
+        }
+        forget_cursors(connection, empty).await?;
+        for sql in [
+            "UPDATE runs SET mapping = ?2 WHERE mapping = ?1",
+            "UPDATE events SET mapping = ?2 WHERE mapping = ?1",
+            "DELETE FROM parked WHERE mapping = ?1 AND ?2",
+            "DELETE FROM written WHERE mapping = ?1 AND ?2",
+            "DELETE FROM conflicts WHERE mapping = ?1 AND ?2",
+            "DELETE FROM mappings WHERE mapping = ?1 AND ?2",
+        ] {
+            sqlx::query(sql).bind(empty).bind(number).execute(&mut *connection).await?;
+        }
+    }
+    sqlx::query("UPDATE mappings SET name = ?, fence = fence + 1 WHERE mapping = ?")
+        .bind(name)
+        .bind(number)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -388,6 +388,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn rename<'a>(&'a self, former: &'a str, name: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = mappings::rename(&mut write.connection, former, name).await;
+            write.finish(done).await
+        })
+    }
+
     /// The last one to close the file carries the log over into it, so that
     /// nothing is left beside it.
     fn close(&self) -> Answer<'_, ()> {
