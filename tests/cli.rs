@@ -3,6 +3,7 @@
 
 mod answers;
 mod arrivals;
+mod begun;
 mod cases;
 mod checks;
 mod decided;

@@ -14,6 +14,7 @@ mod exit;
 mod explain;
 mod failure;
 mod home;
+mod init;
 mod keys;
 mod links;
 mod loaded;
@@ -29,6 +30,7 @@ mod reset;
 mod round;
 mod run;
 mod runs;
+mod scaffold;
 mod schema;
 mod secrets;
 mod service;
@@ -120,6 +122,7 @@ fn environment_name(name: &str) -> Result<String, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArguments),
     Validate(validate::ValidateArguments),
     Check(check::CheckArguments),
     Discover(discover::DiscoverArguments),
@@ -171,6 +174,7 @@ pub async fn main() -> Exit {
     let states = OpenStates::default();
     let context = Context { common: &common, screen: &screen, states: &states };
     let done = match command {
+        Command::Init(arguments) => init::init(&arguments, context).await,
         Command::Validate(arguments) => validate::validate(&arguments, context).await,
         Command::Check(arguments) => check::check(&arguments, context).await,
         Command::Discover(arguments) => discover::discover(&arguments, context).await,
@@ -207,14 +211,12 @@ pub async fn main() -> Exit {
 /// What the language has on the command line and this version does not build
 /// yet: as it is typed, and as it is told.
 const LATER: &[(&str, &str)] = &[
-    ("init", "`engine init`"),
     ("apply", "`engine apply`"),
     ("approve", "`engine approve`"),
     ("lookups", "`engine lookups`"),
     ("forget", "`engine state forget`"),
     ("connector", "`engine schema connector`"),
     ("--listen", "`--listen`"),
-    ("--scaffold", "`--scaffold`"),
 ];
 
 /// What is asked for, where it is one of those.

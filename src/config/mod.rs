@@ -28,3 +28,14 @@ pub use files::{FileStamp, STATE_FOLDER, stamps, state_folder};
 pub use overlay::environments;
 pub use project::{Project, project_root, relative_to};
 pub use yaml::parse;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostics;
+
+/// The mapping of a text that holds nothing else, without a project around it.
+pub fn mapping_of(file: &Arc<Path>, text: &str, diagnostics: &mut Diagnostics) -> Option<model::Mapping> {
+    let documents = parse(file, text, diagnostics);
+    model::Mapping::decode(documents.first()?, "", None, diagnostics)
+}

@@ -55,6 +55,7 @@ fn every_command_has_help_with_an_example() {
         "test",
         "check",
         "discover",
+        "init",
         "plan",
         "run",
         "status",

@@ -114,7 +114,7 @@ async fn what_is_typed_wrongly_ends_with_2_and_says_what_to_do() {
         ("reset . itmes", "did you mean `items`?"),
         ("vaildate .", "validate"),
         ("apply plan.json", "`engine apply` is not built yet"),
-        ("init", "`engine init` is not built yet"),
+        ("init", "has `connections.yaml` already"),
         ("run . --once --env production", "there is no environment `production`"),
         ("run . --listen 127.0.0.1:80", "error[E0107]: `--listen` is not built yet"),
         ("schema connector", "error[E0107]: `engine schema connector` is not built yet"),

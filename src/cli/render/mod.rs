@@ -148,13 +148,19 @@ impl Screen {
 
     /// Asks a yes-or-no question. `None` where nobody can answer.
     pub(super) fn confirm(&self, question: &str) -> Option<bool> {
+        let line = self.ask(&format!("{question} [y/N]"))?;
+        Some(matches!(line.to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks for a line, which may be empty. `None` where nobody can answer.
+    pub(super) fn ask(&self, question: &str) -> Option<String> {
         if !std::io::stdin().is_terminal() || !self.err.terminal || self.format == Format::Json {
             return None;
         }
-        self.err.write(&format!("{question} [y/N] "));
+        self.err.write(&format!("{question} "));
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).ok()?;
-        Some(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+        Some(line.trim().to_owned())
     }
 
     /// A line that shows how far something is; only on a terminal.
