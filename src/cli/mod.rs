@@ -20,6 +20,7 @@ mod links;
 mod loaded;
 mod log;
 mod log_line;
+mod man;
 mod names;
 mod neighbours;
 mod parked;
@@ -146,6 +147,7 @@ enum Command {
     Explain(explain::ExplainArguments),
     Schema(schema::SchemaArguments),
     Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
 }
 
 /// Does what the command line says, and tells how the process shall end.
@@ -193,6 +195,7 @@ pub async fn main() -> Exit {
         Command::Explain(arguments) => explain::explain(&arguments, context),
         Command::Schema(arguments) => Ok(schema::schema(&arguments, context)),
         Command::Completions(arguments) => Ok(completions::completions(&arguments, context)),
+        Command::Man(arguments) => man::man(&arguments, context),
     };
     // Who asks to stop is not kept waiting: an open state is as safe as after a crash.
     if !done.as_ref().is_ok_and(|exit| exit.is_stopped()) {

@@ -56,6 +56,7 @@ fn every_command_has_help_with_an_example() {
         "check",
         "discover",
         "init",
+        "man",
         "plan",
         "run",
         "status",
@@ -91,6 +92,12 @@ fn every_command_has_help_with_an_example() {
 fn a_shell_is_told_how_to_complete() {
     let script = Project::items().engine("completions bash").ends(0).out;
     assert!(script.contains("conflicts") && script.contains("--over-limit"));
+    let page = Project::items().engine("man").ends(0).out;
+    assert!(page.starts_with(".ie") || page.starts_with(".TH"), "{page}");
+    let project = Project::items();
+    project.engine("man nowhere").ends(2);
+    project.engine("man .").ends(0);
+    assert!(std::fs::read_to_string(project.path("engine-run.1")).unwrap().contains("over"));
 }
 
 #[tokio::test]
