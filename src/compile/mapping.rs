@@ -20,7 +20,8 @@ pub struct Compiled {
     /// For each field what it is and a digest of its rules, as the state keeps
     /// them to notice edits of the mapping.
     pub layout: Vec<(String, String)>,
-    /// What the readings of each side depend on besides the cursor.
+    /// What the readings of each side depend on besides how far they have come;
+    /// on the first line the field by which that is told.
     pub filters: Both<String>,
 }
 
@@ -121,7 +122,10 @@ fn assemble(
     let filters = Both::from_fn(|side| {
         let access = &sides[side].access;
         let start = access.start.as_ref().map(|(_, value)| value.to_string()).unwrap_or_default();
-        format!("{}\n{start}{}", access.filter.as_deref().unwrap_or_default(), passed_over(mapping, side))
+        let cursor = access.cursor.map(|slot| &access.shape.fields[slot]);
+        let cursor = cursor.map(|field| format!("{:?} {}", field.name, field.kind.name())).unwrap_or_default();
+        let filter = access.filter.as_deref().unwrap_or_default();
+        format!("{cursor}\n{filter}\n{start}{}", passed_over(mapping, side))
     });
     let program = Program {
         name: Arc::from(mapping.full_name.as_str()),

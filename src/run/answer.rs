@@ -232,14 +232,14 @@ impl Session<'_> {
             link.revision += 1;
         }
         let is_create = send.write.action == Action::Create;
-        let unfilled = if is_create { self.unfilled[side].as_slice() } else { &[] };
-        if send.link.is_some() && send.write.action == Action::Create {
+        let of_key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);
+        let values: BTreeMap<usize, &Value> =
+            of_key.chain(sent.set.iter().map(|(slot, value)| (*slot, value))).collect();
+        let other = item.seen[side.other()].live();
+        if send.link.is_some() && is_create {
             link.bases = Bases::none(link.bases.len(), self.program.keeps_digests());
-            for index in unfilled {
-                let shown =
-                    item.seen[side.other()].live().map_or(Value::Missing, |record| record.fields[*index].clone());
-                link.bases.give(*index, side, &Value::Null, || shown, self.written(*index));
-            }
+            let row = self.row_of_create(side, values.iter().map(|(slot, value)| (*slot, *value)));
+            self.set_unfilled(side, &row, other, &mut link.bases);
         }
         for write in &send.write.fields {
             link.bases.set(write.field, Self::bases_of(side, write, item), self.written(write.field));
@@ -251,19 +251,14 @@ impl Session<'_> {
             }
         }
         let row = stored?;
-        for index in unfilled {
-            if let Ok(shown) = self.program.fields[*index].read(side, row) {
-                link.bases.show(*index, side, shown, self.written(*index));
-            }
+        if let (true, Some(other)) = (is_create, other) {
+            self.set_unfilled(side, row, Some(other), &mut link.bases);
         }
         if let (Some(shown), Some(people), true) =
             (self.program.sides[side].stamp(row), send.people, send.write.action != Action::Create)
         {
             link.own_stamps[side] = Some(OwnStamp { shown, people, shows: None });
         }
-        let key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);
-        let set = sent.set.iter().map(|(slot, value)| (*slot, value));
-        let values: BTreeMap<usize, &Value> = key.chain(set).collect();
         let is_new = send.link.is_none();
         let mut otherwise = None;
         for (index, field) in self.program.fields.iter().enumerate() {

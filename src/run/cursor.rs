@@ -61,7 +61,12 @@ impl Session<'_> {
     /// Where the side stands before its first page.
     pub(super) async fn horizon(&mut self, side: Side) -> Result<Horizon, Trouble> {
         let horizon = self.setup.call(side, || self.setup.objects[side].horizon()).await?;
-        let Some(cursor) = self.state.cursors[side].clone() else { return Ok(horizon) };
+        let Some(mut cursor) = self.state.cursors[side].take() else { return Ok(horizon) };
+        if cursor.filter.lines().next() != self.setup.filters[side].lines().next() {
+            // Marks of another field say nothing of this one's values: everything is read once.
+            cursor = Cursor { timeline: cursor.timeline, filter: cursor.filter, ..Cursor::default() };
+        }
+        self.state.cursors[side] = Some(cursor.clone());
         if let (Some(before), Some(now)) = (&cursor.timeline, &horizon.timeline)
             && is_another(before, now)
         {

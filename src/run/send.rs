@@ -13,7 +13,7 @@ use super::flight::{Airborne, Flight, Turn, fly};
 use super::report::Trouble;
 use super::session::Session;
 use crate::connector::{Action, Change};
-use crate::plan::{FieldWrite, Link, LinkStatus, OwnStamp, Record, RecordWrite};
+use crate::plan::{Bases, FieldWrite, Link, LinkStatus, OwnStamp, Record, RecordWrite};
 use crate::record::{Both, Side, Value, short_digest_of};
 use crate::state::{Before, Commit, Intent, IntentField, Intents, RunStatus};
 
@@ -153,6 +153,8 @@ impl Session<'_> {
                     let item = &mut work[send.work];
                     let mut link = self.new_link(&item.keys);
                     let fields = std::mem::take(&mut send.write.fields);
+                    let row =
+                        self.row_of_create(side, fields.iter().map(|field| (self.slot(side, field), &field.value)));
                     let mut other = item.seen[side.other()].live_mut();
                     for field in &fields {
                         let shown = || {
@@ -162,10 +164,7 @@ impl Session<'_> {
                         };
                         link.bases.give(field.field, side, &field.value, shown, self.written(field.field));
                     }
-                    for index in &self.unfilled[side] {
-                        let shown = other.as_ref().map_or(Value::Missing, |record| record.fields[*index].clone());
-                        link.bases.give(*index, side, &Value::Null, || shown, self.written(*index));
-                    }
+                    self.set_unfilled(side, &row, other.as_deref(), &mut link.bases);
                     change.set.reserve_exact(fields.len().saturating_sub(program.access.key.len()));
                     self.fill(side, &mut change, fields);
                     intents.creates.push(link);
@@ -174,6 +173,31 @@ impl Session<'_> {
             changes.push(change);
         }
         Flight { side, fence, sends, changes, before: Commit::default(), intents, turn: Turn::default() }
+    }
+
+    /// A new record as far as what is sent tells; empty where no field asks.
+    pub(super) fn row_of_create<'v>(&self, side: Side, sent: impl Iterator<Item = (usize, &'v Value)>) -> Vec<Value> {
+        if self.unfilled[side].is_empty() {
+            return Vec::new();
+        }
+        let mut row = vec![Value::Null; self.program.sides[side].access.shape.len()];
+        sent.for_each(|(slot, value)| row[slot] = value.clone());
+        row
+    }
+
+    /// The bases of the fields that a new record of `side` got no value for.
+    /// What people entered on the other side stays until this one is edited;
+    /// where they left nothing, what this side shows goes over.
+    pub(super) fn set_unfilled(&self, side: Side, row: &[Value], other: Option<&Record>, bases: &mut Bases) {
+        for index in &self.unfilled[side] {
+            let given = self.program.fields[*index].read(side, row).unwrap_or(Value::Null);
+            let shown = other.map_or(Value::Missing, |record| record.fields[*index].clone());
+            if shown.is_blank() && !given.is_blank() {
+                bases.clear(*index);
+            } else {
+                bases.give(*index, side, &given, || shown, self.written(*index));
+            }
+        }
     }
 
     pub(super) fn slot(&self, side: Side, write: &FieldWrite) -> usize {

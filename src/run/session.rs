@@ -69,16 +69,20 @@ pub(super) struct Owed {
     pub causes: Vec<Cause>,
 }
 
-/// Fields that a new record of `side` gets no value for, and that fill the other
-/// side alone: what stands there is nobody's edit, and neither is it that nothing
-/// stands here.
+/// Fields that fill the other side alone, of which a new record of `side` shows
+/// nothing that is anybody's edit: nothing, a constant, or what other fields
+/// have filled.
 fn unfilled(program: &Program, side: Side) -> Vec<usize> {
     let shape = &program.sides[side].access.shape;
-    let is_empty = |reading: &Reading| matches!(reading, Reading::Slot(slot) if !shape.fields[*slot].generated);
+    let is_known = |reading: &Reading| match reading {
+        Reading::Nothing => false,
+        Reading::Slot(slot) => !shape.fields[*slot].generated,
+        Reading::Constant(_) | Reading::Template(_) | Reading::Computed { .. } => true,
+    };
     let fields = program.fields.iter().enumerate().filter(|_| !program.keeps_digests());
     fields
         .filter(|(_, field)| !field.create_only && !field.writes(side) && field.writes(side.other()))
-        .filter(|(_, field)| is_empty(&field.read[side]))
+        .filter(|(_, field)| is_known(&field.read[side]))
         .map(|(index, _)| index)
         .collect()
 }

@@ -67,8 +67,8 @@ pub struct Cursor {
     pub known: Option<String>,
     /// The side's timeline then; another one means it was restored.
     pub timeline: Option<String>,
-    /// What the readings depend on besides the cursor (`where`, `start`, `when`,
-    /// `deleted`, `allow`, `match`): where they change everything is read again.
+    /// What the readings depend on besides the mark (the cursor's field; `where`,
+    /// `start`, `when`, `deleted`, `allow`, `match`): where they change everything is read again.
     pub filter: String,
     /// How far it was read beyond `low`, where that is held back.
     pub ahead: Option<Ahead>,

@@ -116,6 +116,32 @@ async fn an_edit_is_dealt_with_once() {
     assert_eq!(project.column("office", "SELECT made FROM items ORDER BY code").await, ["x", "new", "z"]);
 }
 
+/// Issue 2: marks of one field were compared with values of another: edits were
+/// passed over for good, or taken for a restored backup.
+#[tokio::test]
+async fn another_cursor_begins_anew() {
+    let project = project("", &[SKU, TITLE]);
+    for database in ["office.items", "shop.goods"] {
+        let (name, table) = database.split_once('.').unwrap();
+        project.edit(name, &format!("ALTER TABLE {table} ADD COLUMN at DATETIME; UPDATE {table} SET rev = 900")).await;
+    }
+    project.run(0);
+    let items = mapping("", &[SKU, TITLE]);
+    let now = items.replace("cursor: rev", "cursor: at");
+    let steps = [(&now, "at = '2026-01-01'"), (&items, "rev = 7"), (&now, "at = '2025-01-01'")];
+    for (round, (mapping, stamp)) in steps.into_iter().enumerate() {
+        project.write("items.yaml", mapping);
+        project.edit("office", &format!("UPDATE items SET name = 'o{round}', {stamp} WHERE code = 'A'")).await;
+        project.edit("shop", &format!("UPDATE goods SET title = 's{round}', {stamp} WHERE sku = 'B'")).await;
+        project.run(0);
+        let (office, shop) = ("SELECT name FROM items ORDER BY code", "SELECT title FROM goods ORDER BY sku");
+        let expected = [format!("o{round}"), format!("s{round}"), "Table".to_owned()];
+        assert_eq!(project.column("office", office).await, expected, "{stamp}");
+        assert_eq!(project.column("shop", shop).await, expected, "{stamp}");
+        assert_eq!(project.run(0)["runs"][0]["to_target"]["updated"], 0);
+    }
+}
+
 /// Issue 2: a changed rule never reached what was outside `where` when the
 /// mapping was edited.
 #[tokio::test]

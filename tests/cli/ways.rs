@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::project::Project;
+use crate::support::postgres::Database;
 
 const CONNECTIONS: &str = "connections:
   a: { connector: sqlite, url: 'sqlite://data/a.db', create_from: a.sql }
@@ -122,6 +123,47 @@ deletes: {{ to_target: propagate, to_source: propagate }}
         project.write("t.yaml", &mapping.replace("target: w,", "target: w, rules: [trim],"));
         project.run(0);
         assert_eq!(both(&project, "w").await.1, ["w", "edited", "theirs"], "{drift}");
+    }
+}
+
+/// Issue 2: where the other side's new record showed something of a field that
+/// only fills this one (a constant, or what another entry had filled), what people
+/// had entered was written over without an edit; with PostgreSQL, or with SQLite alone.
+#[tokio::test]
+async fn what_is_entered_stays_whatever_the_other_side_shows() {
+    const LAYOUT: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT, c TEXT, d TEXT)";
+    let fields = "  - copy: [id, a]
+  - { source: a, target: b, direction: source_to_target, rules: [upper_case] }
+  - { target: c, value: fix }
+  - { source: d, value: fix }
+";
+    let database = Database::fresh().await;
+    database.run(LAYOUT).await;
+    for system in ["sqlite", "postgres"] {
+        let ours = "{ connector: sqlite, url: 'sqlite://data/a.db', create_from: a.sql }";
+        let theirs = format!("{{ connector: postgres, url: '{}' }}", database.url);
+        let connections = if system == "sqlite" { CONNECTIONS.to_owned() } else { CONNECTIONS.replace(ours, &theirs) };
+        let sides = "source: { connection: a, object: t, key: [id] }\ntarget: { connection: b, object: t, key: [id] }";
+        let mapping = format!("mapping: t\n{sides}\ndirection: bidirectional\nfields:\n{fields}");
+        let rows = "INSERT INTO t VALUES (8, 'y', NULL, NULL, NULL), (9, 'y', 'theirs', 'theirs', NULL)";
+        let project = Project::new(&[
+            ("connections.yaml", &connections),
+            ("t.yaml", &mapping),
+            ("a.sql", LAYOUT),
+            ("b.sql", &format!("{LAYOUT};{rows}")),
+        ]);
+        let counts = |answer: &Json| {
+            let run = &answer["runs"][0];
+            [&run["to_target"], &run["to_source"]].map(|way| [way["created"].clone(), way["updated"].clone()])
+        };
+        for round in 0..4 {
+            let plan = project.engine("plan . --format json").ends(0).json();
+            let run = project.run(0);
+            assert_eq!(counts(&plan), counts(&run), "{system}, round {round}");
+            assert!(round < 2 || counts(&run) == [[0, 0], [0, 0]].map(|way| way.map(|count| json!(count))));
+        }
+        let found = project.column("b", "SELECT b || ' ' || c FROM t ORDER BY id").await;
+        assert_eq!(found, ["Y fix", "theirs theirs"], "{system}: what was left empty is filled");
     }
 }
 
