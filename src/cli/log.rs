@@ -37,7 +37,7 @@ pub(super) fn start(common: &Common, screen: &Screen) -> Result<(), Failure> {
     let by_verbosity = match common.verbose {
         0 if common.log.is_none() => "engine::event=off,warn",
         0 => "engine::event=info,warn",
-        1 => "engine=info,warn",
+        1 => "engine::event=debug,engine=info,warn",
         2 => "engine=debug,info",
         _ => "trace",
     };
@@ -164,6 +164,7 @@ impl Observer for Teller {
             },
             Fact::Held { .. } | Fact::Emptied { .. } => tell!(warn),
             Fact::Parked(_) | Fact::Recovered { .. } => tell!(info),
+            Fact::Written { fields, .. } if fields.iter().any(|field| field.over) => tell!(info),
             _ => tell!(debug),
         }
     }

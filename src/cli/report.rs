@@ -166,8 +166,7 @@ impl Told {
         let limit_code = Code::LIMIT.as_str();
         let limits = Some(self.places.limits());
         for side in Side::BOTH {
-            if let Some((would, limit)) = report.held[side].filter(|_| report.held_anew > 0) {
-                let message = held_message(side, would, limit);
+            if let Some(message) = held_message(&report.held, side).filter(|_| report.held_anew > 0) {
                 errors.push(
                     Error { side: Some(side), code: Some(limit_code), message: &message, at: limits, ..known }.json(),
                 );
@@ -233,11 +232,19 @@ fn trouble_code(trouble: &Trouble) -> &'static str {
     code.as_str()
 }
 
-fn held_message(side: Side, would: u64, limit: u64) -> String {
-    format!(
-        "{} on the {side} held back: more than the {limit} that are left under the limit of both sides; nothing was deleted",
-        plural(would, "delete")
-    )
+fn held_message(held: &Both<Option<(u64, u64)>>, side: Side) -> Option<String> {
+    let (would, limit) = held[side]?;
+    let deletes = plural(would, "delete");
+    Some(match held[side.other()] {
+        Some((others, _)) => format!(
+            "{deletes} on the {side} held back: the {} of both sides are more than the {limit} that the limit leaves; \
+             nothing was deleted",
+            would + others
+        ),
+        None => format!(
+            "{deletes} on the {side} held back: more than the {limit} that the limit of both sides leaves; nothing was deleted"
+        ),
+    })
 }
 
 /// An entry of `errors` that is no parked record.
@@ -504,8 +511,8 @@ pub(super) fn emptied(told: &Told, path: &str, page: &mut Page) {
 fn held(told: &Told, path: &str, page: &mut Page) {
     let report = &told.report;
     for side in Side::BOTH {
-        let Some((would, limit)) = report.held[side] else { continue };
-        page.toned(Tone::Warn, format!("  {}", held_message(side, would, limit)));
+        let (Some((would, _)), Some(message)) = (report.held[side], held_message(&report.held, side)) else { continue };
+        page.toned(Tone::Warn, format!("  {message}"));
         let named: Vec<_> = told.held.iter().filter(|spooled| spooled.on == side).take(NAMED).collect();
         for spooled in &named {
             page.line(format!("    would delete on the {side}: {}", spooled.keys[side]));

@@ -42,6 +42,8 @@ pub struct FieldChange {
     pub before: Option<Value>,
     pub after: Value,
     pub policy: Option<&'static str>,
+    /// It goes over what people had changed there.
+    pub over: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -148,6 +150,9 @@ impl Fact {
                         });
                         if let Some(policy) = change.policy {
                             entry["policy"] = policy.into();
+                        }
+                        if change.over {
+                            entry["over_edit"] = true.into();
                         }
                         entry
                     })

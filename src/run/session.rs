@@ -35,7 +35,12 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
         match ended {
             Ok(()) => {}
             Err(Trouble::Stopped) => session.stopped = true,
-            Err(trouble) => session.troubles.push(trouble),
+            // Several batches in the air meet the same fate.
+            Err(trouble) => {
+                if session.troubles.iter().all(|known| known.to_string() != trouble.to_string()) {
+                    session.troubles.push(trouble);
+                }
+            }
         }
         if session.airborne.is_empty() {
             break;

@@ -357,6 +357,7 @@ impl Session<'_> {
             before: field.against.as_ref().map(|against| against.expect.clone()),
             after: field.value.clone(),
             policy: field.against.as_ref().and_then(|against| against.policy).map(Policy::as_str),
+            over: field.contested(),
         });
         mapped.chain(self.sets(side, &send.set)).collect()
     }
@@ -373,6 +374,7 @@ impl Session<'_> {
             before: None,
             after: value.clone(),
             policy: None,
+            over: false,
         })
     }
 }

@@ -29,6 +29,25 @@ async fn what_was_edited_on_the_other_side_is_put_back() {
     }
 }
 
+/// Issue 2: the log said nothing of an edit that was written over.
+#[tokio::test]
+async fn what_is_written_over_an_edit_is_logged() {
+    let project = one_way("keep", "");
+    project.run(0);
+    project.edit("shop", "UPDATE goods SET price = 5 WHERE sku = 'A'").await;
+    assert_eq!(project.run(0)["runs"][0]["to_target"]["updated"], 0, "it is kept until the source's next edit");
+    project.edit("office", "UPDATE items SET price = price + 1, name = name || '!' WHERE code IN ('A', 'C')").await;
+    let logged = project.engine("run . --once --log json").ends(0).err;
+    let lines: Vec<serde_json::Value> = logged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [line] = lines.as_slice() else { panic!("{logged}") };
+    assert_eq!((&line["kind"], &line["level"]), (&"updated".into(), &"INFO".into()));
+    let price = serde_json::json!({ "field": "price", "before": 5, "after": "20.9", "over_edit": true });
+    assert!(line["detail"]["fields"].as_array().unwrap().contains(&price), "{line}");
+    project.edit("office", "UPDATE items SET name = name || '!' WHERE code = 'C'").await;
+    let logged = project.engine("run . --once -v").ends(0).err;
+    assert!(logged.contains("updated"), "one more word shows every write: {logged}");
+}
+
 /// Issue 2: an edit was no conflict until the source changed.
 #[tokio::test]
 async fn an_edit_on_the_other_side_is_a_conflict() {

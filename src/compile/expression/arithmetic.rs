@@ -162,7 +162,11 @@ pub(crate) fn exact(value: &Value) -> Result<Decimal, Box<Trouble>> {
 
 #[expect(clippy::unnecessary_box_returns, reason = "trouble is boxed wherever it is returned")]
 pub(crate) fn too_long(value: &Value) -> Box<Trouble> {
-    Trouble::with(Code::NUMBER_TOO_LONG, value, format!("{} has more digits than can be computed with", shown(value)))
+    Trouble::with(
+        Code::NUMBER_TOO_LONG,
+        value,
+        format!("{} takes more digits than can be computed with, in itself or in what comes of it", shown(value)),
+    )
 }
 
 /// A result without a fraction as an integer, any other as it is.

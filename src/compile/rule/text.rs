@@ -160,7 +160,10 @@ fn title(text: &str) -> CompactString {
     let mut rest = text.chars();
     while let Some(character) = rest.next() {
         if character.is_alphanumeric() {
-            if inside {
+            if inside && character == 'Σ' && !rest.clone().next().is_some_and(char::is_alphanumeric) {
+                // The one letter that has a form of its own at the end of a word.
+                out.push('ς');
+            } else if inside {
                 out.extend(character.to_lowercase());
             } else {
                 // Of a letter that takes two in capitals only the first is one.
