@@ -217,7 +217,6 @@ const LATER: &[(&str, &str)] = &[
     ("apply", "`engine apply`"),
     ("approve", "`engine approve`"),
     ("lookups", "`engine lookups`"),
-    ("forget", "`engine state forget`"),
     ("connector", "`engine schema connector`"),
     ("--listen", "`--listen`"),
 ];

@@ -5,24 +5,27 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::home::{Place, open_for_run, state_place};
+use super::home::{Place, mapping_named, open_for_run, state_place};
 use super::keys::KeyNames;
 use super::loaded::load;
 use super::log::Teller;
-use super::render::{Cell, Grid, Page};
+use super::render::{Cell, Grid, Page, plural};
 use super::round::chosen;
+use super::run::SideArgument;
+use super::trace::seen;
 use super::wire::{Surroundings, Systems, prepare_one};
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::diagnostic::Code;
-use crate::record::{Both, Side};
+use crate::record::{Both, Key, Side};
 use crate::run::{SystemWorld, adopt_sides};
-use crate::state::{SqliteStore, Store};
+use crate::state::{ParkedFilter, Reason, SqliteStore, Store};
 
 /// Copy the state; change what it knows of a mapping's sides.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum StateCommand {
     Adopt(AdoptArguments),
     Backup(BackupArguments),
+    Forget(ForgetArguments),
 }
 
 /// Copy the state as it stands into a new file, also while an engine runs on it.
@@ -59,6 +62,29 @@ pub(super) struct AdoptArguments {
     mapping: Option<String>,
 }
 
+/// Forget what the state knows of one record's values, as a person may ask.
+///
+/// What both sides last agreed on, its conflicts and its timeline are gone, and where it is parked its value and the words
+/// about it. Its keys stay, with the link, so that it is not created anew: the next time it is looked at both sides are
+/// compared as on their first meeting. Copies of the state, logs and the systems themselves keep what they have. In
+/// PostgreSQL the rows are gone from the disk when the server has cleaned up (`VACUUM`).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  engine state forget mappings/ customers A1_COD=000004,A1_LOJA=01
+  engine state forget mappings/ customers 42 --side target")]
+pub(super) struct ForgetArguments {
+    /// The project.
+    path: ProjectPath,
+    /// The mapping.
+    mapping: String,
+    /// The record's key: a value, or `field=value,field=value`.
+    key: String,
+    /// The side that the key is of.
+    #[arg(long, value_enum, default_value_t = SideArgument::Source)]
+    side: SideArgument,
+}
+
 /// A side that became another one.
 struct Adopted {
     mapping: String,
@@ -71,6 +97,7 @@ pub(super) async fn state(command: &StateCommand, context: Context<'_>) -> Done 
     match command {
         StateCommand::Adopt(arguments) => adopt(arguments, context).await,
         StateCommand::Backup(arguments) => backup(arguments, context).await,
+        StateCommand::Forget(arguments) => forget(arguments, context).await,
     }
 }
 
@@ -178,6 +205,37 @@ async fn adopt(arguments: &AdoptArguments, context: Context<'_>) -> Done {
                 ]);
             }
             page.grid(grid);
+            page
+        },
+    );
+    Ok(Exit::Well)
+}
+
+async fn forget(arguments: &ForgetArguments, context: Context<'_>) -> Done {
+    // Alone with the state: a run under way would bring back what it has read.
+    let store = open_for_run(context, &arguments.path).await?;
+    let mapping = mapping_named(&*store, &arguments.mapping).await?;
+    let keys = seen(&*store, &mapping, arguments.side.into(), &arguments.key).await?;
+    let filter =
+        ParkedFilter { mapping: Some(mapping.clone()), reason: Some(Reason::InDoubt), ..ParkedFilter::default() };
+    let is_its = |of: &Both<Option<Key>>| Side::BOTH.iter().any(|side| of[*side].is_some() && of[*side] == keys[*side]);
+    let in_doubt = store.parked(&filter).await?.iter().any(|parked| is_its(&parked.keys));
+    if in_doubt || !store.open_intents(&mapping).await?.is_empty() {
+        let help = "run the mapping, or settle what is in doubt (`engine parked settle`), and forget it then";
+        return Err(Failure::wrong("a write of it, or of its mapping, has no answer yet").help(help));
+    }
+    let forgotten = store.forget_values(&mapping, &keys).await?;
+    context.screen.answer(
+        || json!({ "mapping": mapping, "forgotten": forgotten }),
+        || {
+            let mut page = Page::new();
+            page.line(format!(
+                "forgotten: what both sides agreed on in {}, {}, {}; {} without its words",
+                plural(forgotten.links, "link"),
+                plural(forgotten.conflicts, "conflict"),
+                plural(forgotten.events, "event"),
+                plural(forgotten.parked, "parked entry"),
+            ));
             page
         },
     );

@@ -8,7 +8,7 @@ use super::render::{Cell, Grid, Page, Tone};
 use super::run::SideArgument;
 use super::{Context, Done, Exit, Failure, ProjectPath};
 use crate::plan::{Bases, Link, LinkStatus};
-use crate::record::{Key, Side};
+use crate::record::{Both, Key, Side};
 use crate::state::{EventRecord, MappingState, Store};
 
 /// Tell the story of one record: every decision, and why.
@@ -33,25 +33,44 @@ pub(super) async fn trace(arguments: &TraceArguments, context: Context<'_>) -> D
     let store = open(context, &arguments.path).await?;
     let mapping = mapping_named(&*store, &arguments.mapping).await?;
     let names = key_names(&*store, &mapping).await?;
-    let side = Side::from(arguments.side);
-    let keys = candidates(&names.parse(side, &arguments.key)?);
-    let Some(known) = find(&*store, &mapping, side, &keys).await? else {
-        let message = format!("`{mapping}` has never seen a {side} record with the key `{}`", arguments.key);
-        let help = match names.stranger(side, &arguments.key) {
-            Some(stranger) => {
-                let fields: Vec<&str> = names.of_side(side).iter().map(String::as_str).collect();
-                format!(
-                    "`{stranger}` is no key field of the {side}, whose key is {}",
-                    crate::diagnostic::quoted(&fields)
-                )
-            }
-            None => format!("`--side {}` takes a key of the {}", side.other(), side.other()),
-        };
-        return Err(Failure::wrong(message).help(help));
-    };
+    let known = known(&*store, &mapping, &names, arguments.side.into(), &arguments.key).await?;
     let state = store.mapping(&mapping).await?.unwrap_or_default();
     context.screen.answer(|| json(&mapping, &known, &names, &state), || page(&mapping, &known, &names, &state));
     Ok(Exit::Well)
+}
+
+/// What is known of the record of a key as it was typed.
+async fn known(store: &dyn Store, mapping: &str, names: &KeyNames, side: Side, typed: &str) -> Result<Known, Failure> {
+    let keys = candidates(&names.parse(side, typed)?);
+    if let Some(known) = find(store, mapping, side, &keys).await? {
+        return Ok(known);
+    }
+    let message = format!("`{mapping}` has never seen a {side} record with the key `{typed}`");
+    let help = match names.stranger(side, typed) {
+        Some(stranger) => {
+            let fields: Vec<&str> = names.of_side(side).iter().map(String::as_str).collect();
+            format!("`{stranger}` is no key field of the {side}, whose key is {}", crate::diagnostic::quoted(&fields))
+        }
+        None => format!("`--side {}` takes a key of the {}", side.other(), side.other()),
+    };
+    Err(Failure::wrong(message).help(help))
+}
+
+/// The keys of the record of a key as it was typed, as far as the state knows
+/// them.
+pub(super) async fn seen(
+    store: &dyn Store,
+    mapping: &str,
+    side: Side,
+    typed: &str,
+) -> Result<Both<Option<Key>>, Failure> {
+    let names = key_names(store, mapping).await?;
+    let Known { link, events } = known(store, mapping, &names, side, typed).await?;
+    let of_events = |of: Side| events.iter().find_map(|event| event.keys[of].clone());
+    Ok(match link {
+        Some(link) => link.keys.map(Some),
+        None => Both::from_fn(of_events),
+    })
 }
 
 /// What is stored of one record.

@@ -73,6 +73,11 @@ impl Bases {
         if digests { Bases::Digests(vec![None; fields]) } else { Bases::Values(vec![None; fields]) }
     }
 
+    /// As many fields, none of which has agreed yet.
+    pub fn emptied(&self) -> Bases {
+        Bases::none(self.len(), matches!(self, Bases::Digests(_)))
+    }
+
     /// Both values of a field, where they are kept.
     pub fn values(&self, field: usize) -> Option<&Both<Value>> {
         match self {

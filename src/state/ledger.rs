@@ -378,3 +378,17 @@ impl EventRecord {
     /// The kind of the event that tells of one deleted record.
     pub const DELETED: &str = "deleted";
 }
+
+/// How much was forgotten of one record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// Links whose bases are none any more.
+    pub links: u64,
+    pub conflicts: u64,
+    pub events: u64,
+    /// Parked entries that say nothing of its values any more.
+    pub parked: u64,
+}
+
+/// What is said of a parked record whose values were forgotten.
+pub(super) const VALUES_FORGOTTEN: &str = "its values were forgotten; the next run tries it again";

@@ -28,11 +28,11 @@ use crate::record::{Both, Key, Side};
 pub use error::{Leased, StoreError};
 pub(crate) use file::{FileIdentity, file_identity};
 pub use intent::{Before, Intent, IntentField, Intents, IntentsId};
-use ledger::ConflictBefore;
 pub use ledger::{
-    Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, OwedCounts, Parked, ParkedFilter, Reason, RunCounts,
-    RunRecord, RunStatus, SideCounts, Spooled,
+    Agreed, Conflict, ConflictFilter, ConflictStatus, EventRecord, Forgotten, OwedCounts, Parked, ParkedFilter, Reason,
+    RunCounts, RunRecord, RunStatus, SideCounts, Spooled,
 };
+use ledger::{ConflictBefore, VALUES_FORGOTTEN};
 pub use mapping::{Ahead, Cursor, Layout, LayoutField, MappingState};
 pub use memory::MemoryStore;
 pub use postgres::PostgresStore;
@@ -152,6 +152,11 @@ pub trait Store: Send + Sync {
     /// still arrive. The mapping's fence is void, so that a run under way
     /// cannot bring back what was forgotten.
     fn reset<'a>(&'a self, mapping: &'a str, links: bool) -> Answer<'a, ()>;
+
+    /// Forgets the values of one record: its bases, conflicts and events, and what
+    /// is told of it where it is parked, which becomes due. Its link stays, and so
+    /// does what is owed. The mapping's fence is void.
+    fn forget_values<'a>(&'a self, mapping: &'a str, keys: &'a Both<Option<Key>>) -> Answer<'a, Forgotten>;
 
     /// Gives a mapping another name, with everything that is stored of it. Its
     /// fence is void. A mapping of the new name that has neither links nor open

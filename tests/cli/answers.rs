@@ -71,6 +71,7 @@ fn every_command_has_help_with_an_example() {
         "parked settle",
         "trace",
         "links list",
+        "state forget",
         "links export",
         "links import",
         "reset",

@@ -118,7 +118,7 @@ async fn what_is_typed_wrongly_ends_with_2_and_says_what_to_do() {
         ("run . --once --env production", "there is no environment `production`"),
         ("run . --listen 127.0.0.1:80", "error[E0107]: `--listen` is not built yet"),
         ("schema connector", "error[E0107]: `engine schema connector` is not built yet"),
-        ("state forget .", "error[E0107]: `engine state forget` is not built yet"),
+        ("state forget . items Z", "has never seen a source record"),
         ("trace . items id=7", "`id` is no key field of the source, whose key is `code`"),
         ("runs nowhere", "there is no folder or file `nowhere`"),
     ] {

@@ -26,7 +26,7 @@ deletes: { to_target: propagate }
 limits: { delete: 1 }
 ";
 
-const OFFICE: &str = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2), made TEXT);
+pub(super) const OFFICE: &str = "CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2), made TEXT);
 INSERT INTO items VALUES ('A', 'Lamp', 19.90, '20240131'), ('B', 'Chair', 80, NULL), ('C', 'Mesa de jantar', 1200.5, '20240229');
 ";
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::project::{CONNECTIONS, Project};
+use super::project::{CONNECTIONS, OFFICE, Project};
 
 fn story(project: &Project, key: &str) -> Json {
     project.engine(&format!("trace . items {key} --format json")).ends(0).json()
@@ -152,4 +152,32 @@ async fn a_decision_for_other_values_is_not_applied_and_said_so() {
     let conflict = &project.engine("conflicts list . --format json").ends(0).json()["conflicts"][0];
     assert_eq!((&conflict["source"], &conflict["resolution"]), (&json!(23), &json!(null)));
     assert_eq!(error["id"], format!("c{}", conflict["id"].as_str().unwrap()));
+}
+
+/// What a person asks to be forgotten is in no file of the state any more; the
+/// record stays linked, and nothing is doubled.
+#[tokio::test]
+async fn a_persons_values_are_forgotten() {
+    let project = Project::items();
+    project.write("office.sql", &OFFICE.replace("Lamp", "Zenobia"));
+    project.run(0);
+    project.edit("office", "UPDATE items SET name = 'Zenobia Prudente' WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET title = 'Zenobia Moraes' WHERE sku = 'A'").await;
+    project.run(1);
+    let holds = || {
+        let files = std::fs::read_dir(project.path(".engine")).unwrap();
+        files
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .any(|bytes| bytes.windows(7).any(|part| part == b"Zenobia"))
+    };
+    assert!(holds(), "there is something to forget");
+    let answer = project.engine("state forget . items A --format json").ends(0).json();
+    assert_eq!(answer["forgotten"], json!({ "links": 1, "conflicts": 1, "events": 1, "parked": 0 }));
+    assert!(!holds(), "no byte of it is left");
+    assert_eq!(kinds(&story(&project, "C")), ["created"], "others keep theirs");
+    // Both sides still differ: that is told again, and nothing is created anew.
+    let run = &project.run(1)["runs"][0];
+    assert_eq!((&run["to_target"]["created"], &run["conflicts"]), (&json!(0), &json!(1)), "{run}");
+    let told = project.engine("state forget . items Z").ends(2).err;
+    assert!(told.contains("never seen"), "{told}");
 }

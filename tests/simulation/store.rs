@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use engine::plan::{Link, LinkId, Resolution};
-use engine::record::{Key, Side};
+use engine::record::{Both, Key, Side};
 use engine::state::{
-    Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Intents, IntentsId, MappingState, MemoryStore,
-    OwedCounts, Parked, ParkedFilter, PostgresStore, RunRecord, Spooled, SqliteStore, Store, StoreError, Written,
+    Cell, Commit, Conflict, ConflictFilter, EventRecord, Fence, Forgotten, Intents, IntentsId, MappingState,
+    MemoryStore, OwedCounts, Parked, ParkedFilter, PostgresStore, RunRecord, Spooled, SqliteStore, Store, StoreError,
+    Written,
 };
 use futures::future::BoxFuture;
 
@@ -54,6 +55,7 @@ macro_rules! passed_on {
             padded_keys(mapping: &'a str, side: Side, key: &'a Key) -> Vec<Key>;
             events(mapping: &'a str, side: Side, key: &'a Key) -> Vec<EventRecord>;
             reset(mapping: &'a str, links: bool) -> ();
+            forget_values(mapping: &'a str, keys: &'a Both<Option<Key>>) -> Forgotten;
             rename(former: &'a str, name: &'a str) -> ();
         }
 

@@ -11,9 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    Agreed, Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Intents,
-    Layout, LayoutField, Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, Reason, RunCounts, RunRecord,
-    RunStatus, Spooled, Store, StoreError,
+    Agreed, Ahead, Answered, Commit, Conflict, ConflictFilter, ConflictStatus, Cursor, EventRecord, Fence, Forgotten,
+    Intents, Layout, LayoutField, Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, Reason, RunCounts,
+    RunRecord, RunStatus, Spooled, Store, StoreError,
 };
 use crate::compile::Policy;
 use crate::plan::{Bases, Link, LinkStatus};
@@ -49,6 +49,7 @@ pub async fn conform<S: Store>(fresh: impl AsyncFn() -> S) {
     keys_are_found_without_their_padding(&fresh().await).await;
     a_reset_forgets_what_it_says(&fresh().await).await;
     a_mapping_keeps_everything_under_another_name(&fresh().await).await;
+    values_are_forgotten_and_nothing_else(&fresh().await).await;
     links::large_batches_are_taken(&fresh().await).await;
 }
 
@@ -413,6 +414,41 @@ async fn keys_are_found_without_their_padding(store: &dyn Store) {
     assert_eq!(found(Side::Target, counted(7, "x")).await, [targets[0].clone()]);
     assert_eq!(found(Side::Target, counted(9, "é\"")).await, [targets[4].clone()]);
     assert_eq!(store.padded_keys("other", Side::Source, &two("01", "A")).await, Ok(Vec::new()));
+}
+
+async fn values_are_forgotten_and_nothing_else(store: &dyn Store) {
+    let fence = acquire(store).await;
+    let links = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
+    let updated =
+        |name: &str, link: &Link| EventRecord { keys: link.keys.clone().map(Some), ..event(name, "updated", 0) };
+    let commit = Commit {
+        park: vec![parked("a", None), parked("b", None)],
+        conflicts: vec![conflict(&links[0], "name"), conflict(&links[1], "name")],
+        events: vec![updated("a", &links[0]), updated("b", &links[1])],
+        ..Commit::default()
+    };
+    store.commit(&fence, &commit).await.expect("records are stored");
+    let forgotten = store.forget_values(MAPPING, &links[0].keys.clone().map(Some)).await.expect("values are forgotten");
+    assert_eq!(forgotten, Forgotten { links: 1, conflicts: 1, events: 1, parked: 1 });
+    assert_eq!(store.commit(&fence, &Commit::default()).await, Err(StoreError::Fenced), "a run under way is stopped");
+    let emptied = |link: &Link| Link {
+        bases: link.bases.emptied(),
+        own_stamps: Both::default(),
+        contests: Vec::new(),
+        ..link.clone()
+    };
+    assert_eq!(all_links(store).await, vec![emptied(&links[0]), links[1].clone()], "the link stays, and the other one");
+    let open = conflicts(store, ConflictFilter::default()).await;
+    assert_eq!(open.iter().map(|conflict| conflict.link).collect::<Vec<_>>(), [links[1].id]);
+    let left = store.parked(&ParkedFilter::default()).await.expect("parked records are read");
+    assert_eq!(left.len(), 2, "what is owed stays so");
+    let first = left.iter().find(|parked| parked.keys.source == Some(key("a"))).expect("it is parked");
+    assert_eq!((&first.value, first.next_try), (&None, Some(first.since)));
+    assert!(first.message.contains("forgotten"), "{first:?}");
+    assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()));
+    assert_eq!(store.events(MAPPING, Side::Source, &key("b")).await.map(|events| events.len()), Ok(1));
+    let nobody = store.forget_values("nobody", &links[0].keys.clone().map(Some)).await;
+    assert_eq!(nobody, Ok(Forgotten::default()));
 }
 
 async fn a_mapping_keeps_everything_under_another_name(store: &dyn Store) {

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Intents, IntentsId, Made,
-    MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, RunRecord, RunStatus, Spooled, Store, StoreError,
-    Written, insert_event, same_but_for_padding,
+    Answer, Cell, Commit, Conflict, ConflictFilter, ConflictStatus, EventRecord, Fence, Forgotten, Intents, IntentsId,
+    Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT, RunRecord, RunStatus, Spooled, Store, StoreError,
+    VALUES_FORGOTTEN, Written, insert_event, same_but_for_padding,
 };
 use kept::{Given, Kept, Open, open_conflict};
 
@@ -339,6 +339,36 @@ impl Store for MemoryStore {
             let known = linked.chain(mapping.events.iter().filter_map(|event| event.keys[side].as_ref()));
             let found: BTreeSet<Key> = known.filter(|known| same_but_for_padding(known, key)).cloned().collect();
             Ok(found.into_iter().collect())
+        })
+    }
+
+    fn forget_values<'a>(&'a self, mapping: &'a str, keys: &'a Both<Option<Key>>) -> Answer<'a, Forgotten> {
+        self.call(move |all| {
+            let mut forgotten = Forgotten::default();
+            let Some(mapping) = all.mappings.get_mut(mapping) else { return Ok(forgotten) };
+            mapping.fence += 1;
+            let is_it = |of: &Both<Option<&Key>>| {
+                Side::BOTH.iter().any(|side| of[*side].is_some() && of[*side] == keys[*side].as_ref())
+            };
+            let (events, conflicts) = (mapping.events.len(), mapping.kept.conflicts.len());
+            mapping.events.retain(|event| !is_it(&event.keys.as_ref().map(Option::as_ref)));
+            mapping.kept.conflicts.retain(|_, conflict| !is_it(&conflict.keys.as_ref().map(Some)));
+            forgotten.events = (events - mapping.events.len()) as u64;
+            forgotten.conflicts = (conflicts - mapping.kept.conflicts.len()) as u64;
+            for link in mapping.kept.links.values_mut().filter(|link| is_it(&link.keys.as_ref().map(Some))) {
+                let link = Arc::make_mut(link);
+                (link.bases, link.own_stamps, link.contests) = (link.bases.emptied(), Both::default(), Vec::new());
+                forgotten.links += 1;
+            }
+            for parked in
+                mapping.kept.parked.values_mut().filter(|parked| is_it(&parked.keys.as_ref().map(Option::as_ref)))
+            {
+                let parked = Arc::make_mut(parked);
+                (parked.value, parked.message) = (None, VALUES_FORGOTTEN.to_owned());
+                parked.next_try = Some(parked.since);
+                forgotten.parked += 1;
+            }
+            Ok(forgotten)
         })
     }
 

@@ -10,6 +10,7 @@
 mod address;
 mod conflicts;
 mod error;
+mod forget;
 mod intents;
 mod layout;
 mod lease;
@@ -32,12 +33,12 @@ use url::Url;
 use super::error::{damaged, is_of_the_way};
 use super::{
     Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictBefore, ConflictFilter, ConflictStatus, Cursor,
-    EventRecord, Fence, Intents, IntentsId, Leased, Made, MappingState, OwedCounts, Parked, ParkedFilter, RUNS_KEPT,
-    Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, changes, codec, insert_event, padding_range,
-    same_but_for_padding,
+    EventRecord, Fence, Forgotten, Intents, IntentsId, Leased, Made, MappingState, OwedCounts, Parked, ParkedFilter,
+    RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, VALUES_FORGOTTEN, Written, changes, codec,
+    insert_event, padding_range, same_but_for_padding,
 };
 use crate::plan::{Link, LinkId, Resolution};
-use crate::record::{Key, Side};
+use crate::record::{Both, Key, Side};
 use address::Address;
 pub(super) use error::fault;
 use lease::Held;
@@ -454,6 +455,14 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let mut write = self.begin().await?;
             let done = mappings::reset(&mut write.transaction, &self.engine, mapping, links).await;
+            self.finish(write, done).await
+        })
+    }
+
+    fn forget_values<'a>(&'a self, mapping: &'a str, keys: &'a Both<Option<Key>>) -> Answer<'a, Forgotten> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = forget::values(&mut write.transaction, &self.engine, mapping, keys).await;
             self.finish(write, done).await
         })
     }

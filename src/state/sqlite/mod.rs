@@ -8,6 +8,7 @@
 mod bulk;
 mod conflicts;
 mod error;
+mod forget;
 mod intents;
 mod layout;
 mod ledger;
@@ -32,13 +33,13 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     Agreed, Ahead, Answer, Answered, Cell, Commit, Conflict, ConflictBefore, ConflictFilter, ConflictStatus, Cursor,
-    EventRecord, Fence, FileIdentity, Intents, IntentsId, Made, MappingState, OwedCounts, Parked, ParkedFilter,
-    RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, Written, changes, codec, file_identity,
-    insert_event, padding_range, same_but_for_padding,
+    EventRecord, Fence, FileIdentity, Forgotten, Intents, IntentsId, Made, MappingState, OwedCounts, Parked,
+    ParkedFilter, RUNS_KEPT, Reason, RunRecord, RunStatus, Spooled, Store, StoreError, VALUES_FORGOTTEN, Written,
+    changes, codec, file_identity, insert_event, padding_range, same_but_for_padding,
 };
 use crate::config::private;
 use crate::plan::{Link, LinkId, Resolution};
-use crate::record::{Key, Side};
+use crate::record::{Both, Key, Side};
 pub(super) use error::fault;
 use lock::RunLock;
 use mappings::MappingRow;
@@ -385,6 +386,19 @@ impl Store for SqliteStore {
             let mut write = self.begin().await?;
             let done = mappings::reset(&mut write.connection, mapping, links).await;
             write.finish(done).await
+        })
+    }
+
+    fn forget_values<'a>(&'a self, mapping: &'a str, keys: &'a Both<Option<Key>>) -> Answer<'a, Forgotten> {
+        Box::pin(async move {
+            let mut write = self.begin().await?;
+            let done = forget::values(&mut write.connection, mapping, keys).await;
+            let forgotten = write.finish(done).await?;
+            // Nor does the log beside the file hold it any longer.
+            if let Some(connection) = self.writer.lock().await.as_mut() {
+                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await?;
+            }
+            Ok(forgotten)
         })
     }
 
