@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::home::pick;
-use super::wire::cell_kind;
+use super::settings::cell_kind;
 use crate::compile::compile;
 use crate::config::model::{Connection, Mapping, System};
 use crate::config::tree::At;

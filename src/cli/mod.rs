@@ -35,6 +35,7 @@ mod scaffold;
 mod schema;
 mod secrets;
 mod service;
+mod settings;
 mod state;
 mod status;
 mod stop;

@@ -96,6 +96,8 @@ codes! {
         "A constraint, a trigger or a validation of the system said no; its own words are in the message. The record is parked and tried again by itself. Two records that swap a value which has to be unique cannot be written one after the other: give one of them a third value for one run.";
     KEY_BLANK = "E0709", "a key field has no value",
         "A record is created under a key that fields of the mapping fill, at least in part, and one of them has no value in this record. It is parked and comes back by itself when the value is there.";
+    NOT_APPLIED = "E0710", "a decision that was not applied",
+        "A decision is made for the values that `engine conflicts` shows. Where one of them has moved since, or the value that was decided on does not fit the field, nothing is written for it, and the conflict waits again with the values that stand now: look at it, and decide anew.";
     IN_DOUBT = "E0801", "sent, without an answer, and there is no way to look",
         "Whether the record was created cannot be told; or it was created, and the system did not say under which key. It is not sent again, and nothing else is written for it. Each run looks for it by `match`, where the mapping has one; else `engine parked settle` says what happened.";
     SYSTEM_FAILED = "E0802", "a system could not be reached, or refused us",
