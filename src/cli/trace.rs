@@ -270,7 +270,8 @@ fn headline(event: &EventRecord) -> String {
                 Json::String(side) => format!(": the value of the {side} was taken"),
                 other => format!(": {} was taken", other["value"]),
             };
-            format!(" in {}, policy {}{taken}", text(&detail["field"]), text(&detail["policy"]))
+            let dropped = if detail["dropped"].is_null() { "" } else { "; what was decided about it was not applied" };
+            format!(" in {}, policy {}{taken}{dropped}", text(&detail["field"]), text(&detail["policy"]))
         }
         _ => String::new(),
     }

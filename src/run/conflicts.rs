@@ -80,7 +80,7 @@ impl Session<'_> {
             }
         }
         let taken = known
-            .filter(|_| step.outcome == ConflictOutcome::Resolved)
+            .filter(|_| matches!(step.outcome, ConflictOutcome::Resolved | ConflictOutcome::Closed))
             .and_then(|conflict| conflict.resolution.clone());
         if let Some((known, decision)) = known.and_then(|known| Some((known, known.resolution.clone()?)))
             && step.outcome == ConflictOutcome::Moved
@@ -154,12 +154,7 @@ impl Session<'_> {
         open.iter()
             .filter(|conflict| conflict.link == link && !dealt.contains(&conflict.id))
             .map(|conflict| Ended {
-                conflict: Conflict {
-                    status: ConflictStatus::Closed,
-                    at: self.setup.world.now(),
-                    resolution: None,
-                    ..conflict.clone()
-                },
+                conflict: Conflict { status: ConflictStatus::Closed, at: self.setup.world.now(), ..conflict.clone() },
                 outcome: ConflictOutcome::Closed,
                 written: None,
             })

@@ -63,7 +63,7 @@ pub enum Fact {
         bases: Option<Both<Value>>,
         values: Both<Value>,
         policy: &'static str,
-        /// What a person decided, where that was applied.
+        /// What a person decided, where that was applied, or came too late.
         taken: Option<Resolution>,
         /// The side that is written to for it, and what it gets.
         written: Option<Box<(Side, Value)>>,
@@ -181,10 +181,12 @@ impl Fact {
                 if let Some((side, value)) = written.as_deref() {
                     detail["written"] = json!({ "side": side, "value": value.to_json() });
                 }
+                // One that ended otherwise leaves nothing to a decision.
+                let decision = if *outcome == ConflictOutcome::Closed { "dropped" } else { "taken" };
                 match taken {
                     None => {}
-                    Some(Resolution::Take(side)) => detail["taken"] = side.name().into(),
-                    Some(Resolution::Value(value)) => detail["taken"] = json!({ "value": value.to_json() }),
+                    Some(Resolution::Take(side)) => detail[decision] = side.name().into(),
+                    Some(Resolution::Value(value)) => detail[decision] = json!({ "value": value.to_json() }),
                 }
                 detail
             }

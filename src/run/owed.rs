@@ -75,7 +75,7 @@ impl Session<'_> {
         let left: Vec<Conflict> = open.into_iter().filter(|conflict| !is_mapped(&conflict.field)).collect();
         for conflict in left {
             let (status, at) = (ConflictStatus::Closed, self.setup.world.now());
-            let conflict = Conflict { status, at, resolution: None, ..conflict };
+            let conflict = Conflict { status, at, ..conflict };
             self.end_conflict(Ended { conflict, outcome: ConflictOutcome::Closed, written: None });
         }
         self.flush().await

@@ -121,6 +121,27 @@ async fn a_plan_shows_which_conflicts_a_run_would_open() {
     assert_eq!(plan["runs"][0]["new_conflicts"], json!([]));
 }
 
+/// A decision about a conflict that ends by itself is not applied, and the
+/// record's story says so.
+#[tokio::test]
+async fn a_decision_that_is_not_needed_is_told() {
+    let project = Project::items();
+    project.run(0);
+    project.edit("office", "UPDATE items SET price = 21 WHERE code = 'A'").await;
+    project.edit("shop", "UPDATE goods SET price = 18 WHERE sku = 'A'").await;
+    project.run(1);
+    project.engine("conflicts resolve . --mapping items --field price --value 5").ends(0);
+    // Back to what both had agreed on: the source's edit goes over.
+    project.edit("shop", "UPDATE goods SET price = 19.9 WHERE sku = 'A'").await;
+    project.run(0);
+    assert_eq!(project.column("shop", "SELECT CAST(price AS INTEGER) || '' FROM goods WHERE sku = 'A'").await, ["21"]);
+    let told = story(&project, "A");
+    let closed = told["events"].as_array().unwrap().iter().find(|event| event["kind"] == "conflict_closed").unwrap();
+    assert_eq!(closed["detail"]["dropped"], json!({ "value": 5 }), "{told}");
+    let text = project.engine("trace . items A").ends(0).out;
+    assert!(text.contains("what was decided about it was not applied"), "{text}");
+}
+
 /// Issue 2: a decision that came too late went by without a word.
 #[tokio::test]
 async fn a_decision_for_other_values_is_not_applied_and_said_so() {
