@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::project::Project;
+use crate::support::postgres::Database;
 
 /// Fields of an ERP in the manner of Protheus, and of a shop.
 const ERP: &str =
@@ -53,6 +54,34 @@ async fn two_addresses_make_a_mapping_that_runs() {
     assert_eq!(run["runs"][0]["to_target"]["created"], 1, "{run}");
     let found = project.column("shop", "SELECT code || name || tax_id || limite || dt_nasc FROM customers").await;
     assert_eq!(found, ["000001Ana12310.52000-01-31"]);
+}
+
+/// A password that was in an address is read from the environment, by the same
+/// words.
+#[tokio::test]
+async fn a_password_stays_out_of_the_files() {
+    let project = there().await;
+    let database = Database::fresh().await;
+    database
+        .run("CREATE TABLE clients (id bigint PRIMARY KEY, name text); INSERT INTO clients VALUES (1, 'Ana')")
+        .await;
+    let (scheme, rest) = database.url.split_once("://").unwrap();
+    let (user, rest) = rest.split_once('@').unwrap();
+    let name = rest.split(['/', '?']).nth(1).unwrap().to_uppercase();
+    let user = user.split(':').next().unwrap();
+    let source = format!("{scheme}://{user}:top%21secret@{rest}");
+    let run = |arguments: &str| {
+        let mut command = project.command(arguments);
+        command.env(format!("{name}_PASSWORD"), "top%21secret").output().unwrap()
+    };
+    let arguments =
+        format!("init sync --source {source} --source-object clients --target data/shop.db --target-object customers");
+    let done = run(&arguments);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let written = std::fs::read_to_string(project.path("sync/connections.yaml")).unwrap();
+    assert!(written.contains(&format!(":${{{name}_PASSWORD}}@")) && !written.contains("secret"), "{written}");
+    assert!(run("run sync --once").status.success());
+    assert_eq!(project.column("shop", "SELECT name FROM customers").await, ["Ana"]);
 }
 
 /// Nothing is left of what could not be finished, and no password is written.

@@ -114,7 +114,9 @@ async fn between(
         let (settings, variable) = settings(&addresses[side], &named[side])?;
         let _ = writeln!(text, "  {}: {settings}", scalar(&named[side]));
         if let Some(variable) = variable.filter(|variable| std::env::var_os(variable).is_none()) {
-            let help = format!("`export {variable}=…`, then the same again: the file reads it from there");
+            let help = format!(
+                "`export {variable}=…` as it stands in the address, then the same again: the file reads it from there"
+            );
             return Err(Failure::wrong("a password in an address is not written down").help(help));
         }
     }
@@ -178,10 +180,10 @@ fn settings(address: &str, name: &str) -> Result<(String, Option<String>), Failu
         return Ok((format!("{{ connector: postgres, url: {} }}", scalar(address)), None));
     }
     let variable = format!("{}_PASSWORD", name.to_uppercase().replace(['-', '.'], "_"));
-    // An address without a password always takes the removal of one.
-    let _removed = url.set_password(None);
-    let settings = format!("{{ connector: postgres, url: {}, password: \"${{{variable}}}\" }}", scalar(url.as_str()));
-    Ok((settings, Some(variable)))
+    // An address that has a password takes another one.
+    let _replaced = url.set_password(Some("PASSWORD"));
+    let address = url.as_str().replacen(":PASSWORD@", &format!(":${{{variable}}}@"), 1);
+    Ok((format!("{{ connector: postgres, url: {} }}", scalar(&address)), Some(variable)))
 }
 
 /// What a connection is called: as the database, or the file.
