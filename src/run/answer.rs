@@ -232,13 +232,14 @@ impl Session<'_> {
             link.revision += 1;
         }
         let is_create = send.write.action == Action::Create;
-        let of_key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);
-        let values: BTreeMap<usize, &Value> =
-            of_key.chain(sent.set.iter().map(|(slot, value)| (*slot, value))).collect();
+        let values = || {
+            let of_key = self.program.sides[side].access.key.iter().copied().zip(&sent.key);
+            of_key.chain(sent.set.iter().map(|(slot, value)| (*slot, value)))
+        };
         let other = item.seen[side.other()].live();
         if send.link.is_some() && is_create {
             link.bases = Bases::none(link.bases.len(), self.program.keeps_digests());
-            let row = self.row_of_create(side, values.iter().map(|(slot, value)| (*slot, *value)));
+            let row = self.row_of_create(side, values());
             self.set_unfilled(side, &row, other, &mut link.bases);
         }
         for write in &send.write.fields {
@@ -259,6 +260,7 @@ impl Session<'_> {
         {
             link.own_stamps[side] = Some(OwnStamp { shown, people, shows: None });
         }
+        let values: BTreeMap<usize, &Value> = values().collect();
         let is_new = send.link.is_none();
         let mut otherwise = None;
         for (index, field) in self.program.fields.iter().enumerate() {

@@ -368,9 +368,6 @@ impl Object for Arc<Opened> {
         Box::pin(async move { write::begin(self, allot).await.map(|batch| Box::new(batch) as Box<dyn Writing + '_>) })
     }
 
-    /// While one is committed and one is sent, a third one waits for the end
-    /// of its COPY: the driver (0.9.0) leaves Nagle's algorithm on, which holds
-    /// that back by up to 40 ms.
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {
         Box::pin(async move {
             // A batch without a token never began here.
