@@ -3,6 +3,7 @@
 
 mod answers;
 mod arrivals;
+mod batches;
 mod begun;
 mod cases;
 mod checks;

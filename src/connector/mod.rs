@@ -92,10 +92,8 @@ pub trait Object: Send + Sync {
     /// Dropping the answer without [`Writing::write`] changes nothing.
     fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>>;
 
-    /// So many batches may be under way at once; each is a transaction of its
-    /// own, and they come into effect in any order.
-    fn batches_at_once(&self) -> usize {
-        1
+    fn overlap(&self) -> Overlap {
+        Overlap::None
     }
 
     /// This key is spoken for, though no record has it: a system that gives keys
@@ -136,6 +134,18 @@ pub type Recorded<'a> = BoxFuture<'a, bool>;
 /// Nothing has to be recorded first.
 pub fn unrecorded<'a>() -> Recorded<'a> {
     Box::pin(std::future::ready(true))
+}
+
+/// What of a batch of new records may be done before the one sent before it is
+/// in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    None,
+    /// It may be opened, and its intents recorded.
+    Opened,
+    /// It may be written: what becomes of a record hangs on no other, but for
+    /// its key.
+    Written,
 }
 
 /// One batch of writes that is about to be sent.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::execute::Work;
+use super::flight::Airborne;
 use super::report::Trouble;
 use super::session::Session;
 use crate::compile::{Drift, FieldProgram};
@@ -106,12 +107,16 @@ impl Session<'_> {
     /// not change, and pairs up the rest.
     pub(super) async fn candidates(&mut self, side: Side, candidates: Vec<Candidate>) -> Result<(), Trouble> {
         let toward = side.other();
-        if self.airborne.iter().any(|air| candidates.iter().any(|one| air.carries(&one.key))) {
-            self.land().await?;
-            self.flush().await?;
-        }
         let keys: Vec<Key> = candidates.iter().map(|candidate| candidate.key.clone()).collect();
-        let links = self.setup.store.links(&self.program.name, side, &keys).await?;
+        let is_carried = |air: &Airborne| air.side == side || keys.iter().any(|key| air.carries(key));
+        if !self.is_unasked(toward) || self.airborne.iter().any(is_carried) {
+            self.land().await?;
+        }
+        let mut links = self.setup.store.links(&self.program.name, side, &keys).await?;
+        if !self.airborne.is_empty() && links.iter().any(Option::is_some) {
+            self.land().await?;
+            links = self.setup.store.links(&self.program.name, side, &keys).await?;
+        }
         let mut linked: Vec<Paired> = Vec::new();
         let mut new: Vec<Candidate> = Vec::new();
         for (mut candidate, link) in candidates.into_iter().zip(links) {

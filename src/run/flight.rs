@@ -2,15 +2,16 @@
 //! sent the batch, and what became of it is taken in.
 //!
 //! New records fly beside the next batch, in a task of their own, while
-//! nothing that is asked meanwhile depends on them; see `may_fly`. Where a side
-//! takes several batches at once, as many are in the air. They go on record,
-//! and land, in the order in which they were sent.
+//! nothing that is asked meanwhile depends on them; see `may_fly` and `land`.
+//! Where a side can open a batch ahead, one goes on record while the one before
+//! it is written. Batches go on record, are written, and land in the order in
+//! which they were sent; where one is not written, those behind it are not.
 
 use std::collections::HashSet;
 use std::panic::resume_unwind;
 
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
@@ -22,7 +23,7 @@ use super::send::Send;
 use super::session::Session;
 use super::setup::Setup;
 use crate::compile::SideProgram;
-use crate::connector::{Action, Change, Fault, Outcome, Settled};
+use crate::connector::{Action, Change, Fault, Outcome, Overlap, Settled, Writing};
 use crate::record::{Key, Side, Value};
 use crate::state::{Answered, Commit, Fence, Intents, IntentsId, StoreError};
 
@@ -36,55 +37,93 @@ pub(super) struct Flight {
     /// What goes into the state before the intents do.
     pub before: Commit,
     pub intents: Intents,
+    /// Nothing was asked for the keys of its new records; see `is_unasked`.
+    pub is_unasked: bool,
     pub turn: Turn,
 }
 
-/// What goes into the state before a batch does so after that of the batches
-/// which were sent before it.
+/// How far a batch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Stage {
+    #[default]
+    Prepared,
+    /// It has its way to the side.
+    Opened,
+    /// What goes into the state before it is there, and so are its intents.
+    OnRecord,
+    /// It is in effect, or is not going to be.
+    Written,
+}
+
+/// The place of a batch behind the one that was sent before it.
 #[derive(Default)]
 pub(super) struct Turn {
-    /// True once that is done; closed where it failed.
-    pub comes: Option<watch::Receiver<bool>>,
-    pub done: Option<watch::Sender<bool>>,
+    before: Option<watch::Receiver<Stage>>,
+    own: watch::Sender<Stage>,
 }
 
 impl Turn {
-    async fn comes(&mut self) -> bool {
-        match self.comes.take() {
-            Some(mut before) => before.wait_for(|done| *done).await.is_ok(),
+    pub(super) fn after(before: Option<&Airborne>) -> Turn {
+        Turn { before: before.map(|before| before.stage.clone()), own: watch::Sender::default() }
+    }
+
+    pub(super) fn stage(&self) -> watch::Receiver<Stage> {
+        self.own.subscribe()
+    }
+
+    /// The batch before has come so far; `false` where it does not.
+    async fn comes(&self, stage: Stage) -> bool {
+        match self.before.clone() {
+            Some(mut before) => before.wait_for(|reached| *reached >= stage).await.is_ok(),
             None => true,
         }
     }
 
-    fn is_done(&mut self) {
-        if let Some(done) = self.done.take() {
-            done.send_replace(true);
-        }
+    fn reach(&self, stage: Stage) {
+        self.own.send_replace(stage);
     }
 }
 
 impl Flight {
-    /// Everything is in the state that goes there before this batch. A run
-    /// whose state fails it comes to its end.
-    async fn commit_before(&self, setup: &Setup, turn: &mut Turn) -> Result<(), Trouble> {
-        if !turn.comes().await {
+    /// A run whose state fails it comes to its end.
+    async fn commit_before(&self, setup: &Setup, turn: &Turn) -> Result<(), Trouble> {
+        if !turn.comes(Stage::OnRecord).await {
             return Err(Trouble::Stopped);
         }
         if self.before != Commit::default() {
             setup.store.commit(&self.fence, &self.before).await?;
         }
-        turn.is_done();
         Ok(())
+    }
+
+    /// Opens the batch: ahead of its turn where the side takes it. Whoever comes
+    /// before has its way by then: it never waits for what this one holds.
+    async fn open<'s>(&self, setup: &'s Setup, turn: &Turn) -> Result<Option<Box<dyn Writing + 's>>, Trouble> {
+        let side = self.side;
+        let creates = self.sends.iter().filter(|send| send.write.action == Action::Create).count();
+        let allot = if setup.program.sides[side].key_is_mapped() { 0 } else { creates };
+        if turn.before.is_some() {
+            if turn.comes(Stage::Opened).await
+                && let Ok(writing) = setup.objects[side].begin(allot).await
+            {
+                return Ok(Some(writing));
+            }
+            // There may be no more than one connection to be had.
+            if !turn.comes(Stage::Written).await {
+                return Ok(None);
+            }
+        }
+        setup.call(side, || setup.objects[side].begin(allot)).await.map(Some)
     }
 }
 
 /// A batch that was sent, and what the side answered.
 pub(super) struct Flown {
     flight: Flight,
-    /// What became of the intents; `None` where the side failed before there
-    /// was anything to record.
+    /// What became of the intents; `None` where they were not to go on record.
     recorded: Option<Result<IntentsId, StoreError>>,
-    outcomes: Result<Vec<Outcome>, Fault>,
+    /// `None` where the batch before was not written, so that nothing was sent.
+    outcomes: Option<Result<Vec<Outcome>, Fault>>,
 }
 
 /// A batch that is sent while the run goes on; dropped, it comes down where it
@@ -100,8 +139,7 @@ pub(super) struct Airborne {
     pub keys: HashSet<Key>,
     /// Of those that went before, whose links it brings into the state.
     pub earlier: HashSet<Key>,
-    /// True once those are there.
-    pub on_record: watch::Receiver<bool>,
+    pub stage: watch::Receiver<Stage>,
 }
 
 impl Airborne {
@@ -113,36 +151,40 @@ impl Airborne {
 
 /// Sends a batch.
 pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trouble> {
-    let side = flight.side;
-    let mut turn = std::mem::take(&mut flight.turn);
-    let program = &setup.program.sides[side];
-    let creates = flight.sends.iter().filter(|send| send.write.action == Action::Create).count();
-    let allot = if program.key_is_mapped() { 0 } else { creates };
-    let writing = match setup.call(side, || setup.objects[side].begin(allot)).await {
-        Ok(writing) => writing,
-        Err(trouble) => {
-            flight.commit_before(setup, &mut turn).await?;
-            return Err(trouble);
-        }
-    };
-    flight.assign(program, writing.keys());
-    flight.intents.token = writing.token();
-    let mut recorded = None;
-    let record = async {
-        let done = match flight.commit_before(setup, &mut turn).await {
-            Ok(()) => Ok(setup.store.intend(&flight.fence, &flight.intents).await),
-            Err(trouble) => Err(trouble),
-        };
-        let is_done = matches!(done, Ok(Ok(_)));
-        recorded = Some(done);
-        is_done
-    };
-    let outcomes = writing.write(&flight.changes, record.boxed()).await;
-    let recorded = recorded.transpose()?;
-    if recorded.is_some() {
+    let turn = std::mem::take(&mut flight.turn);
+    let opened = flight.open(setup, &turn).await;
+    let Ok(Some(writing)) = opened else {
+        flight.commit_before(setup, &turn).await?;
         flight.before = Commit::default();
+        turn.reach(Stage::OnRecord);
+        return opened.map(|_| Flown { flight, recorded: None, outcomes: None });
+    };
+    turn.reach(Stage::Opened);
+    flight.assign(&setup.program.sides[flight.side], writing.keys());
+    flight.intents.token = writing.token();
+    let (tell, told) = oneshot::channel();
+    let record = async {
+        flight.commit_before(setup, &turn).await?;
+        let recorded = setup.store.intend(&flight.fence, &flight.intents).await;
+        turn.reach(Stage::OnRecord);
+        // Whoever writes may have failed by now.
+        let _ = tell.send(recorded.is_ok());
+        Ok::<_, Trouble>(recorded)
+    };
+    let write = async {
+        let may_overtake = setup.objects[flight.side].overlap() == Overlap::Written;
+        if !may_overtake && !turn.comes(Stage::Written).await {
+            return None;
+        }
+        Some(writing.write(&flight.changes, told.map(|told| told == Ok(true)).boxed()).await)
+    };
+    let (recorded, outcomes) = futures::join!(record, write);
+    let recorded = recorded?;
+    if matches!(outcomes, Some(Ok(_))) || matches!(recorded, Err(StoreError::LinkedTwice { .. })) {
+        turn.reach(Stage::Written);
     }
-    Ok(Flown { flight, recorded, outcomes })
+    flight.before = Commit::default();
+    Ok(Flown { flight, recorded: Some(recorded), outcomes })
 }
 
 impl Flight {
@@ -174,16 +216,21 @@ impl Flight {
 }
 
 impl Session<'_> {
-    /// Waits for the batches that are in the air, and takes in what became of
-    /// them; the next flush, or the next batch, brings that into the state.
+    /// Waits for the batches that are in the air and brings what became of them
+    /// into the state, which then tells all there is to tell. Comes before
+    /// anything is asked, of the state or a side, that they might change.
     pub(super) async fn land(&mut self) -> Result<(), Trouble> {
+        if self.airborne.is_empty() {
+            return Ok(());
+        }
         while !self.airborne.is_empty() {
             self.land_first().await?;
         }
-        Ok(())
+        self.flush().await
     }
 
-    /// The same for the batch that was sent first, if one is in the air.
+    /// Takes in what became of the batch that was sent first, if one is in the
+    /// air; the next flush brings that into the state, or the next batch.
     pub(super) async fn land_first(&mut self) -> Result<(), Trouble> {
         let Some(first) = self.airborne.pop_front() else { return Ok(()) };
         let Airborne { mut task, side, records, work, keys, .. } = first;
@@ -208,24 +255,23 @@ impl Session<'_> {
             let Flown { flight, recorded, outcomes } = flown;
             let (side, records) = (flight.side, flight.sends.len());
             let fault = match (recorded, outcomes) {
-                (Some(Err(StoreError::LinkedTwice { .. })), _) if self.empty[side] => {
-                    self.not_so_empty(&flight, work);
+                (Some(Err(StoreError::LinkedTwice { .. })), _) if flight.is_unasked => {
+                    self.not_so_empty(side, &flight.sends, work);
                     return Ok(());
                 }
                 (Some(Err(error @ StoreError::LinkedTwice { .. })), _) => {
                     return self.linked_twice(&flight, work, error).await;
                 }
                 (Some(Err(error)), _) => return Err(error.into()),
-                (Some(Ok(id)), Ok(outcomes)) => match self.held_back(&flight, id, &outcomes).await? {
+                (Some(Ok(id)), Some(Ok(outcomes))) => match self.held_back(&flight, id, &outcomes).await? {
                     Prepared::InEffect => return self.answered(flight, work, id, outcomes, acknowledged).await,
                     Prepared::Waits => return Ok(()),
                     Prepared::Void(fault) => {
                         self.take_void(id, flight.intents.creates.len()).await?;
-                        fault
+                        Some(fault)
                     }
                 },
-                (None, outcomes) => outcomes.expect_err("nothing comes into effect that is not on record"),
-                (Some(Ok(id)), Err(fault)) => {
+                (Some(Ok(id)), Some(Err(fault))) => {
                     let token = flight.intents.token.as_deref();
                     let harmless = is_harmless(&fault);
                     let applied = if harmless { Ok(false) } else { self.settle(side, token, &fault).await };
@@ -235,11 +281,22 @@ impl Session<'_> {
                         return self.answered(flight, work, id, outcomes, acknowledged).await;
                     }
                     self.take_void(id, flight.intents.creates.len()).await?;
-                    fault
+                    Some(fault)
                 }
+                (Some(Ok(id)), None) => {
+                    self.take_void(id, flight.intents.creates.len()).await?;
+                    None
+                }
+                (None, _) => None,
             };
-            let waited = self.setup.wait(side, &mut attempt, fault).await;
-            self.failing(side, records, waited)?;
+            if self.ended {
+                self.counts.toward(side).failed += if self.stopped { 0 } else { records as u64 };
+                return Ok(());
+            }
+            if let Some(fault) = fault {
+                let waited = self.setup.wait(side, &mut attempt, fault).await;
+                self.failing(side, records, waited)?;
+            }
             let sent = fly(self.setup, flight).await;
             flown = self.failing(side, records, sent)?;
         }
@@ -270,11 +327,18 @@ impl Session<'_> {
         done
     }
 
-    /// Two records were to be created under one key, in a side that was empty
-    /// when the run began, so that nothing was looked for: now it has to be.
-    fn not_so_empty(&mut self, flight: &Flight, work: &[Work]) {
-        self.empty[flight.side] = false;
-        for item in flight.sends.iter().map(|send| &work[send.work]) {
+    /// True where nothing has to be looked for by its key in a side that was
+    /// empty when the run began: the side itself says where it is taken by now.
+    /// A dry run takes nothing.
+    pub(super) fn is_unasked(&self, side: Side) -> bool {
+        self.program.matches_by_key(side) && self.empty[side] && !self.options.dry
+    }
+
+    /// Records were to be created under one key, in a side of which nothing was
+    /// asked for it: now it has to be.
+    pub(super) fn not_so_empty(&mut self, side: Side, sends: &[Send], work: &[Work]) {
+        self.empty[side] = false;
+        for item in sends.iter().map(|send| &work[send.work]) {
             self.queue(item.from, &item.all_keys(), 0);
         }
     }

@@ -119,10 +119,7 @@ impl Session<'_> {
         let program = self.program;
         let other = side.other();
         let mut found: Vec<Option<Match>> = new.iter().map(|_| None).collect();
-        // Into a side that was empty when the run began nothing has to be looked for by its key: the
-        // side itself says where it is taken by now. A dry run takes nothing.
-        let is_told = program.matches_by_key(other) && self.empty[other] && !self.options.dry;
-        let alternatives = if is_told { Cow::Borrowed(&[][..]) } else { program.alternatives(other) };
+        let alternatives = if self.is_unasked(other) { Cow::Borrowed(&[][..]) } else { program.alternatives(other) };
         // Records that this batch has already spoken for, by what they match on.
         let mut taken: HashMap<(usize, u128), usize> = HashMap::new();
         let mut claimed: HashMap<Key, usize> = HashMap::new();

@@ -48,8 +48,6 @@ impl Session<'_> {
         if lost.is_empty() || program.matching.is_empty() {
             return Ok(BTreeSet::new());
         }
-        // What is being created there has to have its link.
-        self.land().await?;
         let mut found: Vec<(usize, Key)> = Vec::new();
         // What went away between two looks is looked at once more.
         let mut restless = BTreeSet::new();

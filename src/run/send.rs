@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::Acknowledged;
@@ -12,7 +11,7 @@ use super::execute::Work;
 use super::flight::{Airborne, Flight, Turn, fly};
 use super::report::Trouble;
 use super::session::Session;
-use crate::connector::{Action, Change};
+use crate::connector::{Action, Change, Overlap};
 use crate::plan::{Bases, FieldWrite, Link, LinkStatus, OwnStamp, Record, RecordWrite};
 use crate::record::{Both, Side, Value, short_digest_of};
 use crate::state::{Before, Commit, Intent, IntentField, Intents, RunStatus};
@@ -83,33 +82,42 @@ impl Session<'_> {
         let apart = near.rivals.is_empty() && !near.in_ring.source && !near.in_ring.target;
         let fits = sends[side].len() <= self.program.sides[side].access.batch;
         let new = sends[side].iter().all(|send| send.link.is_none());
-        (apart && fits && new && self.empty[side] && self.program.matches_by_key(side)).then_some(side)
+        (apart && fits && new && self.is_unasked(side)).then_some(side)
     }
 
     /// Sends a batch as soon as its side takes one more, and does not wait for
     /// it.
     pub(super) async fn launch(&mut self, side: Side, sends: Vec<Send>, mut work: Vec<Work>) -> Result<(), Trouble> {
-        let records = sends.len();
-        let keys = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
-        let mut flight = self.prepare(side, sends, &mut work);
-        while self.airborne.len() >= self.setup.objects[side].batches_at_once() {
+        let at_most = match self.setup.objects[side].overlap() {
+            Overlap::None => 1,
+            Overlap::Opened => 2,
+            Overlap::Written => 3,
+        };
+        while self.airborne.len() >= at_most {
             self.land_first().await?;
+        }
+        if !self.is_unasked(side) {
+            self.not_so_empty(side, &sends, &work);
+            return self.land().await;
         }
         if !self.pending.links.is_empty() {
             // One of them may have to give up its key.
             self.flush().await?;
         }
+        let records = sends.len();
+        let keys = sends.iter().filter_map(|send| work[send.work].keys[side.other()].clone()).collect();
         let earlier = std::mem::take(&mut self.unflushed);
+        let mut flight = self.prepare(side, sends, &mut work);
         if self.pending != Commit::default() {
             self.pending.run = Some(self.as_it_stands(RunStatus::Running));
         }
         flight.before = std::mem::take(&mut self.pending);
-        let (done, on_record) = watch::channel(false);
-        flight.turn = Turn { comes: self.airborne.back().map(|last| last.on_record.clone()), done: Some(done) };
+        flight.turn = Turn::after(self.airborne.back());
+        let stage = flight.turn.stage();
         let setup = Arc::clone(self.setup);
         let mut task = JoinSet::new();
         task.spawn(async move { fly(&setup, flight).await });
-        self.airborne.push_back(Airborne { task, side, records, work, keys, earlier, on_record });
+        self.airborne.push_back(Airborne { task, side, records, work, keys, earlier, stage });
         Ok(())
     }
 
@@ -172,7 +180,8 @@ impl Session<'_> {
             }
             changes.push(change);
         }
-        Flight { side, fence, sends, changes, before: Commit::default(), intents, turn: Turn::default() }
+        let is_unasked = self.is_unasked(side);
+        Flight { side, fence, sends, changes, before: Commit::default(), intents, is_unasked, turn: Turn::default() }
     }
 
     /// A new record as far as what is sent tells; empty where no field asks.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::ahead::{Foresight, Steps};
 use super::event::{Event, Fact};
-use super::flight::Airborne;
+use super::flight::{Airborne, Stage};
 use super::layout::Layouts;
 use super::park::{Keyless, is_untold};
 use super::prepared::Waiting;
@@ -34,7 +34,7 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
     loop {
         match ended {
             Ok(()) => {}
-            Err(Trouble::Stopped) => session.stopped = true,
+            Err(Trouble::Stopped) => session.stopped |= session.troubles.is_empty(),
             // Several batches in the air meet the same fate.
             Err(trouble) => {
                 if session.troubles.iter().all(|known| known.to_string() != trouble.to_string()) {
@@ -42,6 +42,7 @@ pub async fn run_mapping(setup: &Arc<Setup>, options: &Options) -> RunReport {
                 }
             }
         }
+        session.ended = true;
         if session.airborne.is_empty() {
             break;
         }
@@ -124,6 +125,8 @@ pub(super) struct Session<'a> {
     pub troubles: Vec<Trouble>,
     /// It ends before it is done, for somebody wants the engine to end.
     pub stopped: bool,
+    /// Nothing is sent any more.
+    pub ended: bool,
     pub planned: Vec<Planned>,
     /// In a dry run: the conflicts that would be opened.
     pub disputed: Vec<Conflict>,
@@ -220,6 +223,7 @@ impl<'a> Session<'a> {
             parked: Vec::new(),
             troubles: Vec::new(),
             stopped: false,
+            ended: false,
             planned: Vec::new(),
             disputed: Vec::new(),
             unanswered: 0,
@@ -394,7 +398,7 @@ impl<'a> Session<'a> {
         }
         // What the batches in the air take along was there before it.
         if let Some(last) = self.airborne.back_mut() {
-            drop(last.on_record.wait_for(|done| *done).await);
+            drop(last.stage.wait_for(|stage| *stage >= Stage::OnRecord).await);
         }
         self.unflushed.clear();
         let mut commit = std::mem::take(&mut self.pending);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use engine::connector::{
-    Action, Change, Fault, Found, Horizon, Listing, Object, Outcome, Recorded, Scope, Settled, Writing,
+    Action, Change, Fault, Found, Horizon, Listing, Object, Outcome, Overlap, Recorded, Scope, Settled, Writing,
 };
 use engine::record::{Batch, Mark, Shape, Side, Value, same};
 use engine::run::World;
@@ -218,8 +218,8 @@ impl Object for SimObject {
         })
     }
 
-    fn batches_at_once(&self) -> usize {
-        3
+    fn overlap(&self) -> Overlap {
+        self.stage.lock().scenario.overlap
     }
 
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {

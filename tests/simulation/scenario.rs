@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine::compile::{BaseKind, DeletePolicy, DeletedWhen, Limit, Policy, Program};
+use engine::connector::Overlap;
 use engine::record::{Both, Field, Kind, Shape, Side, Value};
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ pub(super) struct Scenario {
     pub(super) misfits: bool,
     /// So many records are in the source before the first run.
     pub(super) before: u64,
+    pub(super) overlap: Overlap,
 }
 
 impl Scenario {
@@ -124,6 +126,7 @@ impl Scenario {
             forms: [Form::Plain; 2],
             misfits: false,
             before: 0,
+            overlap: [Overlap::None, Overlap::Opened, Overlap::Written][usize::try_from(number % 3).expect("small")],
         };
         scenario.with_keys(seed).with_forms(seed).with_merges(seed)
     }

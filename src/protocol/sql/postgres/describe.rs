@@ -31,6 +31,8 @@ pub(super) struct Table {
     /// COPY can write into it and nothing alters the rows on their way.
     pub(super) takes_copy: bool,
     pub(super) has_triggers: bool,
+    /// What becomes of a new row hangs on no other of the table, but for its key.
+    pub(super) rows_stand_alone: bool,
     /// A view, which may not show what is written through it.
     pub(super) is_view: bool,
     pub(super) has_policies: bool,
@@ -139,9 +141,18 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
          has_table_privilege(c.oid, 'DELETE'), \
          pg_has_role('pg_read_all_stats', 'USAGE'), \
          (SELECT d.oid::int8 FROM pg_database d WHERE d.datname = current_database()), \
-         EXISTS (SELECT FROM pg_inherits i JOIN pg_trigger t ON t.tgrelid = i.inhrelid \
-                 WHERE i.inhparent = c.oid AND NOT t.tgisinternal), \
-         has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT') \
+         EXISTS (SELECT FROM pg_partition_tree(c.oid) part JOIN pg_trigger t ON t.tgrelid = part.relid \
+                 WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'), \
+         has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT'), \
+         EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND (k.confrelid = c.oid OR k.contype = 'x')) \
+         OR (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique) > 1 \
+         OR EXISTS (SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid JOIN pg_language l ON l.oid = p.prolang \
+                    WHERE d.refclassid = 'pg_proc'::regclass AND l.lanname NOT IN ('internal', 'c') \
+                    AND (d.classid = 'pg_attrdef'::regclass \
+                         AND d.objid IN (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = c.oid) \
+                         OR d.classid = 'pg_constraint'::regclass \
+                         AND d.objid IN (SELECT k.oid FROM pg_constraint k WHERE k.conrelid = c.oid OR k.contypid IN \
+                                         (SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid)))) \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::int8::oid",
     )
     .bind(oid)
@@ -184,6 +195,7 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
     // Bits by the command's number: 4 update, 8 insert, 16 delete.
     let events: i32 = about.try_get(6)?;
     let can = |bit: i32, right: usize| Ok::<_, sqlx::Error>(events & bit != 0 && about.try_get::<bool, _>(right)?);
+    let takes_copy = matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies;
     Ok(Table {
         schema: about.try_get(0)?,
         name: about.try_get(1)?,
@@ -194,7 +206,8 @@ async fn table(connection: &mut PgConnection, oid: i64, shown: String) -> Result
         indexed,
         tells_xmin: relation == "r",
         is_view: relation == "v",
-        takes_copy: matches!(relation.as_str(), "r" | "p") && !has_triggers && !has_rules && !has_policies,
+        takes_copy,
+        rows_stand_alone: takes_copy && relation == "r" && !about.try_get::<bool, _>(14)?,
         has_triggers: has_triggers || has_rules,
         has_policies,
         can_read: about.try_get(13)?,

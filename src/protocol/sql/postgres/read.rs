@@ -17,7 +17,7 @@ use super::super::statement::{literal, safe};
 use super::connection::Connections;
 use super::describe::{Column, Table};
 use super::{decode, encode, fault, write};
-use crate::connector::{Access, Fault, Found, Horizon, Listing, Object, Scope, Settled, Writing};
+use crate::connector::{Access, Fault, Found, Horizon, Listing, Object, Overlap, Scope, Settled, Writing};
 use crate::record::{Batch, Mark, Value};
 
 /// The answer of a transaction in which something has failed.
@@ -366,6 +366,10 @@ impl Object for Arc<Opened> {
 
     fn begin(&self, allot: usize) -> BoxFuture<'_, Result<Box<dyn Writing + '_>, Fault>> {
         Box::pin(async move { write::begin(self, allot).await.map(|batch| Box::new(batch) as Box<dyn Writing + '_>) })
+    }
+
+    fn overlap(&self) -> Overlap {
+        if self.table.rows_stand_alone { Overlap::Written } else { Overlap::Opened }
     }
 
     fn settle<'a>(&'a self, token: Option<&'a str>) -> BoxFuture<'a, Result<Settled, Fault>> {
