@@ -9,7 +9,7 @@ use engine::plan::{Bases, Link, LinkStatus};
 use engine::protocol::sql::{SqlSettings, connect_sqlite};
 use engine::record::{Batch, Both, Key, Side, Value};
 use engine::run::{Neighbours, Options, RetryPolicy, RunReport, Setup, Silent, SystemWorld, run_mapping};
-use engine::state::{Intents, Layout, LayoutField, MemoryStore, ParkedFilter, Store};
+use engine::state::{Commit, Intents, Layout, LayoutField, MemoryStore, ParkedFilter, Store};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -163,7 +163,7 @@ impl Pair {
         let at = chrono::DateTime::UNIX_EPOCH;
         let creates = vec![link];
         let intents = Intents { side: Side::Target, token: None, at, layout, creates, changes: Vec::new() };
-        self.store.intend(&fence, &intents).await.unwrap();
+        self.store.intend(&fence, &Commit::default(), &intents).await.unwrap();
     }
 }
 

@@ -118,7 +118,7 @@ async fn a_lease_keeps_others_out_until_it_runs_out() {
     assert!(taken.number > fence.number);
     let woken = state(&database, "lease=600").await;
     assert_eq!(woken.commit(&fence, &links(2)).await, Err(StoreError::Fenced));
-    assert_eq!(woken.intend(&fence, &intents()).await, Err(StoreError::Fenced));
+    assert_eq!(woken.intend(&fence, &Commit::default(), &intents()).await, Err(StoreError::Fenced));
     assert_eq!(second.count_links("m").await, Ok(1));
 
     second.release(&taken).await.unwrap();
@@ -261,7 +261,7 @@ async fn what_was_answered_survives_a_crash() {
     store.commit(&fence, &links(100)).await.unwrap();
     let creates = vec![link(500)];
     let intents = Intents { side: Side::Target, token: None, at: now(), layout: 1, creates, changes: Vec::new() };
-    let id = store.intend(&fence, &intents).await.unwrap();
+    let id = store.intend(&fence, &Commit::default(), &intents).await.unwrap();
 
     let crashed = folder.path().join("crashed");
     std::fs::create_dir(&crashed).unwrap();

@@ -85,17 +85,6 @@ impl Turn {
 }
 
 impl Flight {
-    /// A run whose state fails it comes to its end.
-    async fn commit_before(&self, setup: &Setup, turn: &Turn) -> Result<(), Trouble> {
-        if !turn.comes(Stage::OnRecord).await {
-            return Err(Trouble::Stopped);
-        }
-        if self.before != Commit::default() {
-            setup.store.commit(&self.fence, &self.before).await?;
-        }
-        Ok(())
-    }
-
     /// Opens the batch: ahead of its turn where the side takes it. Whoever comes
     /// before has its way by then: it never waits for what this one holds.
     async fn open<'s>(&self, setup: &'s Setup, turn: &Turn) -> Result<Option<Box<dyn Writing + 's>>, Trouble> {
@@ -154,8 +143,13 @@ pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trou
     let turn = std::mem::take(&mut flight.turn);
     let opened = flight.open(setup, &turn).await;
     let Ok(Some(writing)) = opened else {
-        flight.commit_before(setup, &turn).await?;
-        flight.before = Commit::default();
+        // What went before goes into the state all the same.
+        if !turn.comes(Stage::OnRecord).await {
+            return Err(Trouble::Stopped);
+        }
+        if flight.before != Commit::default() {
+            setup.store.commit(&flight.fence, &std::mem::take(&mut flight.before)).await?;
+        }
         turn.reach(Stage::OnRecord);
         return opened.map(|_| Flown { flight, recorded: None, outcomes: None });
     };
@@ -164,9 +158,14 @@ pub(super) async fn fly(setup: &Setup, mut flight: Flight) -> Result<Flown, Trou
     flight.intents.token = writing.token();
     let (tell, told) = oneshot::channel();
     let record = async {
-        flight.commit_before(setup, &turn).await?;
-        let recorded = setup.store.intend(&flight.fence, &flight.intents).await;
-        turn.reach(Stage::OnRecord);
+        // A run whose state fails it comes to its end.
+        if !turn.comes(Stage::OnRecord).await {
+            return Err(Trouble::Stopped);
+        }
+        let recorded = setup.store.intend(&flight.fence, &flight.before, &flight.intents).await;
+        if matches!(recorded, Ok(_) | Err(StoreError::LinkedTwice { .. })) {
+            turn.reach(Stage::OnRecord);
+        }
         // Whoever writes may have failed by now.
         let _ = tell.send(recorded.is_ok());
         Ok::<_, Trouble>(recorded)

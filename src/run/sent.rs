@@ -10,7 +10,7 @@ use crate::compile::{Policy, Rejection};
 use crate::connector::Action;
 use crate::plan::{IN_DOUBT, Link, Record, Seen};
 use crate::record::{Key, Side, Value};
-use crate::state::{Answered, IntentField, Intents};
+use crate::state::{Answered, Commit, IntentField, Intents};
 
 /// Fields that were sent to a record which has gone since, and nobody knows
 /// whether they came into effect.
@@ -46,7 +46,7 @@ impl Session<'_> {
         }
         if let (false, Some(fence)) = (kept.is_empty(), &self.fence) {
             let kept = Intents { creates: Vec::new(), changes: kept, ..intents.clone() };
-            self.sent_under.push(self.setup.store.intend(fence, &kept).await?);
+            self.sent_under.push(self.setup.store.intend(fence, &Commit::default(), &kept).await?);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::connector::{Action, Change, Outcome};
 use crate::diagnostic::Code;
 use crate::plan::{FieldWrite, Link, RecordWrite};
 use crate::record::{Both, Key, Side, Value, digest};
-use crate::state::{Answered, Intent, IntentField, Intents, Parked, Reason};
+use crate::state::{Answered, Commit, Intent, IntentField, Intents, Parked, Reason};
 
 /// A write to be taken back.
 pub(super) struct Undo {
@@ -133,7 +133,7 @@ impl Session<'_> {
             intents.token = writing.token();
             let mut recorded = None;
             let record = async {
-                recorded = Some(setup.store.intend(&fence, &intents).await);
+                recorded = Some(setup.store.intend(&fence, &Commit::default(), &intents).await);
                 matches!(recorded, Some(Ok(_)))
             };
             let mut outcomes = writing.write(&changes, record.boxed()).await;

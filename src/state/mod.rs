@@ -72,10 +72,11 @@ pub trait Store: Send + Sync {
     /// How many links there are, severed ones too.
     fn count_links<'a>(&'a self, mapping: &'a str) -> Answer<'a, u64>;
 
-    /// Records what is about to be sent, before it is. Links of creates in it
-    /// become links when a commit answers them; their keys are taken from now
-    /// on.
-    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId>;
+    /// Makes a commit last and records what is about to be sent, before it is,
+    /// in one step. Links of creates in it become links when a commit answers
+    /// them; their keys are taken from now on. The commit, which stores no
+    /// links, lasts also where one of them is taken already.
+    fn intend<'a>(&'a self, fence: &'a Fence, before: &'a Commit, intents: &'a Intents) -> Answer<'a, IntentsId>;
 
     /// Intents that no commit has answered, oldest first.
     fn open_intents<'a>(&'a self, mapping: &'a str) -> Answer<'a, Vec<(IntentsId, Intents)>>;

@@ -79,6 +79,24 @@ impl SimStore {
     fn pass<'a, T>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
         answer
     }
+
+    async fn tampered(&self, mapping: &str, commit: &Commit) -> Option<Commit> {
+        self.tamper(self.mutant?, mapping, commit).await
+    }
+
+    /// What a commit holds is in the state.
+    fn lasts(&self, commit: &Commit) {
+        let mut stage = self.stage.lock();
+        let (spooled, done) = (commit.spool.iter().map(|spooled| &spooled.link), commit.unspool.iter());
+        if spooled.len() + done.len() > 0 {
+            let [spooled, done] = [within_mapping(spooled), within_mapping(done)];
+            stage.tell(&format!("deletes spooled {spooled:?}, taken off {done:?}"));
+        }
+        stage.logged.extend(commit.conflicts.iter().cloned());
+        for answered in &commit.answered {
+            stage.acknowledged(answered.intents);
+        }
+    }
 }
 
 impl Store for SimStore {
@@ -91,10 +109,14 @@ impl Store for SimStore {
         })
     }
 
-    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
+    fn intend<'a>(&'a self, fence: &'a Fence, before: &'a Commit, intents: &'a Intents) -> Answer<'a, IntentsId> {
         Box::pin(async move {
             self.stage.pause("intend").await;
-            let answer = self.inner.intend(fence, intents).await;
+            let tampered = self.tampered(&fence.mapping, before).await;
+            let answer = self.inner.intend(fence, tampered.as_ref().unwrap_or(before), intents).await;
+            if matches!(answer, Ok(_) | Err(StoreError::LinkedTwice { .. })) {
+                self.lasts(before);
+            }
             if let Ok(id) = &answer {
                 let keys = intents.creates.iter().map(|link| &link.keys);
                 let keys = keys.chain(intents.changes.iter().map(|intent| &intent.keys));
@@ -109,23 +131,9 @@ impl Store for SimStore {
     fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()> {
         Box::pin(async move {
             self.stage.pause("commit").await;
-            let tampered = match self.mutant {
-                Some(mutant) => self.tamper(mutant, &fence.mapping, commit).await,
-                None => None,
-            };
+            let tampered = self.tampered(&fence.mapping, commit).await;
             self.inner.commit(fence, tampered.as_ref().unwrap_or(commit)).await?;
-            {
-                let mut stage = self.stage.lock();
-                let (spooled, done) = (commit.spool.iter().map(|spooled| &spooled.link), commit.unspool.iter());
-                if spooled.len() + done.len() > 0 {
-                    let [spooled, done] = [within_mapping(spooled), within_mapping(done)];
-                    stage.tell(&format!("deletes spooled {spooled:?}, taken off {done:?}"));
-                }
-                stage.logged.extend(commit.conflicts.iter().cloned());
-                for answered in &commit.answered {
-                    stage.acknowledged(answered.intents);
-                }
-            }
+            self.lasts(commit);
             self.stage.pause("committed").await;
             Ok(())
         })
@@ -158,8 +166,8 @@ impl Store for Elsewhere {
         self.pass(self.inner.open_intents(mapping))
     }
 
-    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
-        self.pass(self.inner.intend(fence, intents))
+    fn intend<'a>(&'a self, fence: &'a Fence, before: &'a Commit, intents: &'a Intents) -> Answer<'a, IntentsId> {
+        self.pass(self.inner.intend(fence, before, intents))
     }
 
     fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()> {

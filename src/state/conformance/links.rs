@@ -117,12 +117,21 @@ pub(super) async fn links_are_one_to_one(store: &dyn Store) {
     let missing = Link { id: stored[1].id + 1000, ..link("e", 5) };
     assert_broken(commit(vec![missing]).await, "there is no link", "only a link that is there is updated");
     assert_eq!(all_links(store).await, before, "a commit that failed changed nothing");
-    store.intend(&fence, &intents(vec![link("p", 9)])).await.expect("intents are recorded");
+    store.intend(&fence, &Commit::default(), &intents(vec![link("p", 9)])).await.expect("intents are recorded");
     let promise = "the keys of an open create are taken";
     assert_broken(commit(vec![link("p", 10)]).await, "source key", promise);
     assert_broken(commit(vec![link("q", 9)]).await, "target key [9]", promise);
-    let twice = store.intend(&fence, &intents(vec![link("a", 11)])).await;
+    let beside = Commit { park: vec![parked("s", None)], ..Commit::default() };
+    let twice = store.intend(&fence, &beside, &intents(vec![link("a", 11)])).await;
     assert_broken(twice, r#"source key ["a","01"]"#, "a linked record is not created");
+    let owed = store.count_owed(MAPPING).await.expect("what is parked is counted");
+    assert_eq!(owed.parked, 1, "what comes before intents lasts, whatever becomes of them");
+    let beside = Commit { unpark: vec![(Side::Source, parked("s", None).keys.source.expect("its key"))], ..beside };
+    let beside = Commit { park: Vec::new(), ..beside };
+    let id = store.intend(&fence, &beside, &intents(vec![link("r", 12)])).await.expect("intents are recorded");
+    assert_eq!(store.count_owed(MAPPING).await.expect("what is parked is counted").parked, 0, "in one step");
+    let open = store.open_intents(MAPPING).await.expect("open intents are read");
+    assert_eq!(open.last().map(|(id, _)| *id), Some(id));
 }
 
 pub(super) async fn links_change_their_keys(store: &dyn Store) {
@@ -150,7 +159,7 @@ pub(super) async fn an_old_fence_changes_nothing(store: &dyn Store) {
     let before = all_links(store).await;
     let commit = links_commit(vec![link("b", 2)]);
     assert_eq!(store.commit(&old, &commit).await, Err(StoreError::Fenced));
-    assert_eq!(store.intend(&old, &intents(vec![link("b", 2)])).await, Err(StoreError::Fenced));
+    assert_eq!(store.intend(&old, &Commit::default(), &intents(vec![link("b", 2)])).await, Err(StoreError::Fenced));
     assert_eq!(store.sweep_begin(&old, Side::Source).await, Err(StoreError::Fenced));
     assert_eq!(store.sweep_seen(&old, Side::Source, &[]).await, Err(StoreError::Fenced));
     assert_eq!(store.sweep_absent(&old, Side::Source, 0, 10).await, Err(StoreError::Fenced));
@@ -173,7 +182,7 @@ pub(super) async fn creates_become_links_when_they_are_answered(store: &dyn Stor
     let mut untold_too = link("e", 0);
     untold_too.keys.target = Key::untold();
     let creates = vec![link("b", 2), link("c", 3), untold.clone(), untold_too.clone()];
-    let id = store.intend(&fence, &intents(creates.clone())).await.expect("intents are recorded");
+    let id = store.intend(&fence, &Commit::default(), &intents(creates.clone())).await.expect("intents are recorded");
     assert_eq!(one_link(store, Side::Source, key("b")).await, None, "an open create is no link");
     assert_eq!(one_link(store, Side::Target, number(2)).await, None);
     assert_eq!(all_links(store).await.len(), 1);
@@ -195,7 +204,7 @@ pub(super) async fn creates_become_links_when_they_are_answered(store: &dyn Stor
     assert_eq!(store.count_links(MAPPING).await, Ok(4));
     assert_eq!(all_links(store).await.len(), 4);
     assert_eq!(store.open_intents(MAPPING).await, Ok(Vec::new()));
-    let again = store.intend(&fence, &intents(vec![link("e", 5)])).await;
+    let again = store.intend(&fence, &Commit::default(), &intents(vec![link("e", 5)])).await;
     assert!(again.is_ok_and(|again| again > id), "keys that were not used are free, and numbers are never given again");
 }
 
@@ -237,8 +246,8 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
     untold.keys.target = Key::untold();
     let creates: Vec<Link> = (0..700).map(|n| link(&format!("{n:04}"), 100 + n)).chain([untold]).collect();
     let second = Intents { changes: vec![change(&stored[0], Action::Update, Vec::new())], ..intents(creates) };
-    let first_id = store.intend(&fence, &first).await.expect("intents are recorded");
-    let second_id = store.intend(&fence, &second).await.expect("intents are recorded");
+    let first_id = store.intend(&fence, &Commit::default(), &first).await.expect("intents are recorded");
+    let second_id = store.intend(&fence, &Commit::default(), &second).await.expect("intents are recorded");
     let fence = acquire(store).await;
     let open = store.open_intents(MAPPING).await.expect("open intents are listed");
     assert_eq!(open, vec![(first_id, first), (second_id, second.clone())], "oldest first, as they were recorded");
@@ -250,7 +259,8 @@ pub(super) async fn intents_come_back_exactly(store: &dyn Store) {
 pub(super) async fn intents_are_answered_once(store: &dyn Store) {
     let fence = acquire(store).await;
     let other = store.acquire("other").await.expect("a mapping is acquired");
-    let id = store.intend(&fence, &intents(vec![link("a", 1)])).await.expect("intents are recorded");
+    let id =
+        store.intend(&fence, &Commit::default(), &intents(vec![link("a", 1)])).await.expect("intents are recorded");
     let promise = "only open intents of the mapping are answered";
     assert_broken(store.commit(&other, &answer(id, Vec::new())).await, "are not open", promise);
     assert_broken(store.commit(&fence, &answer(id + 1, Vec::new())).await, "are not open", promise);
@@ -263,7 +273,7 @@ pub(super) async fn large_batches_are_taken(store: &dyn Store) {
     let fence = acquire(store).await;
     let count = 3000_i64;
     let creates: Vec<Link> = (0..count).map(|n| link(&format!("{n:06}"), n * 7919 % count)).collect();
-    let id = store.intend(&fence, &intents(creates.clone())).await.expect("intents are recorded");
+    let id = store.intend(&fence, &Commit::default(), &intents(creates.clone())).await.expect("intents are recorded");
     let not_made: Vec<usize> = (0..creates.len()).filter(|position| position % 3 == 0).collect();
     let made = creates.len() - not_made.len();
     let events = (0..count).map(|n| event(&format!("{n:06}"), "created", n)).collect();

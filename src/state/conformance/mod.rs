@@ -222,7 +222,8 @@ async fn nothing_is_known_at_first(store: &dyn Store) {
 async fn a_commit_is_all_or_nothing(store: &dyn Store) {
     let fence = acquire(store).await;
     let stored = store_links(store, &fence, vec![link("a", 1), link("b", 2)]).await;
-    let id = store.intend(&fence, &intents(vec![link("c", 3)])).await.expect("intents are recorded");
+    let id =
+        store.intend(&fence, &Commit::default(), &intents(vec![link("c", 3)])).await.expect("intents are recorded");
     let cursor = Cursor { low: Some(Value::Integer(1)), ..Cursor::default() };
     let commit = Commit {
         answered: vec![Answered { intents: id, not_made: Vec::new() }],
@@ -358,7 +359,7 @@ async fn who_made_a_link_is_told(store: &dyn Store) {
     let fence = acquire(store).await;
     store_links(store, &fence, vec![link("adopted", 1)]).await;
     let creates = vec![link("a", 2), link("b", 3), link("c", 4)];
-    let id = store.intend(&fence, &intents(creates)).await.expect("intents are recorded");
+    let id = store.intend(&fence, &Commit::default(), &intents(creates)).await.expect("intents are recorded");
     assert_eq!(store.events(MAPPING, Side::Source, &key("a")).await, Ok(Vec::new()), "not before it is answered");
     let made = Made { side: Side::Target, run: "01B".into(), at: time(5) };
     let commit = Commit {
@@ -466,7 +467,7 @@ async fn a_mapping_keeps_everything_under_another_name(store: &dyn Store) {
     };
     store.commit(&fence, &commit).await.expect("records are stored");
     let pending = intents(vec![link("p", 9)]);
-    let id = store.intend(&fence, &pending).await.expect("intents are recorded");
+    let id = store.intend(&fence, &Commit::default(), &pending).await.expect("intents are recorded");
     // Whoever ran under the new name and found nothing to link gives way, but for the history.
     let early = store.acquire(NEW).await.expect("a mapping is acquired");
     let tried = Commit { run: Some(run("01B", NEW)), events: vec![event("a", "parked", 1)], ..Commit::default() };
@@ -531,7 +532,7 @@ async fn a_reset_forgets_what_it_says(store: &dyn Store) {
     };
     store.commit(&fence, &commit).await.expect("records are stored");
     let pending = intents(vec![link("p", 9)]);
-    let id = store.intend(&fence, &pending).await.expect("intents are recorded");
+    let id = store.intend(&fence, &Commit::default(), &pending).await.expect("intents are recorded");
     store.reset(MAPPING, false).await.expect("a mapping is reset");
     assert_eq!(store.commit(&fence, &Commit::default()).await, Err(StoreError::Fenced), "a run under way is stopped");
     let without = MappingState { cursors: Both::default(), ..state.clone() };

@@ -86,6 +86,25 @@ impl Everything {
         }
     }
 
+    fn commit(&mut self, fence: &Fence, commit: &Commit) -> Result<(), StoreError> {
+        commit.check_mapping(&fence.mapping)?;
+        let (mapping, given) = self.fenced(fence)?;
+        let mut kept = mapping.kept.clone();
+        let made = kept.apply(commit, given)?;
+        mapping.kept = kept;
+        if let Some(by) = &commit.made {
+            mapping.made.extend(made.into_iter().map(|id| (id, by.clone())));
+        }
+        mapping.events.extend(commit.events.iter().cloned());
+        for cell in &commit.overtaken {
+            self.written.remove(cell);
+        }
+        let by = |written: &Written| (written.cell.clone(), (fence.mapping.clone(), written.clone()));
+        self.written.extend(commit.written.iter().map(by));
+        self.runs.extend(commit.run.iter().map(|run| (run.run.clone(), run.clone())));
+        Ok(())
+    }
+
     fn every_kept(&mut self) -> impl Iterator<Item = &mut Kept> {
         self.mappings.values_mut().map(|mapping| &mut mapping.kept)
     }
@@ -133,8 +152,9 @@ impl Store for MemoryStore {
         self.call(move |all| Ok(all.kept(mapping).map_or(0, |kept| kept.links.len() as u64)))
     }
 
-    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
+    fn intend<'a>(&'a self, fence: &'a Fence, before: &'a Commit, intents: &'a Intents) -> Answer<'a, IntentsId> {
         self.call(move |all| {
+            all.commit(fence, before)?;
             let (mapping, given) = all.fenced(fence)?;
             let mut kept = mapping.kept.clone();
             let first = given.link + 1;
@@ -157,24 +177,7 @@ impl Store for MemoryStore {
     }
 
     fn commit<'a>(&'a self, fence: &'a Fence, commit: &'a Commit) -> Answer<'a, ()> {
-        self.call(move |all| {
-            commit.check_mapping(&fence.mapping)?;
-            let (mapping, given) = all.fenced(fence)?;
-            let mut kept = mapping.kept.clone();
-            let made = kept.apply(commit, given)?;
-            mapping.kept = kept;
-            if let Some(by) = &commit.made {
-                mapping.made.extend(made.into_iter().map(|id| (id, by.clone())));
-            }
-            mapping.events.extend(commit.events.iter().cloned());
-            for cell in &commit.overtaken {
-                all.written.remove(cell);
-            }
-            let by = |written: &Written| (written.cell.clone(), (fence.mapping.clone(), written.clone()));
-            all.written.extend(commit.written.iter().map(by));
-            all.runs.extend(commit.run.iter().map(|run| (run.run.clone(), run.clone())));
-            Ok(())
-        })
+        self.call(move |all| all.commit(fence, commit))
     }
 
     fn conflicts<'a>(&'a self, filter: &'a ConflictFilter) -> Answer<'a, Vec<Conflict>> {

@@ -295,11 +295,16 @@ impl Store for PostgresStore {
         })
     }
 
-    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
+    fn intend<'a>(&'a self, fence: &'a Fence, before: &'a Commit, intents: &'a Intents) -> Answer<'a, IntentsId> {
         Box::pin(async move {
+            before.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = intend(&mut write.transaction, &mut mapping, intents).await;
-            self.finish(write, done).await
+            let done = intend(&mut write.transaction, &mut mapping, before, intents).await;
+            let done = self.finish(write, done).await;
+            if matches!(done, Err(StoreError::LinkedTwice { .. })) && *before != Commit::default() {
+                self.commit(fence, before).await?;
+            }
+            done
         })
     }
 
@@ -319,7 +324,7 @@ impl Store for PostgresStore {
         Box::pin(async move {
             commit.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = apply(&mut write.transaction, &mut mapping, commit).await;
+            let done = last(&mut write.transaction, &mut mapping, commit).await;
             self.finish(write, done).await
         })
     }
@@ -499,11 +504,20 @@ impl Store for PostgresStore {
 async fn intend(
     connection: &mut PgConnection,
     mapping: &mut MappingRow,
+    before: &Commit,
     intents: &Intents,
 ) -> Result<IntentsId, StoreError> {
+    if *before != Commit::default() {
+        apply(connection, mapping, before).await?;
+    }
     let id = intents::store(connection, mapping, intents).await?;
     mapping.save(connection).await?;
     Ok(id)
+}
+
+async fn last(connection: &mut PgConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
+    apply(connection, mapping, commit).await?;
+    mapping.save(connection).await
 }
 
 /// In the order of the fields of [`Commit`].
@@ -531,5 +545,5 @@ async fn apply(connection: &mut PgConnection, mapping: &mut MappingRow, commit: 
     if let Some(run) = &commit.run {
         ledger::store_run(connection, number, run).await?;
     }
-    mapping.save(connection).await
+    Ok(())
 }

@@ -227,11 +227,16 @@ impl Store for SqliteStore {
         })
     }
 
-    fn intend<'a>(&'a self, fence: &'a Fence, intents: &'a Intents) -> Answer<'a, IntentsId> {
+    fn intend<'a>(&'a self, fence: &'a Fence, before: &'a Commit, intents: &'a Intents) -> Answer<'a, IntentsId> {
         Box::pin(async move {
+            before.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = intend(&mut write.connection, &mut mapping, intents).await;
-            write.finish(done).await
+            let done = intend(&mut write.connection, &mut mapping, before, intents).await;
+            let done = write.finish(done).await;
+            if matches!(done, Err(StoreError::LinkedTwice { .. })) && *before != Commit::default() {
+                self.commit(fence, before).await?;
+            }
+            done
         })
     }
 
@@ -249,7 +254,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             commit.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = apply(&mut write.connection, &mut mapping, commit).await;
+            let done = last(&mut write.connection, &mut mapping, commit).await;
             write.finish(done).await
         })
     }
@@ -426,11 +431,20 @@ impl Store for SqliteStore {
 async fn intend(
     connection: &mut SqliteConnection,
     mapping: &mut MappingRow,
+    before: &Commit,
     intents: &Intents,
 ) -> Result<IntentsId, StoreError> {
+    if *before != Commit::default() {
+        apply(connection, mapping, before).await?;
+    }
     let id = intents::store(connection, mapping, intents).await?;
     mapping.save(connection).await?;
     Ok(id)
+}
+
+async fn last(connection: &mut SqliteConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
+    apply(connection, mapping, commit).await?;
+    mapping.save(connection).await
 }
 
 /// In the order of the fields of [`Commit`].
@@ -458,7 +472,7 @@ async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, comm
     if let Some(run) = &commit.run {
         ledger::store_run(connection, number, run).await?;
     }
-    mapping.save(connection).await
+    Ok(())
 }
 
 /// Makes the file and the folder it lies in where they are missing, readable

@@ -148,7 +148,7 @@ async fn a_state_of_the_first_layout_is_brought_to_the_newest() {
     store.commit(&fence, &Commit { park: vec![parked], ..Commit::default() }).await.unwrap();
     let parked = store.parked(&ParkedFilter::default()).await.unwrap();
     let intents = Intents { side: Side::Target, token: None, at, layout: 4, creates: Vec::new(), changes: Vec::new() };
-    let id = store.intend(&fence, &intents).await.unwrap();
+    let id = store.intend(&fence, &Commit::default(), &intents).await.unwrap();
 
     let mut write = store.begin().await.unwrap();
     let newest = tables(&mut write.connection).await;
