@@ -193,12 +193,24 @@ impl End<'_> {
     }
 
     /// In a mapping of one direction: the source's value has been in the target,
-    /// where people have edited it since.
+    /// where people have edited it since. They may have entered it there themselves:
+    /// that closed the conflict that was open.
     fn has_drifted(&self, code: &str, slot: usize, value: i64) -> bool {
         let shown = self.history(Side::Target, code, slot);
-        let arrived = shown.iter().rposition(|version| version.value == value && !version.by_people);
+        let closed = self.has_closed_on(code, slot, value);
+        let arrived = shown.iter().rposition(|version| version.value == value && (closed || !version.by_people));
         let last = shown.last().is_some_and(|version| version.by_people);
         last && arrived.is_some_and(|arrived| shown[arrived + 1..].iter().all(|version| version.by_people))
+    }
+
+    /// A conflict of the field ended because both sides had come to this value.
+    fn has_closed_on(&self, code: &str, slot: usize, value: i64) -> bool {
+        self.stage.logged.iter().any(|conflict| {
+            conflict.field == format!("f{slot}")
+                && self.is_of(conflict, code)
+                && conflict.status == ConflictStatus::Closed
+                && Side::BOTH.into_iter().all(|side| number(&conflict.values[side]) == value)
+        })
     }
 
     /// Somebody decided that the target keeps its value, where nothing flows back.
