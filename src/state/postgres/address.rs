@@ -6,23 +6,37 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use super::StoreError;
+use super::{StoreError, lease};
 
 /// The schema where the address names none.
 const SCHEMA: &str = "engine";
+
+/// What of an address is ours, and not the server's to see.
+const SCHEMA_OPTION: &str = "options[search_path]";
+const LEASE_OPTION: &str = "lease";
 
 #[derive(Debug, Clone)]
 pub(super) struct Address {
     pub options: PgConnectOptions,
     pub schema: String,
+    /// How long a lease lasts without being extended.
+    pub lease: Duration,
 }
 
 impl Address {
-    /// Reads `postgres://…`. `?options[search_path]=NAME` chooses the schema.
-    /// The words of an error never repeat the address: it may hold a password.
-    pub(super) fn read(url: &Url, lease: Duration) -> Result<Address, StoreError> {
-        let named = url.query_pairs().find(|(name, _)| name == "options[search_path]");
-        let schema = named.map_or_else(|| SCHEMA.to_owned(), |(_, value)| value.into_owned());
+    /// Reads `postgres://…`. `?options[search_path]=NAME` chooses the schema,
+    /// `?lease=NUMBER` the milliseconds a lease lasts, which the tests of
+    /// leases shorten: engines that share a state must agree on it. The words
+    /// of an error never repeat the address: it may hold a password.
+    pub(super) fn read(url: &Url) -> Result<Address, StoreError> {
+        let named = |name: &str| url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value);
+        let schema = named(SCHEMA_OPTION).map_or_else(|| SCHEMA.to_owned(), std::borrow::Cow::into_owned);
+        let lease = named(LEASE_OPTION).map_or(Some(lease::LEASE), |value| {
+            let millis: u64 = value.parse().ok()?;
+            (millis >= 100).then(|| Duration::from_millis(millis))
+        });
+        let few = || StoreError::Broken("`lease` is a number of milliseconds, 100 or more".into());
+        let lease = lease.ok_or_else(few)?;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if !schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') || !schema.chars().all(plain) {
             let words = "`options[search_path]` names one schema, in small letters, digits and `_`";
@@ -31,7 +45,7 @@ impl Address {
         let mut kept = url.clone();
         let others: Vec<(String, String)> = url
             .query_pairs()
-            .filter(|(name, _)| name != "options[search_path]")
+            .filter(|(name, _)| name != SCHEMA_OPTION && name != LEASE_OPTION)
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
         kept.set_query(None);
@@ -61,6 +75,6 @@ impl Address {
                 ("lock_timeout", (patience * 2).to_string()),
             ])
             .disable_statement_logging();
-        Ok(Address { options, schema })
+        Ok(Address { options, schema, lease })
     }
 }

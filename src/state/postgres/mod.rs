@@ -8,6 +8,7 @@
 //! nothing any more. Time is the server's. Nothing here works record by record.
 
 mod address;
+mod commit;
 mod conflicts;
 mod error;
 mod forget;
@@ -86,33 +87,32 @@ impl PostgresStore {
     /// [`StoreError::Broken`] for an address that cannot be read, or a schema
     /// of another program.
     pub async fn open(url: &Url) -> Result<PostgresStore, StoreError> {
-        let (url, lease) = lease_of(url)?;
-        let address = Address::read(&url, lease)?;
+        let address = Address::read(url)?;
         let mut connection = address.options.connect().await?;
         let mut transaction = connection.begin().await?;
         layout::prepare(&mut transaction, &address.schema, &layout::STEPS).await?;
         transaction.commit().await?;
-        PostgresStore::on(address, connection, lease).await
+        PostgresStore::on(address, connection).await
     }
 
     /// Opens the state to look at it; `None` where there is none, and none is
     /// made.
     pub async fn open_there(url: &Url) -> Result<Option<PostgresStore>, StoreError> {
-        let (kept, lease) = lease_of(url)?;
-        let address = Address::read(&kept, lease)?;
+        let address = Address::read(url)?;
         let mut connection = address.options.connect().await?;
         let there = layout::is_there(&mut connection, &address.schema).await?;
         connection.close().await?;
         if there { Ok(Some(PostgresStore::open(url).await?)) } else { Ok(None) }
     }
 
-    async fn on(address: Address, mut connection: PgConnection, lease: Duration) -> Result<PostgresStore, StoreError> {
+    async fn on(address: Address, mut connection: PgConnection) -> Result<PostgresStore, StoreError> {
         let (engine, client): (String, String) = sqlx::query_as(
             "SELECT gen_random_uuid()::text, coalesce(host(inet_client_addr()), 'the machine of the state')",
         )
         .fetch_one(&mut connection)
         .await?;
         connection.close().await?;
+        let lease = address.lease;
         let holder = format!("process {} at {client}", std::process::id());
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
@@ -218,30 +218,6 @@ impl Drop for PostgresStore {
     }
 }
 
-/// The address without what is only ours: `lease`, in milliseconds, which the
-/// tests of leases shorten. Engines that share a state must agree on it.
-fn lease_of(url: &Url) -> Result<(Url, Duration), StoreError> {
-    let Some((_, written)) = url.query_pairs().find(|(name, _)| name == "lease") else {
-        return Ok((url.clone(), lease::LEASE));
-    };
-    let lease: u64 = written
-        .parse()
-        .ok()
-        .filter(|millis| *millis >= 100)
-        .ok_or_else(|| StoreError::Broken("`lease` is a number of milliseconds, 100 or more".into()))?;
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(name, _)| name != "lease")
-        .map(|(name, value)| (name.into_owned(), value.into_owned()))
-        .collect();
-    let mut kept = url.clone();
-    kept.set_query(None);
-    if !others.is_empty() {
-        kept.query_pairs_mut().extend_pairs(others);
-    }
-    Ok((kept, Duration::from_millis(lease)))
-}
-
 /// A text as PostgreSQL can hold it: it has no place for a null character.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{2400}")
@@ -299,7 +275,7 @@ impl Store for PostgresStore {
         Box::pin(async move {
             before.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = intend(&mut write.transaction, &mut mapping, before, intents).await;
+            let done = commit::intend(&mut write.transaction, &mut mapping, before, intents).await;
             let done = self.finish(write, done).await;
             if matches!(done, Err(StoreError::LinkedTwice { .. })) && *before != Commit::default() {
                 self.commit(fence, before).await?;
@@ -324,7 +300,7 @@ impl Store for PostgresStore {
         Box::pin(async move {
             commit.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = last(&mut write.transaction, &mut mapping, commit).await;
+            let done = commit::store(&mut write.transaction, &mut mapping, commit).await;
             self.finish(write, done).await
         })
     }
@@ -499,51 +475,4 @@ impl Store for PostgresStore {
             Ok(())
         })
     }
-}
-
-async fn intend(
-    connection: &mut PgConnection,
-    mapping: &mut MappingRow,
-    before: &Commit,
-    intents: &Intents,
-) -> Result<IntentsId, StoreError> {
-    if *before != Commit::default() {
-        apply(connection, mapping, before).await?;
-    }
-    let id = intents::store(connection, mapping, intents).await?;
-    mapping.save(connection).await?;
-    Ok(id)
-}
-
-async fn last(connection: &mut PgConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
-    apply(connection, mapping, commit).await?;
-    mapping.save(connection).await
-}
-
-/// In the order of the fields of [`Commit`].
-async fn apply(connection: &mut PgConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
-    let mut made = Vec::new();
-    for answered in &commit.answered {
-        made.push(intents::answer(connection, mapping, answered).await?);
-    }
-    links::forget(connection, mapping, &commit.forget).await?;
-    let before = mapping.last_link();
-    links::store(connection, mapping, &commit.links).await?;
-    made.push((before + 1, mapping.last_link()));
-    if let Some(by) = &commit.made {
-        ledger::store_made(connection, by, &made).await?;
-    }
-    let number = mapping.mapping;
-    parked::unpark(connection, number, &commit.unpark, &commit.park).await?;
-    parked::park(connection, number, &commit.park).await?;
-    conflicts::store(connection, number, &commit.conflicts).await?;
-    written::store(connection, number, &commit.overtaken, &commit.written).await?;
-    ledger::unspool(connection, &commit.unspool).await?;
-    ledger::spool(connection, mapping, &commit.spool).await?;
-    ledger::store_events(connection, number, &commit.events).await?;
-    mappings::store(connection, mapping, commit).await?;
-    if let Some(run) = &commit.run {
-        ledger::store_run(connection, number, run).await?;
-    }
-    Ok(())
 }

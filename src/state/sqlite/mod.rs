@@ -6,8 +6,10 @@
 //! the disk when it is answered. Nothing here works record by record.
 
 mod bulk;
+mod commit;
 mod conflicts;
 mod error;
+mod file;
 mod forget;
 mod intents;
 mod layout;
@@ -21,8 +23,6 @@ mod prune;
 mod tests;
 mod written;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ impl SqliteStore {
     /// Opens the state in this file beside whoever else uses it, as commands
     /// do. A new file and its folder are readable by their owner only.
     pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        refuse_foreign(path).await?;
-        make_file(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
+        file::refuse_foreign(path).await?;
+        file::make(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
         SqliteStore::connect(path, None).await
     }
 
@@ -81,8 +81,8 @@ impl SqliteStore {
     /// the lock beside the file says (`state.db` has `state.lock`). `now` is
     /// what others are told when they are refused.
     pub async fn open_for_run(path: &Path, now: DateTime<Utc>) -> Result<SqliteStore, StoreError> {
-        refuse_foreign(path).await?;
-        make_file(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
+        file::refuse_foreign(path).await?;
+        file::make(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
         let lock = RunLock::take(&path.with_extension("lock"), now)?;
         SqliteStore::connect(path, Some(lock)).await
     }
@@ -231,7 +231,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             before.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = intend(&mut write.connection, &mut mapping, before, intents).await;
+            let done = commit::intend(&mut write.connection, &mut mapping, before, intents).await;
             let done = write.finish(done).await;
             if matches!(done, Err(StoreError::LinkedTwice { .. })) && *before != Commit::default() {
                 self.commit(fence, before).await?;
@@ -254,7 +254,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             commit.check_mapping(&fence.mapping)?;
             let (mut write, mut mapping) = self.begin_fenced(fence).await?;
-            let done = last(&mut write.connection, &mut mapping, commit).await;
+            let done = commit::store(&mut write.connection, &mut mapping, commit).await;
             write.finish(done).await
         })
     }
@@ -426,101 +426,4 @@ impl Store for SqliteStore {
             Ok(())
         })
     }
-}
-
-async fn intend(
-    connection: &mut SqliteConnection,
-    mapping: &mut MappingRow,
-    before: &Commit,
-    intents: &Intents,
-) -> Result<IntentsId, StoreError> {
-    if *before != Commit::default() {
-        apply(connection, mapping, before).await?;
-    }
-    let id = intents::store(connection, mapping, intents).await?;
-    mapping.save(connection).await?;
-    Ok(id)
-}
-
-async fn last(connection: &mut SqliteConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
-    apply(connection, mapping, commit).await?;
-    mapping.save(connection).await
-}
-
-/// In the order of the fields of [`Commit`].
-async fn apply(connection: &mut SqliteConnection, mapping: &mut MappingRow, commit: &Commit) -> Result<(), StoreError> {
-    let mut made = Vec::new();
-    for answered in &commit.answered {
-        made.push(intents::answer(connection, mapping, answered).await?);
-    }
-    links::forget(connection, mapping, &commit.forget).await?;
-    let before = mapping.last_link();
-    links::store(connection, mapping, &commit.links).await?;
-    made.push((before + 1, mapping.last_link()));
-    if let Some(by) = &commit.made {
-        ledger::store_made(connection, by, &made).await?;
-    }
-    let number = mapping.mapping;
-    parked::unpark(connection, number, &commit.unpark, &commit.park).await?;
-    parked::park(connection, number, &commit.park).await?;
-    conflicts::store(connection, number, &commit.conflicts).await?;
-    written::store(connection, number, &commit.overtaken, &commit.written).await?;
-    ledger::unspool(connection, &commit.unspool).await?;
-    ledger::spool(connection, mapping, &commit.spool).await?;
-    ledger::store_events(connection, number, &commit.events).await?;
-    mappings::store(connection, mapping, commit).await?;
-    if let Some(run) = &commit.run {
-        ledger::store_run(connection, number, run).await?;
-    }
-    Ok(())
-}
-
-/// Makes the file and the folder it lies in where they are missing, readable
-/// by their owner only. SQLite gives the files beside it the same mode, but
-/// for those that lie there already.
-fn make_file(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        private::folder(folder)?;
-        // A folder that holds other things too is its owner's to open and close.
-        if folder.file_name().is_some_and(|name| name == crate::config::STATE_FOLDER) {
-            private::close_to_others(folder, 0o700)?;
-        }
-    }
-    private::file(path)?;
-    for beside in ["-wal", "-shm"] {
-        let beside = PathBuf::from(format!("{}{beside}", path.display()));
-        match private::close_to_others(&beside, 0o600) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a file of somebody else's before anything of it is changed: its
-/// permissions, the way its changes are journalled.
-async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
-    let broken = |words: String| StoreError::Broken(format!("`{}`: {words}", path.display()));
-    let mut head = Vec::new();
-    match File::open(path).and_then(|file| file.take(20).read_to_end(&mut head)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(broken(error.to_string())),
-        Ok(0) => return Ok(()),
-        Ok(_) => {}
-    }
-    if !head.starts_with(b"SQLite format 3\0") {
-        return Err(broken("the file is no database".into()));
-    }
-    // A state is journalled ahead (the file format's version for writing is 2), unless a tool has copied it.
-    if head.get(18) == Some(&2) {
-        return Ok(());
-    }
-    let mut probe = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
-    let another = layout::belongs_to_another(&mut probe).await?;
-    let found = layout::found(&mut probe).await?;
-    probe.close().await?;
-    if another {
-        return Err(broken("the file is a database of another program".into()));
-    }
-    layout::refuse_unknown(found)
 }
