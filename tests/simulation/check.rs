@@ -205,10 +205,8 @@ impl End<'_> {
 
     /// A conflict of the field ended because both sides had come to this value.
     fn has_closed_on(&self, code: &str, slot: usize, value: i64) -> bool {
-        self.stage.logged.iter().any(|conflict| {
-            conflict.field == format!("f{slot}")
-                && self.is_of(conflict, code)
-                && conflict.status == ConflictStatus::Closed
+        self.logged(code, slot).any(|conflict| {
+            conflict.status == ConflictStatus::Closed
                 && Side::BOTH.into_iter().all(|side| number(&conflict.values[side]) == value)
         })
     }
@@ -241,12 +239,15 @@ impl End<'_> {
     /// The conflicts that told of this value before it was overwritten, each time
     /// something became of them.
     fn told_of(&self, code: &str, side: Side, slot: usize, value: i64) -> impl Iterator<Item = &Conflict> {
-        self.stage.logged.iter().filter(move |conflict| {
-            conflict.field == format!("f{slot}")
-                && self.is_of(conflict, code)
-                && conflict.status != ConflictStatus::Closed
-                && number(&conflict.values[side]) == value
+        self.logged(code, slot).filter(move |conflict| {
+            conflict.status != ConflictStatus::Closed && number(&conflict.values[side]) == value
         })
+    }
+
+    /// The conflicts of a field, each time something became of them.
+    fn logged(&self, code: &str, slot: usize) -> impl Iterator<Item = &Conflict> {
+        let is_of = move |conflict: &&Conflict| conflict.field == format!("f{slot}") && self.is_of(conflict, code);
+        self.stage.logged.iter().filter(is_of)
     }
 
     /// Whatever the engine overwrote had reached the other side before the edit

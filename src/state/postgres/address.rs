@@ -29,14 +29,18 @@ impl Address {
     /// leases shorten: engines that share a state must agree on it. The words
     /// of an error never repeat the address: it may hold a password.
     pub(super) fn read(url: &Url) -> Result<Address, StoreError> {
-        let named = |name: &str| url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value);
-        let schema = named(SCHEMA_OPTION).map_or_else(|| SCHEMA.to_owned(), std::borrow::Cow::into_owned);
-        let lease = named(LEASE_OPTION).map_or(Some(lease::LEASE), |value| {
-            let millis: u64 = value.parse().ok()?;
-            (millis >= 100).then(|| Duration::from_millis(millis))
-        });
-        let few = || StoreError::Broken("`lease` is a number of milliseconds, 100 or more".into());
-        let lease = lease.ok_or_else(few)?;
+        let named = |name: &str| {
+            let mut pairs = url.query_pairs();
+            pairs.find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+        };
+        let schema = named(SCHEMA_OPTION).unwrap_or_else(|| SCHEMA.to_owned());
+        let lease = match named(LEASE_OPTION).map(|millis| millis.parse()) {
+            None => lease::LEASE,
+            Some(Ok(millis @ 100..)) => Duration::from_millis(millis),
+            Some(_) => {
+                return Err(StoreError::Broken("`lease` is a number of milliseconds, 100 or more".into()));
+            }
+        };
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if !schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') || !schema.chars().all(plain) {
             let words = "`options[search_path]` names one schema, in small letters, digits and `_`";
@@ -76,5 +80,31 @@ impl Address {
             ])
             .disable_statement_logging();
         Ok(Address { options, schema, lease })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<Address, StoreError> {
+        Address::read(&Url::parse(&format!("postgres://engine@localhost/states{query}")).unwrap())
+    }
+
+    #[test]
+    fn what_is_ours_is_read() {
+        let plain = read("").unwrap();
+        assert_eq!((plain.schema.as_str(), plain.lease), (SCHEMA, lease::LEASE));
+
+        let ours = read("?options[search_path]=one_2&lease=100&application_name=x").unwrap();
+        assert_eq!((ours.schema.as_str(), ours.lease), ("one_2", Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for query in ["?lease=99", "?lease=-1", "?lease=soon", "?options[search_path]=One", "?options[search_path]=a,b"]
+        {
+            assert!(matches!(read(query), Err(StoreError::Broken(_))), "{query}");
+        }
     }
 }

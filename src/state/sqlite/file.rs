@@ -10,10 +10,24 @@ use sqlx::{ConnectOptions, Connection};
 use super::{StoreError, layout};
 use crate::config::private;
 
+/// Sees to it that the file is there and nobody else's.
+///
+/// # Errors
+/// [`StoreError::Broken`] for another program's file, or one that cannot be
+/// read or made; [`StoreError::Newer`] for the state of a newer engine.
+pub(super) async fn prepare(path: &Path) -> Result<(), StoreError> {
+    refuse_foreign(path).await?;
+    make(path).map_err(|error| broken(path, &error.to_string()))
+}
+
+fn broken(path: &Path, words: &str) -> StoreError {
+    StoreError::Broken(format!("`{}`: {words}", path.display()))
+}
+
 /// Makes the file and the folder it lies in where they are missing, readable
 /// by their owner only. SQLite gives the files beside it the same mode, but
 /// for those that lie there already.
-pub(super) fn make(path: &Path) -> std::io::Result<()> {
+fn make(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         private::folder(folder)?;
         // A folder that holds other things too is its owner's to open and close.
@@ -34,17 +48,16 @@ pub(super) fn make(path: &Path) -> std::io::Result<()> {
 
 /// Refuses a file of somebody else's before anything of it is changed: its
 /// permissions, the way its changes are journalled.
-pub(super) async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
-    let broken = |words: String| StoreError::Broken(format!("`{}`: {words}", path.display()));
+async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(20).read_to_end(&mut head)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(broken(error.to_string())),
+        Err(error) => return Err(broken(path, &error.to_string())),
         Ok(0) => return Ok(()),
         Ok(_) => {}
     }
     if !head.starts_with(b"SQLite format 3\0") {
-        return Err(broken("the file is no database".into()));
+        return Err(broken(path, "the file is no database"));
     }
     // A state is journalled ahead (the file format's version for writing is 2), unless a tool has copied it.
     if head.get(18) == Some(&2) {
@@ -55,7 +68,7 @@ pub(super) async fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
     let found = layout::found(&mut probe).await?;
     probe.close().await?;
     if another {
-        return Err(broken("the file is a database of another program".into()));
+        return Err(broken(path, "the file is a database of another program"));
     }
     layout::refuse_unknown(found)
 }

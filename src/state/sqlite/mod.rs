@@ -72,8 +72,7 @@ impl SqliteStore {
     /// Opens the state in this file beside whoever else uses it, as commands
     /// do. A new file and its folder are readable by their owner only.
     pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        file::refuse_foreign(path).await?;
-        file::make(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
+        file::prepare(path).await?;
         SqliteStore::connect(path, None).await
     }
 
@@ -81,8 +80,7 @@ impl SqliteStore {
     /// the lock beside the file says (`state.db` has `state.lock`). `now` is
     /// what others are told when they are refused.
     pub async fn open_for_run(path: &Path, now: DateTime<Utc>) -> Result<SqliteStore, StoreError> {
-        file::refuse_foreign(path).await?;
-        file::make(path).map_err(|error| StoreError::Broken(format!("`{}`: {error}", path.display())))?;
+        file::prepare(path).await?;
         let lock = RunLock::take(&path.with_extension("lock"), now)?;
         SqliteStore::connect(path, Some(lock)).await
     }
