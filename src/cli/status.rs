@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::home::open;
 use super::loaded::{Loaded, load};
+use super::names::Names;
 use super::render::{Cell, Grid, Page, Tone};
 use super::runs::{run_json, status_word};
 use super::{Context, Done, Exit, Failure, ProjectPath};
@@ -47,15 +48,16 @@ pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) ->
     let loaded = load(&arguments.path, context.env());
     let store = open(context, &arguments.path).await?;
     let mut names: Vec<String> = loaded.project.in_order().iter().map(|mapping| mapping.full_name.clone()).collect();
-    let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    // Mappings of the state that no file has: renamed, removed, or outside the path that was asked for.
+    let former = Names::look(&loaded.project, &*store).await?;
+    let known: BTreeSet<&str> = names.iter().flat_map(|name| [name.as_str(), former.of(name)]).collect();
+    // Mappings of the state that no file has: renamed without `was`, or removed.
     let whole = loaded.project.root == arguments.path;
     let others: Vec<String> =
         store.mappings().await?.into_iter().filter(|name| whole && !known.contains(name.as_str())).collect();
     names.extend(others);
     let mut lines = Vec::with_capacity(names.len());
     for name in names {
-        lines.push(line(&loaded, &*store, name).await?);
+        lines.push(line(&loaded, &*store, name, &former).await?);
     }
     if loaded.diagnostics.has_errors() {
         context.screen.aside(&loaded.sorted(), &loaded.project);
@@ -65,11 +67,13 @@ pub(super) async fn status(arguments: &StatusArguments, context: Context<'_>) ->
     Ok(if lines.is_empty() && loaded.diagnostics.has_errors() { Exit::Wrong } else { Exit::Well })
 }
 
-async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, Failure> {
+async fn line(loaded: &Loaded, store: &dyn Store, name: String, former: &Names) -> Result<Line, Failure> {
     let mapping = loaded.project.mapping(&name);
-    let owed = store.count_owed(&name).await?;
-    let state = store.mapping(&name).await?.unwrap_or_default();
-    let runs = store.runs(Some(&name), REMEMBERED).await?;
+    let stored = former.of(&name);
+    let owed = store.count_owed(stored).await?;
+    let links = store.count_links(stored).await?;
+    let state = store.mapping(stored).await?.unwrap_or_default();
+    let runs = store.runs(Some(stored), REMEMBERED).await?;
     let enabled = mapping.map(|mapping| loaded.switched_off(mapping).is_none());
     let timetable =
         mapping.and_then(|mapping| Timetable::of(mapping.schedule.as_ref()?)).filter(|_| enabled == Some(true));
@@ -81,7 +85,7 @@ async fn line(loaded: &Loaded, store: &dyn Store, name: String) -> Result<Line, 
         enabled,
         next,
         schedule: mapping.and_then(|mapping| mapping.schedule.as_ref()).map(in_words),
-        links: store.count_links(&name).await?,
+        links,
         owed,
         cursors: cursors.map(|cursor| cursor.and_then(|cursor| cursor.low)),
         last,
@@ -203,6 +207,11 @@ fn page(lines: &[Line]) -> Page {
     for line in lines {
         if let Some(number) = line.unfinished {
             page.toned(Tone::Warn, without_end(&line.mapping, number));
+        }
+    }
+    for line in lines {
+        for error in line.last.iter().flat_map(|run| &run.errors) {
+            page.toned(Tone::Bad, format!("{}: {error}", line.mapping));
         }
     }
     for line in lines.iter().filter(|line| line.owed.held > 0) {

@@ -135,6 +135,8 @@ async fn a_database_that_vanished_is_missing_and_not_new() {
             assert!(message.contains(&path) && message.contains("`engine reset --links`"), "{command}: {error}");
             assert!(!project.path(&format!("data/{file}.db")).exists(), "{command}");
         }
+        let status = project.engine("status .").ends(0);
+        assert!(status.out.contains("items: ") && status.out.contains("any more"), "{}", status.out);
         let adopted = project.engine("state adopt .").ends(3);
         assert!(adopted.err.contains("any more"), "{}", adopted.err);
         std::fs::rename(project.path(&format!("{file}.away")), project.path(&format!("data/{file}.db"))).unwrap();

@@ -30,6 +30,10 @@ async fn links_cursors_and_history_go_with_it() {
     assert_eq!((&run["mapping"], counts(run)), (&json!("articles"), [0, 0, 3]), "{plan}");
     assert_eq!(std::fs::read(project.path(".engine/state.db")).unwrap(), state, "a plan changes nothing");
     assert_eq!(project.engine("links list . items --format json").ends(0).json()["count"], 3);
+    let status = project.engine("status . --format json").ends(0).json();
+    let lines: Vec<_> =
+        status["mappings"].as_array().unwrap().iter().map(|line| (&line["mapping"], &line["links"])).collect();
+    assert_eq!(lines, [(&json!("articles"), &json!(3))], "{status}");
 
     let run = &project.run(0)["runs"][0];
     assert_eq!((&run["mapping"], counts(run), &run["owed"]), (&json!("articles"), [0, 0, 3], &json!(1)));
