@@ -18,6 +18,7 @@ mod gone;
 mod kept;
 mod limits;
 mod mistakes;
+mod notices;
 mod online;
 mod owed;
 mod project;

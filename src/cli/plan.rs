@@ -63,7 +63,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
         world: Arc::new(SystemWorld),
         history: None,
     };
-    let Some(Round { told, drafted }) = round(&asked, context).await? else { return Ok(Exit::Wrong) };
+    let Some(Round { told, drafted, .. }) = round(&asked, context).await? else { return Ok(Exit::Wrong) };
     for name in drafted {
         let mut page = Page::new();
         page.line(format!(

@@ -11,6 +11,7 @@ use super::home::{key_names, open, open_for_run};
 use super::keys::{KeyNames, typed};
 use super::loaded::{Loaded, load};
 use super::log::Teller;
+use super::notices::{Happened, Notices};
 use super::report::{Places, Told};
 use super::wire::{Surroundings, Systems, Unready};
 use super::{Context, Failure};
@@ -46,6 +47,8 @@ pub(super) struct Round {
     pub told: Vec<Told>,
     /// The connections that a passing copy stood in for.
     pub drafted: Vec<String>,
+    /// The messages about it that are on their way.
+    pub notices: Notices,
 }
 
 /// Does it; `None` where what was written is wrong, which is then said.
@@ -70,18 +73,23 @@ pub(super) async fn round(asked: &Asked<'_>, context: Context<'_>) -> Result<Opt
     let mut systems = systems.remembered_by(&*store).await?;
     let teller = Arc::new(Teller::new(context.screen));
     let surroundings = Surroundings::new(context, root, store, asked.world.clone(), teller.clone());
+    let notices = Notices::new(asked.world.clone());
     let mut told = Vec::with_capacity(mappings.len());
     for mapping in mappings {
         if is_stopped(&*asked.world) {
             break;
         }
-        told.extend(one(mapping, &mut systems, &surroundings, &teller, &asked.how).await?);
+        let run = one(mapping, &mut systems, &surroundings, &teller, &asked.how).await?;
+        if let Some(run) = run.as_ref().filter(|_| !asked.how.options.dry) {
+            notices.tell(&loaded, mapping, &Happened::ran(run));
+        }
+        told.extend(run);
         teller.done(&mapping.full_name);
     }
     if let Some(kept) = asked.history {
         forget_history(&*surroundings.store, &*asked.world, kept).await;
     }
-    Ok(Some(Round { told, drafted: systems.drafted().to_vec() }))
+    Ok(Some(Round { told, drafted: systems.drafted().to_vec(), notices }))
 }
 
 /// Forgets what happened longer ago. No run fails for it.

@@ -98,12 +98,12 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
     let asked =
         Asked { path: &arguments.path, mappings: &arguments.mappings, how, world, history: Some(arguments.history) };
     let (done, stopped) = stop.during(Box::pin(round(&asked, context)), || says_that_it_stops(context)).await;
-    let told = match done {
+    let (told, notices) = match done {
         Some(round) => match round? {
-            Some(Round { told, .. }) => told,
+            Some(Round { told, notices, .. }) => (told, Some(notices)),
             None => return Ok(Exit::Wrong),
         },
-        None => Vec::new(),
+        None => (Vec::new(), None),
     };
     let path = arguments.path.display().to_string();
     let status = || if stopped.is_some() { "interrupted".into() } else { json!(overall(&told)) };
@@ -113,6 +113,9 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
     );
     if stopped.is_some() {
         says_where_it_stopped(context);
+    }
+    if let Some(notices) = notices {
+        stop.during(notices.finish(), || says_that_it_stops(context)).await;
     }
     Ok(stopped.unwrap_or_else(|| told.iter().map(Told::exit).max().unwrap_or(Exit::Well)))
 }

@@ -15,9 +15,11 @@ use super::home::open_for_run;
 use super::loaded::{Loaded, load};
 use super::log::Teller;
 use super::neighbours::object_name;
+use super::notices::{Happened, Notices};
 use super::render::{Page, Screen, Tone, plural};
 use super::report::{Told, line};
 use super::round::{How, chosen, forget_history, nothing_there, one};
+use super::stale::Watch;
 use super::wire::{Shared, Surroundings, Systems};
 use super::{Context, Exit, Failure};
 use crate::config::model::{Connection, Mapping};
@@ -76,6 +78,7 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
         teller,
         current: Mutex::new(Arc::new(Current { loaded, shared: Shared::default() })),
         seen: Mutex::new(Seen { taken: seen.clone(), last: seen }),
+        notices: Notices::new(asked.world.clone()),
     };
     let forgets = async {
         loop {
@@ -85,11 +88,13 @@ pub(super) async fn serve(asked: Service<'_>, context: Context<'_>) -> Result<Ex
             }
         }
     };
+    let beside = futures::future::join(forgets, keeper.tells_of_stale(&*asked.world));
     let serves = crate::work::serve(&keeper, &*asked.world, jobs, asked.parallel.into());
-    match select(Box::pin(serves), Box::pin(forgets)).await {
+    match select(Box::pin(serves), Box::pin(beside)).await {
         Either::Left(_) => {}
-        Either::Right(((), serves)) => serves.await,
+        Either::Right((_, serves)) => serves.await,
     }
+    keeper.notices.finish().await;
     Ok(Exit::Well)
 }
 
@@ -105,6 +110,7 @@ struct Keeper {
     /// what they began with.
     current: Mutex<Arc<Current>>,
     seen: Mutex<Seen>,
+    notices: Notices,
 }
 
 struct Current {
@@ -132,7 +138,7 @@ impl Runner for Keeper {
     type Report = Outcome;
 
     fn run(&self, mapping: &str) -> BoxFuture<'static, Outcome> {
-        let current = self.current.lock().expect("nothing panics while it looks").clone();
+        let current = self.current();
         let (surroundings, teller, name) = (self.surroundings.clone(), self.teller.clone(), mapping.to_owned());
         Box::pin(async move {
             let told = run(&current, &surroundings, &teller, &name).await;
@@ -166,6 +172,7 @@ impl Runner for Keeper {
             }
             page
         };
+        self.tell(mapping, &told);
         match told {
             Ok(None) => {}
             Ok(Some(told)) if is_another_engines(&told) => {
@@ -214,6 +221,47 @@ impl Runner for Keeper {
 }
 
 impl Keeper {
+    /// Tells whoever wants to be told of a run.
+    fn tell(&self, name: &str, outcome: &Outcome) {
+        let happened = match outcome {
+            Ok(None) => return,
+            Ok(Some(told)) if is_another_engines(told) => return,
+            Ok(Some(told)) => Happened::ran(told),
+            Err(failure) => Happened::could_not_run(name, failure),
+        };
+        let current = self.current();
+        if let Some(mapping) = current.loaded.project.mapping(name) {
+            self.notices.tell(&current.loaded, mapping, &happened);
+        }
+    }
+
+    /// Tells of mappings that have had no good run for too long, until the world
+    /// is stopped.
+    async fn tells_of_stale(&self, world: &dyn World) {
+        let mut watch = Watch::new(world);
+        loop {
+            let current = self.current();
+            let loaded = &current.loaded;
+            let mappings = match &*self.wanted {
+                [] => chosen(loaded, &[]).unwrap_or_default(),
+                // One that was asked for may be gone since.
+                names => names.iter().flat_map(|name| chosen(loaded, std::slice::from_ref(name))).flatten().collect(),
+            };
+            let looked = watch.look(loaded, &mappings, &*self.surroundings.store, &self.notices, world.now()).await;
+            let again = looked.unwrap_or_else(|error| {
+                tracing::warn!("whether a mapping is stale could not be told: {error}");
+                Watch::LATER
+            });
+            if unless_stopped(world, world.sleep(again)).await.is_none() {
+                break;
+            }
+        }
+    }
+
+    fn current(&self) -> Arc<Current> {
+        self.current.lock().expect("nothing panics while it looks").clone()
+    }
+
     /// True where the files are others than those that were read, and nobody is
     /// at it any more.
     fn is_new(&self, now: &[FileStamp]) -> bool {

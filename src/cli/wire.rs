@@ -22,7 +22,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use crate::protocol::files::connect_files;
 use crate::protocol::sql::{connect_postgres, connect_sqlite, sqlite_file};
 use crate::record::{Both, Side};
-use crate::run::{Observer, RetryPolicy, Setup, Trouble, World};
+use crate::run::{Connected, Observer, RetryPolicy, Setup, Trouble, World};
 use crate::state::{FileIdentity, Layout, LayoutField, Store, StoreError, file_identity};
 
 /// An object as its system tells of it, and the way there.
@@ -254,7 +254,9 @@ impl<'a> Systems<'a> {
             let object = &mapping.side(side).object;
             Some(match world {
                 Some(world) => {
-                    retry_policy(connection).call(world, &connection.full_name(), || connector.describe(object)).await
+                    retry_policy(connection)
+                        .call(world, Connected(&connection.full_name()), || connector.describe(object))
+                        .await
                 }
                 None => connector.describe(object).await,
             })
@@ -306,7 +308,7 @@ impl<'a> Systems<'a> {
         let mut misunderstood = false;
         for side in Side::BOTH {
             let open = || systems[side].0.open(program.sides[side].access.clone());
-            let connection = &program.sides[side].connection;
+            let connection = Connected(&program.sides[side].connection);
             let opened = retry[side].call(world, connection, open).await;
             let object = opened.map_err(|fault| Unready::Fault(side, fault))?;
             if program.sides[side].access.filter.is_some() {

@@ -6,7 +6,7 @@ use crate::compile::case;
 use crate::compile::field;
 use crate::compile::program::{BaseKind, FieldProgram, Limits, Program, Reading};
 use crate::compile::side::{self, Slots};
-use crate::compile::{policy, writers};
+use crate::compile::{message, policy, writers};
 use crate::config::model::{Deleted, Drift, FieldEntry, Mapping, Policy};
 use crate::config::tree::At;
 use crate::connector::Description;
@@ -94,6 +94,7 @@ fn assemble(
     let sides = Both::new(source, target);
     newest_needs_stamps(mapping, &fields, &sides, diagnostics);
     found_by_one_value(mapping, &fields, &sides, diagnostics);
+    message::check(mapping, diagnostics);
     // Policies stand beside the entries of `fields`, one for each.
     if is_whole {
         policy::check(mapping, &fields, &sides, diagnostics);

@@ -8,6 +8,7 @@ mod case;
 pub mod expression;
 mod field;
 mod mapping;
+mod message;
 mod policy;
 mod program;
 pub mod rejection;
@@ -19,6 +20,7 @@ mod writers;
 pub use crate::config::model::{Drift, Limit, Policy};
 pub use case::part;
 pub use mapping::{Compiled, Survey, compile, survey};
+pub use message::{MESSAGE_NAMES, MessageBody};
 pub use program::{
     BaseKind, DeletePolicy, DeletedWhen, Document, FieldProgram, Limits, Program, Reading, SideProgram, Way,
 };

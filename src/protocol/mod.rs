@@ -5,6 +5,7 @@
 //! `write`), so that who knows one knows all.
 
 pub mod files;
+pub mod http;
 pub mod sql;
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Calls to a side, made again while there is hope.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -17,13 +18,13 @@ impl Setup {
         side: Side,
         call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Trouble> {
-        let answer = self.retry[side].call(&*self.world, self.connection(side), call).await;
+        let answer = self.retry[side].call(&*self.world, Connected(self.connection(side)), call).await;
         answer.map_err(|fault| self.trouble(side, fault))
     }
 
     /// Waits before the next attempt, or gives up.
     pub(super) async fn wait(&self, side: Side, attempt: &mut u32, fault: Fault) -> Result<(), Trouble> {
-        let waited = self.retry[side].wait(&*self.world, self.connection(side), attempt, fault).await;
+        let waited = self.retry[side].wait(&*self.world, Connected(self.connection(side)), attempt, fault).await;
         waited.map_err(|fault| self.trouble(side, fault))
     }
 
@@ -56,28 +57,38 @@ impl Setup {
     }
 }
 
+/// A connection, as warnings name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Connected<'a>(pub &'a str);
+
+impl Display for Connected<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "connection `{}`", self.0)
+    }
+}
+
 impl RetryPolicy {
-    /// Makes a call to a connection that changes nothing, again after each
-    /// passing fault.
+    /// Makes a call that may be made again, again after each passing fault;
+    /// `whom` says in warnings who failed.
     ///
     /// # Errors
     /// The last fault, once there is no hope.
     pub async fn call<'a, T>(
         self,
         world: &dyn World,
-        connection: &str,
+        whom: impl Display + Copy,
         mut call: impl FnMut() -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let mut attempt = 1;
         loop {
             match call().await {
                 Ok(answer) => return Ok(answer),
-                Err(fault) => self.wait(world, connection, &mut attempt, fault).await?,
+                Err(fault) => self.wait(world, whom, &mut attempt, fault).await?,
             }
         }
     }
 
-    async fn wait(self, world: &dyn World, connection: &str, attempt: &mut u32, fault: Fault) -> Result<(), Fault> {
+    async fn wait(self, world: &dyn World, whom: impl Display, attempt: &mut u32, fault: Fault) -> Result<(), Fault> {
         match fault.retry {
             Retry::Later(at_least) if *attempt < self.attempts => {
                 let doubled = self.backoff.saturating_mul(1 << (*attempt - 1).min(16));
@@ -85,8 +96,7 @@ impl RetryPolicy {
                 *attempt += 1;
                 // Else a run that waits for a system looks like one that hangs.
                 let attempts = self.attempts;
-                let message =
-                    format!("connection `{connection}`: {fault}; attempt {attempt} of {attempts} in {pause:?}");
+                let message = format!("{whom}: {fault}; attempt {attempt} of {attempts} in {pause:?}");
                 tracing::warn!(target: "engine::retry", "{message}");
                 unless_stopped(world, world.sleep(pause)).await.ok_or(fault)
             }

@@ -45,6 +45,7 @@ mod verdict;
 mod world;
 
 pub use event::{Event, Fact, FieldChange, Observer, Silent};
+pub use fault::Connected;
 pub use neighbours::{Flow, Neighbours};
 pub use report::{Planned, RunReport, Trouble, Undecided};
 pub use session::run_mapping;

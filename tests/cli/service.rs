@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::project::{CONNECTIONS, ITEMS, Project};
 
 /// An engine that runs on schedules, and what it says.
-struct Service {
+pub(super) struct Service {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     asides: Lines<BufReader<ChildStderr>>,
@@ -17,7 +17,7 @@ struct Service {
 }
 
 impl Service {
-    fn start(project: &Project, arguments: &str) -> Service {
+    pub(super) fn start(project: &Project, arguments: &str) -> Service {
         let mut command = project.command(&format!("run . --format json {arguments}"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -27,7 +27,7 @@ impl Service {
 
     /// The next run of a mapping that wrote something, or went otherwise than
     /// well.
-    fn next(&mut self, mapping: &str) -> Json {
+    pub(super) fn next(&mut self, mapping: &str) -> Json {
         for _ in 0..500 {
             let line = self.lines.next().expect("it goes on").unwrap();
             let run: Json = serde_json::from_str(&line).unwrap();
@@ -52,13 +52,13 @@ impl Service {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// How it ended, and what it said to people.
-    fn ended(mut self) -> (Option<i32>, String) {
+    pub(super) fn ended(mut self) -> (Option<i32>, String) {
         let status = self.child.wait().unwrap();
         let said = std::mem::take(&mut self.said);
         (status.code(), self.asides.by_ref().fold(said, |said, line| said + &line.unwrap() + "\n"))

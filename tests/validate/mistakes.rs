@@ -121,7 +121,7 @@ const NAMES: &[Mistake] = &[
         "a form of a later version",
         CUSTOMERS,
         "direction: bidirectional",
-        "direction: bidirectional\nrequires: [sellers]\nnotify: []",
+        "direction: bidirectional\nrequires: [sellers]\nthen: []",
     ),
     mistake(
         "a field form of a later version",
@@ -200,6 +200,19 @@ const VALUES: &[Mistake] = &[
 ];
 
 const MEANING: &[Mistake] = &[
+    mistake(
+        "messages that nobody gets",
+        CUSTOMERS,
+        "direction: bidirectional",
+        "direction: bidirectional
+notify:
+  - { events: [failure, fail, failure], url: 'mailto:me@example.com' }
+  - { events: [], url: '${ALERT URL}', method: get }
+  - { events: [success], url: 'https://a b/', methods: POST, headers: { 'X Key': '${' } }
+  - { events: [success], url: 'https://example.com', method: GET, body: '{{ mapping }}', stale_after: 1h }
+  - { events: success }
+  - x",
+    ),
     mistake(
         "a field written twice",
         CUSTOMERS,

@@ -66,7 +66,7 @@ fn check_postgres(connection: &Connection, postgres: &Postgres, diagnostics: &mu
 }
 
 /// Reports an address of another kind, which is then not looked at. It may hold a password, so it is not repeated.
-fn scheme(url: &At<String>, schemes: &[&str], example: &str, diagnostics: &mut Diagnostics) -> bool {
+pub(super) fn scheme(url: &At<String>, schemes: &[&str], example: &str, diagnostics: &mut Diagnostics) -> bool {
     if url.starts_with("${") || schemes.iter().any(|scheme| url.starts_with(scheme)) {
         return true;
     }

@@ -8,6 +8,7 @@ mod connection;
 mod files;
 mod field;
 mod mapping;
+mod notify;
 
 use super::model::Mapping;
 use super::project::{Project, join, levels};
@@ -36,6 +37,7 @@ pub(super) fn project(project: &Project, diagnostics: &mut Diagnostics) {
         let target = find(&mapping.target.connection, diagnostics);
         mapping::check(mapping, source, target, diagnostics);
         field::check(mapping, diagnostics);
+        notify::check(mapping, diagnostics);
     }
     if project.is_whole() && project.mappings.iter().all(|known| !known.mapping.is_empty()) {
         unknown_after(project, diagnostics);

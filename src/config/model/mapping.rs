@@ -2,6 +2,7 @@
 
 use super::case::TestCase;
 use super::field::FieldEntry;
+use super::notify::Notify;
 use super::or_text;
 use super::policy::{Allow, Conflicts, Deletes, Direction, Drift, Limits, Operation, Policy};
 use super::schedule::Schedule;
@@ -82,6 +83,9 @@ pub struct Mapping {
     pub deletes: Option<Deletes>,
     /// How much one run may change before it stops.
     pub limits: Option<Limits>,
+    /// Who is told of its runs. Default: nobody.
+    #[schemars(default)]
+    pub notify: Vec<Notify>,
     /// Cases that `engine test` tries the mapping on. Default: none.
     #[schemars(default)]
     pub tests: Vec<TestCase>,
@@ -98,7 +102,7 @@ impl Mapping {
         diagnostics: &mut Diagnostics,
     ) -> Option<Mapping> {
         let mut table = Table::open(node, "a mapping", diagnostics)?;
-        table.later(&["approve", "batch", "let", "lookups", "notify", "requires", "then", "vars", "write_back"]);
+        table.later(&["approve", "batch", "let", "lookups", "requires", "then", "vars", "write_back"]);
         let place = node.place.clone();
         let mut mapping =
             table.required("mapping", given_name).unwrap_or_else(|| At::new(String::new(), place.clone()));
@@ -129,6 +133,7 @@ impl Mapping {
             conflicts: table.optional("conflicts", Conflicts::decode),
             deletes: table.optional("deletes", Deletes::decode),
             limits: table.optional("limits", Limits::decode),
+            notify: table.optional("notify", notify).unwrap_or_default(),
             tests: table.optional("tests", cases).unwrap_or_default(),
             place,
         };
@@ -188,6 +193,10 @@ impl Mapping {
         let written = self.conflicts.as_ref().and_then(|conflicts| conflicts.default.as_ref());
         written.map_or_else(Policy::default, |policy| policy.value)
     }
+}
+
+fn notify(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Notify>> {
+    list(node, diagnostics, Notify::decode)
 }
 
 fn cases(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<TestCase>> {

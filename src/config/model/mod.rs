@@ -14,6 +14,7 @@ mod connection;
 mod field;
 mod files;
 mod mapping;
+mod notify;
 mod policy;
 mod rule;
 mod scalar;
@@ -26,6 +27,7 @@ pub use connection::{Connection, Connector, ObjectSpec, Postgres, Retry, Sqlite,
 pub use field::{CopySpec, FieldEntry, FieldSpec, WriteMoment};
 pub use files::{DecimalMark, FileEncoding, FileField, FileFieldType, FileFormat, FileObject, Files};
 pub use mapping::{Mapping, When};
+pub use notify::{Notify, NotifyBody, NotifyEvent, NotifyMethod};
 pub use policy::{Allow, Conflicts, DeletePolicy, Deletes, Direction, Drift, Limit, Limits, Operation, Policy};
 pub use rule::RuleSpec;
 pub use scalar::{Cron, Duration, Moment, Timezone};
