@@ -2,6 +2,7 @@
 //! the built binary, what it prints and how it ends.
 
 mod answers;
+mod applied;
 mod arrivals;
 mod batches;
 mod begun;

@@ -5,6 +5,7 @@
 //! knows the protocols; `home` knows where the state lies, `keys` how keys are
 //! written. Start reading at [`main`], then at `run`.
 
+mod apply;
 mod check;
 mod completions;
 mod conflicts;
@@ -91,7 +92,7 @@ struct Arguments {
 }
 
 /// What every command takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Everywhere")]
 struct Common {
     /// How to print: text and tables for people, or one JSON object.
@@ -132,6 +133,7 @@ enum Command {
     Discover(discover::DiscoverArguments),
     Test(test::TestArguments),
     Plan(plan::PlanArguments),
+    Apply(apply::ApplyArguments),
     Run(run::RunArguments),
     Status(status::StatusArguments),
     Runs(runs::RunsArguments),
@@ -185,6 +187,7 @@ pub async fn main() -> Exit {
         Command::Discover(arguments) => discover::discover(&arguments, context).await,
         Command::Test(arguments) => test::test(&arguments, context),
         Command::Plan(arguments) => plan::plan(&arguments, context).await,
+        Command::Apply(arguments) => apply::apply(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Status(arguments) => status::status(&arguments, context).await,
         Command::Runs(arguments) => runs::runs(&arguments, context).await,
@@ -217,7 +220,6 @@ pub async fn main() -> Exit {
 /// What the language has on the command line and this version does not build
 /// yet: as it is typed, and as it is told.
 const LATER: &[(&str, &str)] = &[
-    ("apply", "`engine apply`"),
     ("approve", "`engine approve`"),
     ("lookups", "`engine lookups`"),
     ("connector", "`engine schema connector`"),

@@ -12,6 +12,7 @@ use super::keys::{KeyNames, typed};
 use super::loaded::{Loaded, load};
 use super::log::Teller;
 use super::notices::{Happened, Notices};
+use super::plan::{KeptChanges, PlanWriter};
 use super::report::{Places, Told};
 use super::wire::{Surroundings, Systems, Unready};
 use super::{Context, Failure};
@@ -40,6 +41,10 @@ pub(super) struct How {
     /// Only the records of these keys, as they were typed, and the side that
     /// they are of.
     pub keys: Vec<(Side, String)>,
+    /// Where a plan is kept.
+    pub out: Option<Arc<PlanWriter>>,
+    /// The changes that may be made, of each mapping; where none are given, all.
+    pub reviews: Vec<Arc<KeptChanges>>,
 }
 
 /// What came of it.
@@ -145,6 +150,9 @@ pub(super) async fn one(
             options.keys = keys(&setup.program, &how.keys)?;
             let names = KeyNames::of(&setup.program);
             let asked_keys = options.keys.clone();
+            let kept = how.reviews.iter().find(|changes| changes.mapping == mapping.full_name);
+            options.review = kept.map(|changes| changes.review(names.clone()));
+            options.sink = how.out.as_ref().map(|out| out.of(&mapping.full_name, names.clone()));
             let unfinished = if options.dry { unfinished(store, &setup.program.name).await? } else { None };
             teller.begins(&setup.program.name, names.clone());
             let mut report = run_once(setup, options).await;

@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: &RunArguments, context: Context<'_>) -> Done 
     }
     let keys = arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect();
     let options = Options { full: arguments.full, over_limit: arguments.over_limit, ..Options::default() };
-    let how = How { options, keys };
+    let how = How { options, keys, ..How::default() };
     let asked =
         Asked { path: &arguments.path, mappings: &arguments.mappings, how, world, history: Some(arguments.history) };
     let (done, stopped) = stop.during(Box::pin(round(&asked, context)), || says_that_it_stops(context)).await;
@@ -138,7 +138,7 @@ async fn keep_running(arguments: &RunArguments, context: Context<'_>, mut stop: 
     Ok(stopped.unwrap_or(Exit::Well))
 }
 
-fn says_that_it_stops(context: Context<'_>) {
+pub(super) fn says_that_it_stops(context: Context<'_>) {
     let mut page = Page::new();
     page.line("stopping: what is being written is finished first; once more stops at once");
     context.screen.note(&page);

@@ -118,6 +118,8 @@ codes! {
         "The links, bases and cursors of a project lie in `.engine/`, or where `--state` says. Another engine may run on it, the disk may be full, or the file may be damaged; the message says which.";
     LEFT_BEHIND = "E0907", "links of a mapping that no file has",
         "Links, bases and cursors belong to a mapping by its name. The state has links of a mapping that no file has any more: it was removed, or renamed, and under its new name it begins with a first sync. This is a warning, given where a whole project is checked beside its state.";
+    PLAN_BROKEN = "E0908", "a plan that cannot be applied",
+        "`engine apply` takes the file that `engine plan --out` has written, whole: a line for each change, between a first and a last line that say so. Lines of changes may be taken out; what is to be written is decided by the engine, and a line that says anything else is refused like one that has moved. Make the plan anew where the file was cut off, or the project is elsewhere (`--project`).";
     SAME_NAME = "E0110", "two things of the same name",
         "Within one folder a connection and a mapping need a name of their own each: links, states and other mappings refer to them by it. The related place shows where the name stands first.";
     NOTHING_THERE = "E0112", "a project without anything in it",

@@ -157,9 +157,27 @@ impl Session<'_> {
     }
 
     pub(super) fn plan_one(&mut self, side: Side, action: Action, keys: Both<Option<Key>>, fields: Vec<FieldChange>) {
+        let planned = self.foreseen(side, action, keys, fields);
+        if let Some(sink) = &self.options.sink {
+            sink.planned(&planned);
+        }
+        self.planned_in_all.add(&planned);
+        if self.options.named.is_none_or(|most| self.planned.len() < most) {
+            self.planned.push(planned);
+        }
+    }
+
+    /// A write as a plan names it.
+    pub(super) fn foreseen(
+        &self,
+        side: Side,
+        action: Action,
+        keys: Both<Option<Key>>,
+        fields: Vec<FieldChange>,
+    ) -> Planned {
         let mut owed = Side::BOTH.into_iter().filter_map(|of| self.owed.get(&(of, keys[of].clone()?)));
         let parked = owed.find_map(|owed| owed.code);
-        self.planned.push(Planned { side, action, keys, fields, parked });
+        Planned { side, action, keys, fields, parked }
     }
 
     /// Plans what the writes of this plan bring about in turn.

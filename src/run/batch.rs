@@ -135,7 +135,7 @@ impl Session<'_> {
                     self.layouts.bring(&mut link, self.program.bases);
                     Self::restamp(side, &link, &mut candidate.seen);
                     // Whoever names a record wants to know of both sides.
-                    let is_named = candidate.counted && !self.options.keys.is_empty();
+                    let is_named = candidate.counted && self.options.is_partial();
                     if stale || is_named || self.needs_a_look(side, &candidate, &link) {
                         linked.push(Paired { candidate, link, behind });
                     } else {
@@ -231,7 +231,7 @@ impl Session<'_> {
     /// True for a record in a listing of a side from which nothing flows: all
     /// that is looked for there are edits that are not to be kept.
     fn watches(&self, side: Side, candidate: &Candidate) -> bool {
-        candidate.counted && self.options.keys.is_empty() && !self.program.writes(side.other())
+        candidate.counted && !self.options.is_partial() && !self.program.writes(side.other())
     }
 
     fn has_changed(&self, side: Side, candidate: &Candidate, record: &Record, link: &Link) -> bool {

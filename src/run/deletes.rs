@@ -135,10 +135,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// True in a run of everything, and where one of these keys was asked for.
-    fn asks_for(&self, keys: &Both<Key>) -> bool {
+    /// True in a run of everything, and where this is what was asked for.
+    fn asks_for(&self, spooled: &Spooled) -> bool {
+        if self.options.review.is_some() {
+            return self.approved.contains(&spooled.link);
+        }
         let asked = &self.options.keys;
-        asked.is_empty() || asked.iter().any(|(side, key)| keys[*side] == *key)
+        asked.is_empty() || asked.iter().any(|(side, key)| spooled.keys[*side] == *key)
     }
 
     /// A delete that waits from now on.
@@ -166,7 +169,7 @@ impl Session<'_> {
     async fn spooled(&self, after: LinkId) -> Result<Option<(LinkId, Vec<Spooled>)>, Trouble> {
         let mut page = self.setup.store.spooled(&self.program.name, after, PAGE).await?;
         let last = page.last().map(|spooled| spooled.link);
-        page.retain(|spooled| self.asks_for(&spooled.keys) && !self.let_off.contains(&spooled.link));
+        page.retain(|spooled| self.asks_for(spooled) && !self.let_off.contains(&spooled.link));
         Ok(last.map(|last| (last, page)))
     }
 

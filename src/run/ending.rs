@@ -95,6 +95,7 @@ impl Session<'_> {
             parked: self.parked,
             troubles: self.troubles,
             planned: self.planned,
+            planned_in_all: self.planned_in_all,
             disputed: self.disputed,
             unanswered: self.unanswered,
             held: self.held,

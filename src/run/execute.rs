@@ -35,7 +35,8 @@ impl Work {
 impl Session<'_> {
     /// Deals with pairs, as far as the `limits` on creates and updates allow:
     /// where they are reached the run stops.
-    pub(super) async fn apply(&mut self, mut work: Vec<Work>) -> Result<(), Trouble> {
+    pub(super) async fn apply(&mut self, work: Vec<Work>) -> Result<(), Trouble> {
+        let mut work = self.reviewed(work).await?;
         if !self.limits_writes() {
             return self.apply_all(work).await;
         }
@@ -127,7 +128,7 @@ impl Session<'_> {
 
     /// A mapping that went one way has kept digests. Of a field that goes on as it
     /// did the source still shows what that stands for, or it has changed since.
-    fn carry_over(&self, item: &mut Work) {
+    pub(super) fn carry_over(&self, item: &mut Work) {
         let (Some(link), Some(stored)) = (&mut item.link, &item.behind) else { return };
         let (Bases::Values(bases), Bases::Digests(_)) = (&mut link.bases, &stored.bases) else { return };
         for (position, stood) in self.layouts.still_one_way(stored) {

@@ -23,8 +23,9 @@ pub struct RunReport {
     pub parked: Vec<Parked>,
     /// What stopped the run, or a part of it.
     pub troubles: Vec<Trouble>,
-    /// In a dry run: what would be done.
+    /// In a dry run: what would be done, or the first of it.
     pub planned: Vec<Planned>,
+    pub planned_in_all: PlanSize,
     /// In a dry run: the conflicts that would be opened.
     pub disputed: Vec<Conflict>,
     /// In a dry run: writes of earlier runs without an answer, which a run
@@ -81,6 +82,21 @@ pub struct Planned {
     pub fields: Vec<FieldChange>,
     /// What the record is parked for: it is tried again.
     pub parked: Option<Code>,
+}
+
+/// How much a dry run would have done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlanSize {
+    pub changes: u64,
+    /// The deletes among them, which limits may hold back.
+    pub deletes: u64,
+}
+
+impl PlanSize {
+    pub(super) fn add(&mut self, planned: &Planned) {
+        self.changes += 1;
+        self.deletes += u64::from(planned.action == Action::Delete);
+    }
 }
 
 /// What stopped a run, or kept it from something.

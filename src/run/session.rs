@@ -11,7 +11,7 @@ use super::flight::{Airborne, Stage};
 use super::layout::Layouts;
 use super::park::{Keyless, is_untold};
 use super::prepared::Waiting;
-use super::report::{Planned, RunReport, Trouble, Undecided};
+use super::report::{PlanSize, Planned, RunReport, Trouble, Undecided};
 use super::rings::Rings;
 use super::sent::Sent;
 use super::setup::{Options, Setup};
@@ -128,6 +128,9 @@ pub(super) struct Session<'a> {
     /// Nothing is sent any more.
     pub ended: bool,
     pub planned: Vec<Planned>,
+    pub planned_in_all: PlanSize,
+    /// Links whose deletion a review allows.
+    pub approved: BTreeSet<LinkId>,
     /// In a dry run: the conflicts that would be opened.
     pub disputed: Vec<Conflict>,
     pub unanswered: u64,
@@ -225,6 +228,8 @@ impl<'a> Session<'a> {
             stopped: false,
             ended: false,
             planned: Vec::new(),
+            planned_in_all: PlanSize::default(),
+            approved: BTreeSet::new(),
             disputed: Vec::new(),
             unanswered: 0,
             held: Both::default(),
@@ -273,9 +278,12 @@ impl<'a> Session<'a> {
         self.links_at_start = self.setup.store.count_links(&self.program.name).await?;
         self.load_owed().await?;
         self.load_held_back().await?;
-        if !self.options.keys.is_empty() {
+        if self.options.is_partial() {
             self.refuse_unsafe_first_sync().await?;
-            return self.only_keys().await;
+            return match &self.options.review {
+                Some(review) => self.only_reviewed(&**review).await,
+                None => self.only_keys().await,
+            };
         }
         let mut horizons = Both::default();
         for side in Side::BOTH {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::event::Observer;
 use super::neighbours::Neighbours;
 use super::report::Trouble;
+use super::review::{PlanSink, Review};
 use super::world::World;
 use crate::compile::Program;
 use crate::connector::Object;
@@ -104,4 +105,17 @@ pub struct Options {
     pub over_limit: bool,
     /// Decide everything, write nothing: neither to a side nor to the state.
     pub dry: bool,
+    /// In a dry run: who takes each change that is planned.
+    pub sink: Option<Arc<dyn PlanSink>>,
+    /// In a dry run: so many changes are named in the report; `None` for all.
+    pub named: Option<usize>,
+    /// Only these changes.
+    pub review: Option<Arc<dyn Review>>,
+}
+
+impl Options {
+    /// Only some records are looked at, which says nothing of the others.
+    pub(super) fn is_partial(&self) -> bool {
+        !self.keys.is_empty() || self.review.is_some()
+    }
 }

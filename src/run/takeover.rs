@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::layout::Layouts;
-use super::report::{RunReport, Trouble};
+use super::report::{PlanSize, RunReport, Trouble};
 use super::session::give_back;
 use super::setup::Setup;
 use super::world::World;
@@ -168,6 +168,7 @@ impl RunReport {
             parked: Vec::new(),
             troubles: vec![trouble],
             planned: Vec::new(),
+            planned_in_all: PlanSize::default(),
             disputed: Vec::new(),
             unanswered: 0,
             held: Both::default(),

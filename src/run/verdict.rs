@@ -352,14 +352,18 @@ impl Session<'_> {
     }
 
     pub(super) fn changes(&self, side: Side, send: &Send) -> Vec<FieldChange> {
-        let mapped = send.write.fields.iter().map(|field| FieldChange {
+        self.field_changes(&send.write).chain(self.sets(side, &send.set)).collect()
+    }
+
+    /// What a write makes of fields of the mapping.
+    pub(super) fn field_changes<'s>(&'s self, write: &'s RecordWrite) -> impl Iterator<Item = FieldChange> + use<'s> {
+        write.fields.iter().map(|field| FieldChange {
             field: self.program.fields[field.field].name.clone(),
             before: field.against.as_ref().map(|against| against.expect.clone()),
             after: field.value.clone(),
             policy: field.against.as_ref().and_then(|against| against.policy).map(Policy::as_str),
             over: field.contested(),
-        });
-        mapped.chain(self.sets(side, &send.set)).collect()
+        })
     }
 
     /// What `deletes: { set: … }` sets.

@@ -1,19 +1,25 @@
-//! `engine plan`: what a run would do.
+//! `engine plan`: what a run would do; and the file it may be kept in.
+
+mod file;
+
+pub(super) use file::{Header, KeptChanges, KeptPlan, PlanWriter};
 
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
 use serde_json::{Value as Json, json};
 
 use super::conflicts::dispute;
+use super::keys::KeyNames;
 use super::render::{Page, Tone};
 use super::report::{Told, counts_grid, duration, emptied, overall};
 use super::round::{Asked, How, Round, round};
 use super::run::SideArgument;
-use super::{Context, Done, Exit, Failure, ProjectPath};
+use super::{Context, Done, Exit, Format, ProjectPath};
 use crate::connector::Action;
 use crate::diagnostic::Code;
 use crate::record::{Side, Value};
-use crate::run::{Options, Planned, RunReport, SystemWorld};
+use crate::run::{Options, Planned, RunReport, SystemWorld, World};
 
 /// Changes shown for each mapping, unless all are asked for.
 const SHOWN: usize = 20;
@@ -24,6 +30,7 @@ const SHOWN: usize = 20;
 Examples:
   engine plan mappings/
   engine plan mappings/ customers --all
+  engine plan mappings/ --out plan.json
   engine plan mappings/ --format json")]
 pub(super) struct PlanArguments {
     /// The project: a folder of YAML files, or one file.
@@ -46,20 +53,38 @@ pub(super) struct PlanArguments {
     /// Plan as if limits did not hold.
     #[arg(long)]
     over_limit: bool,
-    /// Keep the plan in a file, for `engine apply`.
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Keep the plan in a file, a line of JSON for each change: `engine apply FILE` makes these changes and no others.
+    #[arg(long, value_name = "FILE")]
     out: Option<std::path::PathBuf>,
 }
 
 pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Done {
-    if arguments.out.is_some() {
-        return Err(Failure::not_yet("`--out`", "without it the plan is printed; `--format json` can be kept"));
-    }
-    let options = Options { full: arguments.full, over_limit: arguments.over_limit, dry: true, ..Options::default() };
+    let header = Header {
+        path: std::path::absolute(&arguments.path).unwrap_or_else(|_| arguments.path.clone()),
+        env: context.env().map(str::to_owned),
+        over_limit: arguments.over_limit,
+    };
+    let made_at = SystemWorld.now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let out = arguments.out.as_ref().map(|out| PlanWriter::new(out, &header, &made_at)).transpose()?;
+    let shown = if arguments.all { usize::MAX } else { SHOWN };
+    // What nobody is shown is not kept in mind.
+    let all = context.common.format == Format::Json && out.is_none();
+    let options = Options {
+        full: arguments.full,
+        over_limit: arguments.over_limit,
+        dry: true,
+        named: (!all).then_some(shown),
+        ..Options::default()
+    };
     let asked = Asked {
         path: &arguments.path,
         mappings: &arguments.mappings,
-        how: How { options, keys: arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect() },
+        how: How {
+            options,
+            keys: arguments.key.iter().map(|key| (arguments.side.into(), key.clone())).collect(),
+            out: out.clone(),
+            ..How::default()
+        },
         world: Arc::new(SystemWorld),
         history: None,
     };
@@ -71,9 +96,20 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
         ));
         context.screen.note(&page);
     }
+    if let Some(out) = &out {
+        out.finish()?;
+    }
+    let kept = arguments.out.as_ref().map(|out| out.display().to_string());
     context.screen.answer(
-        || json!({ "status": overall(&told), "runs": told.iter().map(run_json).collect::<Vec<_>>() }),
-        || page(&told, if arguments.all { usize::MAX } else { SHOWN }, &arguments.path.display().to_string()),
+        || json!({ "status": overall(&told), "runs": told.iter().map(run_json).collect::<Vec<_>>(), "out": kept }),
+        || {
+            let mut page = page(&told, shown, &arguments.path.display().to_string());
+            if let Some(kept) = &kept {
+                page.gap();
+                page.line(format!("kept in `{kept}`; `engine apply {kept}` makes these changes, and no others"));
+            }
+            page
+        },
     );
     Ok(told.iter().map(Told::exit).max().unwrap_or(Exit::Well))
 }
@@ -81,13 +117,48 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
 /// The entry of a run, with the changes it would make.
 fn run_json(told: &Told) -> Json {
     let mut run = told.json();
-    run["changes"] = told.report.planned.iter().map(|planned| change_json(planned, told)).collect();
+    run["changes"] = told
+        .report
+        .planned
+        .iter()
+        .map(|planned| {
+            let mut change = change_json(planned, &told.names);
+            change["held"] = is_held(planned, &told.report).into();
+            change
+        })
+        .collect();
+    run["more_changes"] = (told.report.planned_in_all.changes - told.report.planned.len() as u64).into();
     run["new_conflicts"] = told.report.disputed.iter().map(|disputed| dispute(disputed, &told.names)).collect();
     run["unanswered"] = told.report.unanswered.into();
     run
 }
 
-fn change_json(planned: &Planned, told: &Told) -> Json {
+/// A change of a mapping, as it is kept.
+fn planned_json(mapping: &str, planned: &Planned, names: &KeyNames) -> Json {
+    let mut line = json!({ "mapping": mapping });
+    if let (Json::Object(line), Json::Object(change)) = (&mut line, change_json(planned, names)) {
+        line.extend(change);
+    }
+    line
+}
+
+/// A change that was kept, for people.
+pub(super) fn planned_line(change: &Json) -> String {
+    let text = |name: &str| change[name].as_str().unwrap_or_default().to_owned();
+    let key = |name: &str| {
+        let parts = change[name].as_object().into_iter().flatten();
+        parts
+            .map(|(_, value)| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let keys = [("source", key("source_key")), ("target", key("target_key"))];
+    let keys = keys.iter().filter(|(_, key)| !key.is_empty()).map(|(side, key)| format!("{side} {key}"));
+    let keys = keys.collect::<Vec<_>>().join(" <-> ");
+    format!("{} on the {}: {keys}", text("action"), text("side"))
+}
+
+fn change_json(planned: &Planned, names: &KeyNames) -> Json {
     let fields: Vec<Json> = planned
         .fields
         .iter()
@@ -103,10 +174,9 @@ fn change_json(planned: &Planned, told: &Told) -> Json {
     json!({
         "action": planned.action,
         "side": planned.side,
-        "held": is_held(planned, &told.report),
         "parked": planned.parked.map(Code::as_str),
-        "source_key": told.names.json(Side::Source, planned.keys.source.as_ref()),
-        "target_key": told.names.json(Side::Target, planned.keys.target.as_ref()),
+        "source_key": names.json(Side::Source, planned.keys.source.as_ref()),
+        "target_key": names.json(Side::Target, planned.keys.target.as_ref()),
         "fields": fields,
     })
 }
@@ -127,8 +197,9 @@ fn page(runs: &[Told], shown: usize, path: &str) -> Page {
 fn one_plan(told: &Told, shown: usize, path: &str, page: &mut Page) {
     let report = &told.report;
     let took = (Tone::Faint, format!(" ({})", duration(report.duration_ms)));
-    let count = report.planned.len();
-    let made = report.planned.iter().filter(|planned| !is_held(planned, report)).count();
+    let count = report.planned_in_all.changes;
+    let is_held_back = Side::BOTH.into_iter().any(|side| report.held[side].is_some());
+    let made = count - if is_held_back { report.planned_in_all.deletes } else { 0 };
     let what = match (made, report.troubles.is_empty()) {
         (0, true) if !report.parked.is_empty() || report.counts.conflicts > 0 => "nothing to write".to_owned(),
         (0, true) => "nothing to do".to_owned(),
@@ -157,11 +228,12 @@ fn one_plan(told: &Told, shown: usize, path: &str, page: &mut Page) {
             ),
         );
     }
-    for planned in report.planned.iter().take(shown) {
+    for planned in &report.planned {
         change(planned, is_held(planned, report), page);
     }
-    if count > shown {
-        page.toned(Tone::Faint, format!("  … and {} more; `--all` shows them", count - shown));
+    let left_off = count - report.planned.len() as u64;
+    if left_off > 0 {
+        page.toned(Tone::Faint, format!("  … and {left_off} more; `--all` shows them"));
     }
     for parked in report.parked.iter().take(shown) {
         page.spans([
