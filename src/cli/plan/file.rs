@@ -109,13 +109,17 @@ impl PlanSink for MappingWriter {
     }
 }
 
-/// What a line has to hold to be the same change.
-fn digest(change: &Json) -> u64 {
+/// What a line has to hold to be the same change, by each key that tells the
+/// record: the other may have been written by an earlier change of the plan.
+fn digests(change: &Json) -> impl Iterator<Item = u64> {
     let fields = change["fields"].as_array().into_iter().flatten();
     let fields: Vec<Json> =
         fields.map(|field| json!([field["field"], field["before"], field["after"], field["policy"]])).collect();
-    let text = json!([change["action"], change["side"], change["source_key"], change["target_key"], fields]);
-    xxh3_64(text.to_string().as_bytes())
+    let keys = ["source_key", "target_key"].into_iter().filter(|name| !change[*name].is_null());
+    keys.map(move |name| {
+        let text = json!([change["action"], change["side"], name, change[name], fields]);
+        xxh3_64(text.to_string().as_bytes())
+    })
 }
 
 /// A plan as it was kept, checked as a whole; its changes stay in the file.
@@ -133,7 +137,7 @@ pub(in crate::cli) struct KeptChanges {
     path: PathBuf,
     /// Where the line of each change begins in the file.
     begins: Vec<u64>,
-    /// The number of the change with this digest.
+    /// The number of the change with this digest, see [`digests`].
     by_digest: HashMap<u64, usize>,
     progress: Mutex<Progress>,
 }
@@ -187,7 +191,7 @@ impl KeptPlan {
                     mappings.len() - 1
                 });
                 let known = &mut mappings[place];
-                known.by_digest.insert(digest(&line), known.begins.len());
+                known.by_digest.extend(digests(&line).map(|digest| (digest, known.begins.len())));
                 known.begins.push(at);
             }
         }
@@ -294,7 +298,10 @@ impl Review for KeptChanges {
         let mut progress = self.progress.lock().expect("nothing panics while it looks");
         let numbers: Option<Vec<usize>> = changes
             .iter()
-            .map(|change| self.by_digest.get(&digest(&change_json(change, &progress.names))).copied())
+            .map(|change| {
+                let change = change_json(change, &progress.names);
+                digests(&change).find_map(|digest| self.by_digest.get(&digest).copied())
+            })
             .collect();
         let Some(numbers) = numbers else { return false };
         for number in numbers {
