@@ -42,12 +42,15 @@ impl Session<'_> {
         let mut seen = BTreeMap::new();
         let mut live: HashMap<usize, &[Value]> = HashMap::new();
         let access = &self.program.sides[side].access;
-        let has_letters =
-            access.key.iter().any(|slot| matches!(access.shape.fields[*slot].kind, Kind::Text { .. } | Kind::Any));
+        let of_kind = |is_it: fn(&Kind) -> bool| access.key.iter().any(|slot| is_it(&access.shape.fields[*slot].kind));
+        let has_letters = of_kind(|kind| matches!(kind, Kind::Text { .. } | Kind::Any));
+        // One value of these has several texts: `P1D` and `PT24H`.
+        let has_forms = of_kind(|kind| matches!(kind, Kind::Interval | Kind::Other(_)));
         for (index, (mark, row)) in found.batch.rows().enumerate() {
             let key = keys[found.probes[index]].clone();
             // The column may take letters of either case for the same; a link does not.
-            if has_letters && self.program.sides[side].key(row).is_some_and(|own| differs_by_case(&own, &key)) {
+            let own = (has_letters || has_forms).then(|| self.program.sides[side].key(row)).flatten();
+            if own.is_some_and(|own| has_letters && differs_by_case(&own, &key) || has_forms && own != key) {
                 continue;
             }
             let outcome = match mark {

@@ -185,3 +185,71 @@ fields: [{ source: code, target: sku }, { source: name, target: title }]
     let report = project.run(1);
     assert_eq!(report["runs"][0]["to_target"]["created"], 3, "{report}");
 }
+
+/// Issue 2: a batch that went in by COPY was taken to stand as it was sent: a
+/// key that the server prints otherwise came back as a new record, and of two
+/// that it takes for the same both were linked to one row.
+#[tokio::test]
+async fn keys_with_several_texts_are_linked_as_the_server_prints_them() {
+    let mapping = |direction: &str| {
+        format!(
+            "mapping: items
+source: {{ connection: office, object: items, key: [code] }}
+target: {{ connection: shop, object: goods, key: [id] }}
+direction: {direction}
+fields: [{{ source: code, target: id }}, {{ copy: [n] }}]
+"
+        )
+    };
+    // What is created at first; what is parked, until the codes are as the server prints them.
+    let cases = [
+        ("macaddr", ["08-00-2b-01-02-03", "08:00:2b:01:02:04"], 1),
+        ("inet", ["10.0.0.1", "10.0.0.1/32"], 1),
+        ("citext", ["k1", "K1"], 1),
+        ("interval", ["P1D", "PT24H"], 1),
+        ("macaddr", ["08:00:2b:01:02:03", "08:00:2b:01:02:04"], 2),
+        ("inet", ["10.0.0.1", "10.0.0.2"], 2),
+    ];
+    for (kind, codes, created) in cases {
+        for direction in ["source_to_target", "bidirectional"] {
+            let database = Database::fresh().await;
+            let extension = if kind == "citext" { "CREATE EXTENSION citext;" } else { "" };
+            database.run(&format!("{extension} CREATE TABLE goods (id {kind} PRIMARY KEY, n int)")).await;
+            let connections = format!(
+                "connections:
+  office: {{ connector: sqlite, url: 'sqlite://data/office.db', create_from: office.sql }}
+  shop: {{ connector: postgres, url: '{}' }}
+",
+                database.url
+            );
+            let [one, other] = codes;
+            let office = format!(
+                "CREATE TABLE items (code TEXT PRIMARY KEY, n INT); INSERT INTO items VALUES ('{one}', 1), ('{other}', 2)"
+            );
+            let project = Project::new(&[
+                ("connections.yaml", &connections),
+                ("items.yaml", &mapping(direction)),
+                ("office.sql", &office),
+            ]);
+            let what = format!("{kind} {direction}");
+            let run = &project.run((created < 2).into())["runs"][0];
+            let toward = &run["to_target"];
+            assert_eq!(
+                (&toward["created"], &toward["parked"]),
+                (&json!(created), &json!(2 - created)),
+                "{what}: {run}"
+            );
+            assert_eq!(run["to_source"]["created"], 0, "{what}: {run}");
+            for _ in 0..2 {
+                let run = &project.run(0)["runs"][0];
+                let writes = |side: &str| ["created", "updated"].map(|count| run[side][count].as_u64().unwrap());
+                assert_eq!((writes("to_target"), writes("to_source")), ([0, 0], [0, 0]), "{what}: {run}");
+                assert_eq!(run["owed"], 2 - created, "{what}: {run}");
+            }
+            let links = project.engine("links list . items --format json").ends(0).json();
+            assert_eq!(links["count"], created, "{what}: {links}");
+            let left = project.column("office", "SELECT code FROM items ORDER BY n").await;
+            assert_eq!(left, codes, "{what}");
+        }
+    }
+}

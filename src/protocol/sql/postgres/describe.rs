@@ -352,7 +352,10 @@ impl Table {
         let mut notes = Vec::new();
         for column in &self.columns {
             if matches!(column.field.kind, Kind::Other(_)) {
-                notes.push(format!("`{}` is of type `{}`: carried as text", column.field.name, column.field.native));
+                notes.push(format!(
+                    "`{}` is of type `{}`: carried as text, and what is written has to be as the server prints it",
+                    column.field.name, column.field.native
+                ));
             }
         }
         for (column, sequence) in self.columns.iter().filter_map(|column| Some((column, column.ungranted.as_ref()?))) {

@@ -20,7 +20,7 @@ use super::connection::Lease;
 use super::read::Opened;
 use super::{decode, encode, fault};
 use crate::connector::{Action, Change, Fault, Found, Outcome, Recorded, Refusal, Scope, Writing};
-use crate::record::{Batch as Rows, Value};
+use crate::record::{Batch as Rows, Key, Kind, Value};
 
 /// COPY lines are sent in pieces of about this many bytes.
 const PIECE: usize = 64 * 1024;
@@ -152,7 +152,8 @@ impl Batch<'_> {
             }
             return Ok(());
         }
-        if form.action == Action::Create && self.object.table.takes_copy && self.copy(changes, form, members).await? {
+        let copies = form.action == Action::Create && self.object.table.takes_copy && !self.may_restate(form);
+        if copies && self.copy(changes, form, members).await? {
             for index in members {
                 outcomes[*index] = Some(Outcome::Done { key: changes[*index].key.clone(), stored: None });
             }
@@ -161,6 +162,13 @@ impl Batch<'_> {
         self.state(changes, form, members, outcomes).await?;
         let untouched: Vec<usize> = members.iter().copied().filter(|index| outcomes[*index].is_none()).collect();
         self.classify(changes, form, &untouched, outcomes).await
+    }
+
+    /// The table may show a value otherwise than it was sent: of a type that is
+    /// carried as text, one value has several. COPY does not tell.
+    fn may_restate(&self, form: &Form) -> bool {
+        let mut slots = self.object.access.key.iter().chain(&form.set);
+        slots.any(|slot| matches!(self.object.columns[*slot].native.kind, Kind::Other(_)))
     }
 
     /// COPY straight into the table; `false`, and nothing done, where a record
@@ -275,6 +283,7 @@ impl Batch<'_> {
         };
         let mut done = Vec::with_capacity(rows.len());
         let mut seen = HashSet::with_capacity(rows.len());
+        let mut keys = HashSet::with_capacity(rows.len());
         let everything: Vec<usize> = (0..self.object.columns.len()).collect();
         for row in &rows {
             let position: Option<i64> = row.try_get(0)?;
@@ -285,19 +294,25 @@ impl Batch<'_> {
                 Ok(_) => Err("several rows have this key"),
                 Err(why) => Err(why),
             };
-            let index = match index {
-                Ok(index) => index,
-                Err(why) => {
-                    self.say("ROLLBACK TO SAVEPOINT engine_change").await?;
-                    return Ok(Err(Refusal { native: String::new(), message: why.into(), slot: None }));
-                }
-            };
             let stored = if form.action == Action::Delete {
                 None
             } else {
                 let mut batch = Rows::new(self.object.access.shape.clone());
                 self.object.push(&mut batch, row, 1, &everything)?;
                 Some(batch.row(0).to_vec())
+            };
+            let key = |row: &Vec<Value>| {
+                Key::new(&self.object.access.key.iter().map(|slot| row[*slot].clone()).collect::<Vec<_>>())
+            };
+            // The column takes the keys of several changes for the same, so that one row answers them all.
+            let again = stored.as_ref().and_then(key).is_some_and(|key| !keys.insert(key));
+            let index = match index {
+                Ok(index) if !again => index,
+                wrong => {
+                    let why = wrong.err().unwrap_or("several records have this key");
+                    self.say("ROLLBACK TO SAVEPOINT engine_change").await?;
+                    return Ok(Err(Refusal { native: String::new(), message: why.into(), slot: None }));
+                }
             };
             done.push((index, stored));
         }
@@ -398,7 +413,9 @@ impl Batch<'_> {
                 (Action::Create, true) => Outcome::Exists,
                 (Action::Create, false) => Outcome::Refused(Refusal {
                     native: String::new(),
-                    message: "the database did not keep the record (a trigger or rule)".into(),
+                    message: "the database did not keep the record: a trigger or rule, or another record whose key \
+                              it takes for the same"
+                        .into(),
                     slot: None,
                 }),
                 (_, true) => Outcome::Moved,
