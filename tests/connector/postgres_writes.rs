@@ -2,7 +2,7 @@
 //! database makes of them.
 
 use engine::connector::{Action, Applied, Change, FaultKind, Listing, Object, Outcome, Scope, Settled, unrecorded};
-use engine::record::Value;
+use engine::record::{Interval, Value};
 use sqlx::Executor;
 
 use super::object::{create, delete, int, rows, stored, update, write};
@@ -342,4 +342,31 @@ async fn a_key_that_is_checked_late_is_still_a_key() {
     assert_eq!(outcomes[1], Outcome::Exists, "{outcomes:?}");
     let names: Vec<Value> = rows(&*object, Listing::Full).await.into_iter().map(|row| row[1].clone()).collect();
     assert_eq!(names, ["new", "old", "new"].map(Value::text));
+}
+
+/// Issue 2: COPY cut what it could not hold without a word, and the cut value
+/// went back over the other side's.
+#[tokio::test]
+async fn what_a_column_makes_of_a_value_is_told() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, letter \"char\", days interval day, whole interval(0), price money, \
+             all_days interval(0)[])",
+        )
+        .await;
+    let object = postgres.open("t", &["id"], None).await;
+    let hours = Value::Interval(Interval { months: 0, days: 3, microseconds: 5 * 3600 * 1_000_000 });
+    let parts = Value::Interval(Interval { months: 0, days: 0, microseconds: 1_600_000 });
+    let sent = [
+        (1, Value::text("abc")),
+        (2, hours),
+        (3, parts.clone()),
+        (4, Value::text("1.239")),
+        (5, Value::List(Box::new(vec![parts]))),
+    ];
+    for (id, (slot, value)) in (1..).zip(sent) {
+        let outcomes = write(&*object, &[create(vec![int(id)], vec![(slot, value.clone())])]).await;
+        assert_ne!(stored(&outcomes[0])[slot], value, "the row is told as it stands");
+    }
 }

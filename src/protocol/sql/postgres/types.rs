@@ -41,6 +41,10 @@ pub(super) struct Native {
     pub(super) cast: String,
     /// How equality is asked for, where the type has none of its own.
     pub(super) compare: Compare,
+    /// What is stored may be shown otherwise than it was sent, or be cut: of a
+    /// type that is carried as text, one value has several; and an interval of
+    /// few fields or digits drops what it cannot hold.
+    pub(super) restates: bool,
 }
 
 /// How a column's value is compared with an expected one.
@@ -95,7 +99,9 @@ pub(super) fn resolve(types: &[Entry], oid: i64, modifier: i32) -> Option<Native
         (Type::Printed, Kind::Other(_)) => Compare::Text,
         _ => Compare::Plain,
     };
-    Some(Native { base, kind, cast: entry.cast.clone(), compare })
+    let is_interval = matches!(base, Type::Interval) || base == Type::Array(Box::new(Type::Interval));
+    let restates = matches!(kind, Kind::Other(_)) || is_interval && modifier >= 0;
+    Some(Native { base, kind, cast: entry.cast.clone(), compare, restates })
 }
 
 fn plain(entry: &Entry, modifier: i32) -> (Type, Kind) {
@@ -150,7 +156,8 @@ impl Native {
 
     /// The same type, carried as the text the server prints for it.
     pub(super) fn printed(self) -> Native {
-        Native { base: Type::Printed, kind: Kind::Other(self.cast.clone()), compare: Compare::Text, cast: self.cast }
+        let kind = Kind::Other(self.cast.clone());
+        Native { base: Type::Printed, kind, compare: Compare::Text, cast: self.cast, restates: true }
     }
 
     /// How a column is selected: as it is where its binary form is known.

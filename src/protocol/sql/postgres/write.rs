@@ -20,7 +20,7 @@ use super::connection::Lease;
 use super::read::Opened;
 use super::{decode, encode, fault};
 use crate::connector::{Action, Change, Fault, Found, Outcome, Recorded, Refusal, Scope, Writing};
-use crate::record::{Batch as Rows, Key, Kind, Value};
+use crate::record::{Batch as Rows, Key, Value};
 
 /// COPY lines are sent in pieces of about this many bytes.
 const PIECE: usize = 64 * 1024;
@@ -164,11 +164,10 @@ impl Batch<'_> {
         self.classify(changes, form, &untouched, outcomes).await
     }
 
-    /// The table may show a value otherwise than it was sent: of a type that is
-    /// carried as text, one value has several. COPY does not tell.
+    /// The table may show a value otherwise than it was sent; COPY does not tell.
     fn may_restate(&self, form: &Form) -> bool {
         let mut slots = self.object.access.key.iter().chain(&form.set);
-        slots.any(|slot| matches!(self.object.columns[*slot].native.kind, Kind::Other(_)))
+        slots.any(|slot| self.object.columns[*slot].native.restates)
     }
 
     /// COPY straight into the table; `false`, and nothing done, where a record

@@ -9,7 +9,7 @@
 
 use std::sync::atomic::Ordering;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -36,7 +36,16 @@ pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fa
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let keys =
         if allot == 0 { Vec::new() } else { allot_keys(object, &mut transaction, allot).await.map_err(failed)? };
-    Ok(Batch { object, transaction, keys })
+    Ok(Batch {
+        object,
+        transaction,
+        keys,
+        is_saved: false,
+        is_single: false,
+        trying: Vec::new(),
+        lost: None,
+        unkept: Vec::new(),
+    })
 }
 
 /// Keys as SQLite itself would give them: the next row numbers, or what the
@@ -107,6 +116,16 @@ pub(super) struct Batch<'o> {
     object: &'o Opened,
     transaction: Transaction<'static, Sqlite>,
     keys: Vec<Vec<Value>>,
+    /// What is made can be undone as a whole.
+    is_saved: bool,
+    /// Each change by a statement of its own: one of them takes the others away.
+    is_single: bool,
+    /// The changes of the statement under way.
+    trying: Vec<usize>,
+    /// A trigger has had SQLite roll back everything, with these words.
+    lost: Option<Refusal>,
+    /// Changes that a trigger has kept from coming into effect without a word.
+    unkept: Vec<usize>,
 }
 
 impl Writing for Batch<'_> {
@@ -129,8 +148,8 @@ impl Writing for Batch<'_> {
         Box::pin(async move {
             let doing = self.object.doing("writing to");
             let failed = |error: sqlx::Error| fault::fault(&doing, &error);
-            let none = HashSet::new();
-            let (outcomes, recorded) = futures::join!(self.make(changes, &none), recorded);
+            let mut refused = BTreeMap::new();
+            let (outcomes, recorded) = futures::join!(self.make(changes, &mut refused), recorded);
             let mut outcomes = outcomes.map_err(failed)?;
             if !recorded {
                 return Err(Fault::not_recorded(doing));
@@ -138,7 +157,11 @@ impl Writing for Batch<'_> {
             if self.object.table.defers_references {
                 let broken = self.broken_references(changes, &outcomes).await.map_err(failed)?;
                 if !broken.is_empty() {
-                    outcomes = self.make(changes, &broken).await.map_err(failed)?;
+                    // SQLITE_CONSTRAINT_FOREIGNKEY, as the commit would say it.
+                    let (native, message) = ("787".to_owned(), "FOREIGN KEY constraint failed".to_owned());
+                    let refusal = Refusal { native, message, slot: None };
+                    refused.extend(broken.into_iter().map(|index| (index, refusal.clone())));
+                    outcomes = self.make(changes, &mut refused).await.map_err(failed)?;
                 }
             }
             let Batch { transaction, .. } = *self;
@@ -153,19 +176,52 @@ impl Writing for Batch<'_> {
 }
 
 impl Batch<'_> {
-    /// Makes the changes but for those whose references are known to be
-    /// broken. Undoes what an earlier attempt has made.
-    async fn make(&mut self, changes: &[Change], broken: &HashSet<usize>) -> Result<Vec<Option<Outcome>>, sqlx::Error> {
-        let undo = if broken.is_empty() { "SAVEPOINT engine_batch" } else { "ROLLBACK TO engine_batch" };
+    /// Makes the changes but for those that are refused already, and adds those
+    /// that triggers refuse for the whole batch or in silence. Undoes what an
+    /// earlier attempt has made.
+    async fn make(
+        &mut self,
+        changes: &[Change],
+        refused: &mut BTreeMap<usize, Refusal>,
+    ) -> Result<Vec<Option<Outcome>>, sqlx::Error> {
+        loop {
+            let made = self.make_once(changes, refused).await;
+            if let Some(refusal) = self.lost.take() {
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut *self.transaction).await?;
+                self.is_saved = false;
+                match self.trying[..] {
+                    [only] => drop(refused.insert(only, refusal)),
+                    _ => self.is_single = true,
+                }
+                continue;
+            }
+            let made = made?;
+            if self.unkept.is_empty() {
+                return Ok(made);
+            }
+            for index in std::mem::take(&mut self.unkept) {
+                let what = if changes[index].action == Action::Delete { "delete" } else { "keep" };
+                let message = format!("the database did not {what} the record (a trigger)");
+                refused.insert(index, Refusal { native: String::new(), message, slot: None });
+            }
+        }
+    }
+
+    async fn make_once(
+        &mut self,
+        changes: &[Change],
+        refused: &BTreeMap<usize, Refusal>,
+    ) -> Result<Vec<Option<Outcome>>, sqlx::Error> {
+        let undo = if self.is_saved { "ROLLBACK TO engine_batch" } else { "SAVEPOINT engine_batch" };
         sqlx::query(undo).execute(&mut *self.transaction).await?;
+        self.is_saved = true;
+        self.unkept.clear();
         let mut outcomes = vec![None; changes.len()];
-        for index in broken {
-            // SQLITE_CONSTRAINT_FOREIGNKEY, as the commit would say it.
-            let (native, message) = ("787".into(), "FOREIGN KEY constraint failed".into());
-            outcomes[*index] = Some(Outcome::Refused(Refusal { native, message, slot: None }));
+        for (index, refusal) in refused {
+            outcomes[*index] = Some(Outcome::Refused(refusal.clone()));
         }
         for mut members in rounds(changes) {
-            members.retain(|index| !broken.contains(index));
+            members.retain(|index| !refused.contains_key(index));
             self.round(changes, members, &mut outcomes).await?;
         }
         Ok(outcomes)
@@ -218,7 +274,7 @@ impl Batch<'_> {
             }
         }
         for (form, members) in forms(changes, &open) {
-            if self.object.goes_together(&form) {
+            if self.object.goes_together(&form) && !self.is_single {
                 let width = form.key.len() + form.set.len();
                 let rows = ROWS.min(PARAMETERS / width.max(1)).max(1);
                 for chunk in members.chunks(rows) {
@@ -226,6 +282,7 @@ impl Batch<'_> {
                 }
             } else {
                 for index in members {
+                    self.trying = vec![index];
                     outcomes[index] = Some(self.change(&changes[index], &form).await?);
                 }
             }
@@ -278,6 +335,7 @@ impl Batch<'_> {
                 }
             }
             let sql = self.object.statement(form, members.len());
+            self.trying = members.to_vec();
             match self.attempt(sql, arguments).await? {
                 Ok(_) => {
                     for index in members {
@@ -395,44 +453,52 @@ impl Batch<'_> {
             },
         };
         if triggers {
-            sqlx::query(end).execute(&mut *self.transaction).await?;
+            let ended = sqlx::query(end).execute(&mut *self.transaction).await;
+            // There is nothing to go back to: RAISE(ROLLBACK) has taken the whole transaction away.
+            if let (Err(error), Err(refusal)) = (ended.map(drop), &done) {
+                self.lost = Some(refusal.clone());
+                return Err(error);
+            }
         }
         Ok(done)
     }
 
-    /// Fills in what stands in the rows that were written.
+    /// Fills in what stands in the rows that were written, and notes what did not
+    /// come into effect.
     async fn tell_stored(
         &mut self,
         changes: &[Change],
         members: &[usize],
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), sqlx::Error> {
-        let written: Vec<usize> = members
-            .iter()
-            .copied()
-            .filter(|index| {
-                changes[*index].action != Action::Delete && matches!(outcomes[*index], Some(Outcome::Done { .. }))
-            })
-            .collect();
-        let keys: HashMap<usize, Vec<Value>> = written
+        let width = self.object.access.key.len();
+        let watches = self.object.table.has_triggers;
+        let is_delete = |index: usize| changes[index].action == Action::Delete;
+        let (indexes, probes): (Vec<usize>, Vec<Vec<Value>>) = members
             .iter()
             .filter_map(|index| match &outcomes[*index] {
-                Some(Outcome::Done { key, .. }) => Some((*index, key.clone())),
+                Some(Outcome::Done { key, .. }) if key.len() == width && (watches || !is_delete(*index)) => {
+                    Some((*index, key.clone()))
+                }
                 _ => None,
             })
-            .collect();
-        let width = self.object.access.key.len();
-        let (indexes, probes): (Vec<usize>, Vec<Vec<Value>>) =
-            keys.into_iter().filter(|(_, key)| key.len() == width).unzip();
+            .unzip();
         let found =
             self.object.find(&mut self.transaction, &self.object.access.key, &probes, Scope::Everything).await?;
+        let mut there = vec![false; indexes.len()];
         for (position, probe) in found.probes.iter().enumerate() {
-            let row = found.batch.row(position);
-            if self.object.is_marked(row) {
+            let (row, index) = (found.batch.row(position), indexes[*probe]);
+            let is_marked = self.object.is_marked(row);
+            there[*probe] |= !(is_marked && is_delete(index));
+            if is_marked || is_delete(index) {
                 continue;
             }
             let key = self.object.access.key.iter().map(|slot| row[*slot].clone()).collect();
-            outcomes[indexes[*probe]] = Some(Outcome::Done { key, stored: Some(row.to_vec()) });
+            outcomes[index] = Some(Outcome::Done { key, stored: Some(row.to_vec()) });
+        }
+        if watches {
+            let of = indexes.iter().zip(there).filter(|(index, there)| *there == is_delete(**index));
+            self.unkept.extend(of.map(|(index, _)| *index));
         }
         Ok(())
     }
