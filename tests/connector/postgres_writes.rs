@@ -370,3 +370,28 @@ async fn what_a_column_makes_of_a_value_is_told() {
         assert_ne!(stored(&outcomes[0])[slot], value, "the row is told as it stands");
     }
 }
+
+/// Issue 2: a trigger that kept a row as it was counted as somebody who edits
+/// without end.
+#[tokio::test]
+async fn what_a_trigger_leaves_as_it_is_was_refused() {
+    let postgres = Postgres::new().await;
+    postgres
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'); \
+             CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+             CREATE TRIGGER a BEFORE UPDATE OR DELETE ON t FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION no()",
+        )
+        .await;
+    let object = postgres.open("t", &["id"], None).await;
+    let renamed = |id: i64, before: &str| update(id, vec![(1, Value::text("x"))], vec![(1, Value::text(before))]);
+    let outcomes = write(&*object, &[renamed(1, "a"), renamed(2, "b"), renamed(3, "other"), renamed(4, "d")]).await;
+    assert!(matches!(&outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
+    let words = "did not change the record";
+    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.message.contains(words)), "{outcomes:?}");
+    assert!(matches!(&outcomes[2..], [Outcome::Moved, Outcome::Gone]), "{outcomes:?}");
+    let outcomes = write(&*object, &[delete(2), delete(3)]).await;
+    let words = "did not delete the record";
+    assert!(matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.message.contains(words)), "{outcomes:?}");
+    assert!(matches!(&outcomes[1], Outcome::Done { .. }), "{outcomes:?}");
+}

@@ -641,6 +641,14 @@ async fn what_a_trigger_keeps_out_is_refused_alone() {
         let standing: Vec<Value> = rows(&*object, Listing::Full).await.iter().map(|row| row[1].clone()).collect();
         assert_eq!(standing, ["one", "two", "stays", "three"].map(Value::text), "{table}");
 
+        if table == "by_hand" {
+            // SQLite gives the key, and nobody is told one of what is kept out.
+            let outcomes = write(&*object, &[create(vec![Value::Missing], name("ignored"))]).await;
+            assert!(
+                matches!(&outcomes[0], Outcome::Refused(refusal) if refusal.message.contains("did not keep")),
+                "{outcomes:?}"
+            );
+        }
         let gone = |number| Change { action: Action::Delete, key: vec![id(number)], set: vec![], expect: vec![] };
         let outcomes = write(&*object, &[gone(1), gone(6), gone(9)]).await;
         assert!(matches!((&outcomes[0], &outcomes[2]), (Outcome::Done { .. }, Outcome::Done { .. })), "{outcomes:?}");

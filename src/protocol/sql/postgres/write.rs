@@ -7,7 +7,7 @@
 //! touched. A statement that a record breaks is undone and tried in halves,
 //! until that record is alone. The transaction's id is the batch's token.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
@@ -20,7 +20,7 @@ use super::connection::Lease;
 use super::read::Opened;
 use super::{decode, encode, fault};
 use crate::connector::{Action, Change, Fault, Found, Outcome, Recorded, Refusal, Scope, Writing};
-use crate::record::{Batch as Rows, Key, Value};
+use crate::record::{Batch as Rows, Key, Value, same};
 
 /// COPY lines are sent in pieces of about this many bytes.
 const PIECE: usize = 64 * 1024;
@@ -406,19 +406,28 @@ impl Batch<'_> {
     ) -> Result<(), sqlx::Error> {
         let keys: Vec<(usize, &[Value])> =
             untouched.iter().map(|index| (*index, changes[*index].key.as_slice())).collect();
-        let there: HashSet<usize> = self.find(&keys).await?.probes.into_iter().collect();
+        let found = self.find(&keys).await?;
+        let there: HashMap<usize, &[Value]> =
+            found.probes.iter().enumerate().map(|(position, index)| (*index, found.batch.row(position))).collect();
+        let refused =
+            |message: &str| Outcome::Refused(Refusal { native: String::new(), message: message.into(), slot: None });
         for index in untouched {
-            outcomes[*index] = Some(match (form.action, there.contains(index)) {
-                (Action::Create, true) => Outcome::Exists,
-                (Action::Create, false) => Outcome::Refused(Refusal {
-                    native: String::new(),
-                    message: "the database did not keep the record: a trigger or rule, or another record whose key \
-                              it takes for the same"
-                        .into(),
-                    slot: None,
-                }),
-                (_, true) => Outcome::Moved,
-                (_, false) => Outcome::Gone,
+            let stands = |row: &&[Value]| changes[*index].expect.iter().all(|(slot, value)| same(&row[*slot], value));
+            outcomes[*index] = Some(match (form.action, there.get(index)) {
+                (Action::Create, Some(_)) => Outcome::Exists,
+                (Action::Create, None) => refused(
+                    "the database did not keep the record: a trigger or rule, or another record whose key it takes for \
+                     the same",
+                ),
+                // All that was expected stands, and yet nothing was touched.
+                (Action::Update, Some(row)) if stands(row) => {
+                    refused("the database did not change the record (a trigger, rule or policy)")
+                }
+                (Action::Delete, Some(row)) if stands(row) => {
+                    refused("the database did not delete the record (a trigger, rule or policy)")
+                }
+                (_, Some(_)) => Outcome::Moved,
+                (_, None) => Outcome::Gone,
             });
         }
         Ok(())

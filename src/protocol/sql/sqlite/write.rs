@@ -424,6 +424,13 @@ impl Batch<'_> {
                         let (_, values) = object.decode(&row, 0, key_slots)?;
                         key_slots.iter().map(|slot| values[*slot].clone()).collect()
                     }
+                    (Action::Create, None) => {
+                        return Ok(Outcome::Refused(Refusal {
+                            native: String::new(),
+                            message: "the database did not keep the record (a trigger)".into(),
+                            slot: None,
+                        }));
+                    }
                     (Action::Update, _) => new_key(change, key_slots),
                     _ => change.key.clone(),
                 };
@@ -471,13 +478,13 @@ impl Batch<'_> {
         members: &[usize],
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), sqlx::Error> {
-        let width = self.object.access.key.len();
         let watches = self.object.table.has_triggers;
         let is_delete = |index: usize| changes[index].action == Action::Delete;
         let (indexes, probes): (Vec<usize>, Vec<Vec<Value>>) = members
             .iter()
             .filter_map(|index| match &outcomes[*index] {
-                Some(Outcome::Done { key, .. }) if key.len() == width && (watches || !is_delete(*index)) => {
+                // A key that nobody told can be looked for by nobody.
+                Some(Outcome::Done { key, .. }) if Key::new(key).is_some() && (watches || !is_delete(*index)) => {
                     Some((*index, key.clone()))
                 }
                 _ => None,
