@@ -8,7 +8,8 @@
 //! kills run after run while people go on editing; `points` ends a run at each
 //! call by which it changes anything outside itself, or takes its connections
 //! away, by `point.c`; `first` does so in a first sync; `late` lets a statement
-//! commit after its engine died; `starts` starts ten at once.
+//! commit after its engine died; `starts` starts ten at once; `soak` has forty
+//! mappings go on for as long as `ENGINE_SOAK_SECONDS` says.
 //!
 //! `ENGINE_SERVERS_SEED=123` plays one seed of the histories and prints what
 //! happened, `ENGINE_SERVERS_SEEDS=500` plays more; `ENGINE_SERVERS_POINTS=1`
@@ -20,6 +21,7 @@ mod histories;
 mod late;
 mod points;
 mod project;
+mod soak;
 mod starts;
 mod storm;
 mod system;
