@@ -228,7 +228,8 @@ async fn keys_come_from_wherever_the_table_gets_them() {
             "CREATE TABLE by_serial (id serial PRIMARY KEY, name text); \
              CREATE TABLE by_uuid (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text); \
              CREATE TABLE by_half (company text, id int GENERATED ALWAYS AS IDENTITY, name text, PRIMARY KEY (company, id)); \
-             CREATE TABLE by_hand (id int PRIMARY KEY, name text)",
+             CREATE TABLE by_hand (id int PRIMARY KEY, name text); \
+             CREATE TABLE by_nobody (id text DEFAULT 'same' PRIMARY KEY, name text)",
         )
         .await;
     for table in ["by_serial", "by_uuid"] {
@@ -252,6 +253,12 @@ async fn keys_come_from_wherever_the_table_gets_them() {
     }
     let object = postgres.open("by_hand", &["id"], None).await;
     assert!(object.begin(1).await.unwrap().keys().is_empty(), "the database gives no such key");
+    let object = postgres.open("by_nobody", &["id"], None).await;
+    assert!(object.begin(2).await.unwrap().keys().is_empty(), "nor one that it gives twice");
+    let keyless = || create(vec![Value::Missing], vec![(1, Value::text("x"))]);
+    let outcomes = write(&*object, &[keyless(), keyless()]).await;
+    assert!(matches!(outcomes[0], Outcome::Done { .. }), "{outcomes:?}");
+    assert!(matches!(&outcomes[1], Outcome::Refused(refusal) if refusal.native == "23505"), "{outcomes:?}");
 }
 
 #[tokio::test]

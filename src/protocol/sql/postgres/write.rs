@@ -41,7 +41,7 @@ pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fa
 }
 
 /// Keys as the database itself would give them: what the key columns'
-/// defaults come to. Empty where a key column has none.
+/// defaults come to. Empty where a key column has none, or one that is no key.
 async fn allot_keys(object: &Opened, lease: &mut Lease, count: usize) -> Result<Vec<Vec<Value>>, sqlx::Error> {
     let key: Vec<_> = object.access.key.iter().map(|slot| &object.columns[*slot]).collect();
     let given = |column: &&super::describe::Column| {
@@ -58,7 +58,11 @@ async fn allot_keys(object: &Opened, lease: &mut Lease, count: usize) -> Result<
         let bytes = row.try_get_raw(index)?.as_bytes().map_err(sqlx::Error::Decode)?;
         decode::decode(&key[index].native.base, bytes).map_err(|why| sqlx::Error::Decode(why.into()))
     };
-    rows.iter().map(|row| (0..key.len()).map(|index| value(row, index)).collect()).collect()
+    let keys: Vec<Vec<Value>> =
+        rows.iter().map(|row| (0..key.len()).map(|index| value(row, index)).collect()).collect::<Result<_, _>>()?;
+    // A default that comes to the same twice is none that gives keys: the database says so of each record.
+    let distinct: HashSet<Option<Key>> = keys.iter().map(Key::new).collect();
+    Ok(if distinct.len() == keys.len() { keys } else { Vec::new() })
 }
 
 /// One batch of writes, its transaction open.
