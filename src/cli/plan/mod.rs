@@ -96,9 +96,7 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
         ));
         context.screen.note(&page);
     }
-    if let Some(out) = &out {
-        out.finish()?;
-    }
+    let changes = out.as_ref().map(|out| out.finish()).transpose()?;
     let kept = arguments.out.as_ref().map(|out| out.display().to_string());
     context.screen.answer(
         || json!({ "status": overall(&told), "runs": told.iter().map(run_json).collect::<Vec<_>>(), "out": kept }),
@@ -106,7 +104,10 @@ pub(super) async fn plan(arguments: &PlanArguments, context: Context<'_>) -> Don
             let mut page = page(&told, shown, &arguments.path.display().to_string());
             if let Some(kept) = &kept {
                 page.gap();
-                page.line(format!("kept in `{kept}`; `engine apply {kept}` makes these changes, and no others"));
+                page.line(match changes {
+                    Some(0) => format!("kept in `{kept}`: no changes"),
+                    _ => format!("kept in `{kept}`; `engine apply {kept}` makes these changes, and no others"),
+                });
             }
             page
         },
