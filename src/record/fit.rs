@@ -73,9 +73,9 @@ impl Kind {
             (Kind::Instant { digits }, value) => match &value {
                 Value::Instant(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
                 Value::Text(text) if is_endless(text) || is_far(text, true) => Ok(value),
-                Value::Text(text) => match text.trim().parse::<DateTime<FixedOffset>>() {
-                    Ok(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
-                    Err(_) => Err(value),
+                Value::Text(text) => match parse_zoned(text.trim()) {
+                    Some(t) => Ok(Value::Instant(round_local(t.naive_utc(), *digits).and_utc())),
+                    None => Err(value),
                 },
                 _ => Err(value),
             },
@@ -316,6 +316,22 @@ fn fit_text(max: Option<u32>, padded: bool, value: Value) -> Result<Value, Value
     }
 }
 
+/// A time with its zone, of which the hours alone are enough: `+02`, as
+/// `PostgreSQL` prints it.
+fn parse_zoned(text: &str) -> Option<DateTime<FixedOffset>> {
+    let has_hours_alone = |text: &str| {
+        let zone = text.get(text.len().checked_sub(3)?..)?;
+        Some(
+            zone.starts_with(['+', '-']) && zone[1..].bytes().all(|digit| digit.is_ascii_digit()) && text.contains(':'),
+        )
+    };
+    match text.parse() {
+        Ok(time) => Some(time),
+        Err(_) if has_hours_alone(text) == Some(true) => format!("{text}:00").parse().ok(),
+        Err(_) => None,
+    }
+}
+
 /// `2026-03-01T12:00:00.5`, with a blank or `T`, seconds optional.
 fn parse_local(text: &str) -> Option<NaiveDateTime> {
     ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
@@ -378,6 +394,11 @@ mod tests {
         let kind = Kind::Instant { digits: 6 };
         assert_eq!(kind.fit(at("2026-03-01T12:00:00.1234567Z")), Ok(at("2026-03-01T12:00:00.123457Z")));
         assert_eq!(kind.fit(Value::text("2026-03-01T12:00:00-03:00")), Ok(at("2026-03-01T15:00:00Z")));
+        assert_eq!(kind.fit(Value::text("2026-03-01 12:00:00-03")), Ok(at("2026-03-01T15:00:00Z")));
+        assert_eq!(kind.fit(Value::text("2026-03-01 12:00:00.5+0530")), Ok(at("2026-03-01T06:30:00.5Z")));
+        for text in ["2026-03-01", "2026-03-01 12:00:00", "2026-03-01 12:00:00-é", "12:00-03"] {
+            assert!(kind.fit(Value::text(text)).is_err(), "{text}");
+        }
         assert!(Kind::Date.fit(Value::text("01/03/2026")).is_err());
         assert_eq!(kind.fit(at("+12026-03-01T12:00:00Z")), Ok(at("+12026-03-01T12:00:00Z")));
         assert_eq!(kind.fit(Value::text(at("+12026-03-01T12:00:00Z").to_string())), Ok(at("+12026-03-01T12:00:00Z")));
