@@ -200,8 +200,12 @@ impl Batch<'_> {
                 return Ok(made);
             }
             for index in std::mem::take(&mut self.unkept) {
-                let what = if changes[index].action == Action::Delete { "delete" } else { "keep" };
-                let message = format!("the database did not {what} the record (a trigger)");
+                let message = if changes[index].action == Action::Delete {
+                    "the database did not delete the record (a trigger)"
+                } else {
+                    "the database did not keep the record (a trigger, or a view that does not show it)"
+                };
+                let message = message.to_owned();
                 refused.insert(index, Refusal { native: String::new(), message, slot: None });
             }
         }
