@@ -5,7 +5,9 @@
 //! read in binary form (`decode`) and sent as text (`encode`). Start reading
 //! at [`connect_postgres`].
 
+mod allot;
 mod connection;
+mod copy;
 mod decode;
 mod describe;
 mod encode;

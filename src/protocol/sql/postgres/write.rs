@@ -9,21 +9,19 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt};
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, Row};
 
 use super::super::statement::safe;
 use super::super::write::{Form, forms, rounds};
+use super::allot::allot_keys;
 use super::connection::Lease;
 use super::read::Opened;
-use super::{decode, encode, fault};
+use super::{encode, fault};
 use crate::connector::{Action, Change, Fault, Found, Outcome, Recorded, Refusal, Scope, Writing};
 use crate::record::{Batch as Rows, Key, Value, same};
-
-/// COPY lines are sent in pieces of about this many bytes.
-const PIECE: usize = 64 * 1024;
 
 pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fault> {
     let doing = object.doing("writing to");
@@ -40,39 +38,14 @@ pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fa
     Ok(Batch { object, lease, token, keys, created: Vec::new() })
 }
 
-/// Keys as the database itself would give them: what the key columns'
-/// defaults come to. Empty where a key column has none, or one that is no key.
-async fn allot_keys(object: &Opened, lease: &mut Lease, count: usize) -> Result<Vec<Vec<Value>>, sqlx::Error> {
-    let key: Vec<_> = object.access.key.iter().map(|slot| &object.columns[*slot]).collect();
-    let given = |column: &&super::describe::Column| {
-        let default = column.default.as_ref()?;
-        Some(column.native.selected(&format!("({default})::{}", column.native.cast)))
-    };
-    let Some(defaults) = key.iter().map(given).collect::<Option<Vec<String>>>().filter(|key| !key.is_empty()) else {
-        return Ok(Vec::new());
-    };
-    let sql = format!("SELECT {} FROM generate_series(1, $1::int8)", defaults.join(", "));
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let rows = object.connections.answer(sqlx::query(safe(sql)).bind(count).fetch_all(&mut **lease)).await?;
-    let value = |row: &PgRow, index: usize| -> Result<Value, sqlx::Error> {
-        let bytes = row.try_get_raw(index)?.as_bytes().map_err(sqlx::Error::Decode)?;
-        decode::decode(&key[index].native.base, bytes).map_err(|why| sqlx::Error::Decode(why.into()))
-    };
-    let keys: Vec<Vec<Value>> =
-        rows.iter().map(|row| (0..key.len()).map(|index| value(row, index)).collect()).collect::<Result<_, _>>()?;
-    // A default that comes to the same twice is none that gives keys: the database says so of each record.
-    let distinct: HashSet<Option<Key>> = keys.iter().map(Key::new).collect();
-    Ok(if distinct.len() == keys.len() { keys } else { Vec::new() })
-}
-
 /// One batch of writes, its transaction open.
 pub(super) struct Batch<'o> {
-    object: &'o Opened,
-    lease: Lease,
+    pub(super) object: &'o Opened,
+    pub(super) lease: Lease,
     token: String,
     keys: Vec<Vec<Value>>,
     /// What only created records, once the batch is in effect.
-    created: Vec<String>,
+    pub(super) created: Vec<String>,
 }
 
 impl Writing for Batch<'_> {
@@ -166,62 +139,6 @@ impl Batch<'_> {
         self.state(changes, form, members, outcomes).await?;
         let untouched: Vec<usize> = members.iter().copied().filter(|index| outcomes[*index].is_none()).collect();
         self.classify(changes, form, &untouched, outcomes).await
-    }
-
-    /// The table may show a value otherwise than it was sent; COPY does not tell.
-    fn may_restate(&self, form: &Form) -> bool {
-        let mut slots = self.object.access.key.iter().chain(&form.set);
-        slots.any(|slot| self.object.columns[*slot].native.restates)
-    }
-
-    /// COPY straight into the table; `false`, and nothing done, where a record
-    /// would not go in.
-    async fn copy(&mut self, changes: &[Change], form: &Form, members: &[usize]) -> Result<bool, sqlx::Error> {
-        let slots: Vec<usize> = self.object.access.key.iter().chain(&form.set).copied().collect();
-        if slots.is_empty() {
-            return Ok(false);
-        }
-        let sql = format!("COPY {} ({}) FROM STDIN", self.object.selection.table, self.object.names(&slots));
-        self.savepoint().await?;
-        match self.send(&sql, changes, &slots, members).await {
-            Ok(()) => {
-                let xmin = self.object.xmin(&mut self.lease, &changes[members[0]].key).await?;
-                self.release().await?;
-                self.created.extend(xmin);
-                Ok(true)
-            }
-            Err(error) => self.undo(error).await.map(|_| false),
-        }
-    }
-
-    /// The lines of a COPY.
-    async fn send(
-        &mut self,
-        sql: &str,
-        changes: &[Change],
-        slots: &[usize],
-        members: &[usize],
-    ) -> Result<(), sqlx::Error> {
-        let connections = &self.object.connections;
-        let mut copy = connections.answer(self.lease.copy_in_raw(sql)).await?;
-        let mut lines = String::with_capacity(PIECE + PIECE / 4);
-        for index in members {
-            let change = &changes[*index];
-            let values = change.key.iter().chain(change.set.iter().map(|(_, value)| value));
-            for (position, (slot, value)) in slots.iter().zip(values).enumerate() {
-                if position > 0 {
-                    lines.push('\t');
-                }
-                encode::copy_field(&self.object.columns[*slot].native.base, value, &mut lines);
-            }
-            lines.push('\n');
-            if lines.len() >= PIECE {
-                connections.answer(copy.send(lines.as_bytes()).map_ok(drop)).await?;
-                lines.clear();
-            }
-        }
-        connections.answer(copy.send(lines.as_bytes()).map_ok(drop)).await?;
-        connections.answer(copy.finish()).await.map(drop)
     }
 
     /// Makes changes by one statement; where a record breaks it, in halves.
@@ -469,11 +386,11 @@ impl Batch<'_> {
         Ok(found)
     }
 
-    async fn savepoint(&mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn savepoint(&mut self) -> Result<(), sqlx::Error> {
         self.say("SAVEPOINT engine_change").await
     }
 
-    async fn release(&mut self) -> Result<(), sqlx::Error> {
+    pub(super) async fn release(&mut self) -> Result<(), sqlx::Error> {
         self.say("RELEASE SAVEPOINT engine_change").await
     }
 
@@ -483,7 +400,7 @@ impl Batch<'_> {
     }
 
     /// Undoes the attempt where the error concerns records; else passes it on.
-    async fn undo(&mut self, error: sqlx::Error) -> Result<Refusal, sqlx::Error> {
+    pub(super) async fn undo(&mut self, error: sqlx::Error) -> Result<Refusal, sqlx::Error> {
         let Some(mut refusal) = fault::refusal(&error, self.object.table.has_policies) else { return Err(error) };
         refusal.slot = fault::column(&error)
             .and_then(|name| self.object.columns.iter().position(|column| column.field.name == name));

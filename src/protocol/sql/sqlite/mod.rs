@@ -5,6 +5,8 @@
 //! a batch. Start reading at [`connect_sqlite`]; `value` and `stamp` say how
 //! untyped columns are read.
 
+mod allot;
+mod change;
 mod describe;
 mod fault;
 mod probe;

@@ -7,17 +7,16 @@
 //! outranks a table's own `ON CONFLICT REPLACE`, which would silently take
 //! other rows away.
 
-use std::sync::atomic::Ordering;
-
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Sqlite, Transaction};
 
-use super::super::statement::{quote, safe};
+use super::super::statement::safe;
 use super::super::write::{Form, forms, rounds};
+use super::allot::allot_keys;
 use super::fault;
 use super::read::Opened;
 use crate::connector::{Action, Change, Fault, Outcome, Recorded, Refusal, Scope, Writing};
@@ -48,72 +47,9 @@ pub(super) async fn begin(object: &Opened, allot: usize) -> Result<Batch<'_>, Fa
     })
 }
 
-/// Keys as SQLite itself would give them: the next row numbers, or what the
-/// key columns' defaults come to. Empty where a key slot has neither.
-async fn allot_keys(
-    object: &Opened,
-    transaction: &mut Transaction<'static, Sqlite>,
-    count: usize,
-) -> Result<Vec<Vec<Value>>, sqlx::Error> {
-    let table = &object.table;
-    let place =
-        |slot: &usize| table.columns.iter().position(|column| column.field.name == object.columns[*slot].field.name);
-    let places: Option<Vec<usize>> = object.access.key.iter().map(place).collect();
-    let Some(places) = places.filter(|places| !places.is_empty()) else { return Ok(Vec::new()) };
-    if let ([place], Some(number)) = (places.as_slice(), table.row_number)
-        && *place == number
-    {
-        let sql = format!(
-            "SELECT coalesce(max({}), 0) FROM {}",
-            object.selection.columns[object.access.key[0]], object.selection.table
-        );
-        let largest: i64 = sqlx::query_scalar(safe(sql)).fetch_one(&mut **transaction).await?;
-        // AUTOINCREMENT never gives a number again, not even a deleted row's.
-        let counted: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
-            .fetch_one(&mut **transaction)
-            .await?;
-        let given: i64 = if counted {
-            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?1")
-                .bind(&table.name)
-                .fetch_one(&mut **transaction)
-                .await?
-        } else {
-            0
-        };
-        let first = largest.max(given).max(object.highest.load(Ordering::Relaxed));
-        return Ok((1..)
-            .map_while(|step: i64| first.checked_add(step))
-            .take(count)
-            .map(|key| vec![Value::Integer(key)])
-            .collect());
-    }
-    let defaults: Option<Vec<&str>> = places.iter().map(|place| table.defaults[*place].as_deref()).collect();
-    let Some(defaults) = defaults else { return Ok(Vec::new()) };
-    let defaults: Vec<String> = defaults.iter().map(|default| format!("({default})")).collect();
-    let sql = format!(
-        "WITH RECURSIVE engine_count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM engine_count WHERE n < {count}) \
-         SELECT {} FROM engine_count",
-        defaults.join(", ")
-    );
-    let rows = sqlx::query(safe(sql)).persistent(false).fetch_all(&mut **transaction).await?;
-    rows.iter()
-        .map(|row| {
-            object
-                .access
-                .key
-                .iter()
-                .enumerate()
-                .map(|(index, slot)| {
-                    object.columns[*slot].read(row.try_get_raw(index)?).map_err(|why| sqlx::Error::Decode(why.into()))
-                })
-                .collect()
-        })
-        .collect()
-}
-
 /// One batch of writes, its transaction open.
 pub(super) struct Batch<'o> {
-    object: &'o Opened,
+    pub(super) object: &'o Opened,
     transaction: Transaction<'static, Sqlite>,
     keys: Vec<Vec<Value>>,
     /// What is made can be undone as a whole.
@@ -360,91 +296,8 @@ impl Batch<'_> {
         .boxed()
     }
 
-    /// Makes one change by a statement of its own.
-    async fn change(&mut self, change: &Change, form: &Form) -> Result<Outcome, sqlx::Error> {
-        let object = self.object;
-        let mut arguments = SqliteArguments::default();
-        let key_slots = &object.access.key;
-        let stored_key = |arguments: &mut SqliteArguments| {
-            for (slot, value) in key_slots.iter().zip(&change.key) {
-                object.columns[*slot].store(value).bind(arguments);
-            }
-        };
-        let by_key = || {
-            key_slots
-                .iter()
-                .map(|slot| format!("{} = ?", object.selection.columns[*slot]))
-                .collect::<Vec<_>>()
-                .join(" AND ")
-                + &object.lives()
-        };
-        let table = &object.selection.table;
-        let bind_set = |arguments: &mut SqliteArguments| {
-            for (slot, value) in &change.set {
-                object.columns[*slot].store(value).bind(arguments);
-            }
-        };
-        let sql = match change.action {
-            Action::Delete => {
-                stored_key(&mut arguments);
-                format!("DELETE FROM {table} WHERE {}", by_key())
-            }
-            // Nothing to write: the conditions held, and that is all.
-            Action::Update if form.set.is_empty() => {
-                return Ok(Outcome::Done { key: change.key.clone(), stored: None });
-            }
-            Action::Update => {
-                bind_set(&mut arguments);
-                stored_key(&mut arguments);
-                let set: Vec<String> =
-                    form.set.iter().map(|slot| format!("{} = ?", quote(&object.columns[*slot].field.name))).collect();
-                format!("UPDATE OR ABORT {table} SET {} WHERE {}", set.join(", "), by_key())
-            }
-            Action::Create => {
-                let given: Vec<usize> =
-                    key_slots.iter().zip(&form.key).filter(|(_, there)| **there).map(|(slot, _)| *slot).collect();
-                for (slot, value) in
-                    key_slots.iter().zip(&change.key).filter(|(_, value)| !matches!(value, Value::Missing))
-                {
-                    object.columns[*slot].store(value).bind(&mut arguments);
-                }
-                bind_set(&mut arguments);
-                let slots: Vec<usize> = given.iter().chain(&form.set).copied().collect();
-                let returned: Vec<String> =
-                    key_slots.iter().map(|slot| quote(&object.columns[*slot].field.name)).collect();
-                let values = if slots.is_empty() {
-                    "DEFAULT VALUES".into()
-                } else {
-                    format!("({}) VALUES ({})", self.object.names(&slots), vec!["?"; slots.len()].join(", "))
-                };
-                format!("INSERT OR ABORT INTO {table} {values} RETURNING {}", returned.join(", "))
-            }
-        };
-        Ok(match self.attempt(sql, arguments).await? {
-            Err(refusal) => Outcome::Refused(refusal),
-            Ok(row) => {
-                let key = match (change.action, row) {
-                    (Action::Create, Some(row)) => {
-                        let (_, values) = object.decode(&row, 0, key_slots)?;
-                        key_slots.iter().map(|slot| values[*slot].clone()).collect()
-                    }
-                    (Action::Create, None) => {
-                        return Ok(Outcome::Refused(Refusal {
-                            native: String::new(),
-                            message: "the database did not keep the record (a trigger)".into(),
-                            slot: None,
-                        }));
-                    }
-                    (Action::Update, _) => new_key(change, key_slots),
-                    _ => change.key.clone(),
-                };
-                Outcome::Done { key, stored: None }
-            }
-        })
-    }
-
     /// Runs one statement under a savepoint: a refusal leaves nothing of it.
-    async fn attempt(
+    pub(super) async fn attempt(
         &mut self,
         sql: String,
         arguments: SqliteArguments,
@@ -531,12 +384,4 @@ fn decide(change: &Change, rows: &[Vec<Value>]) -> Option<Outcome> {
             slot: None,
         })),
     }
-}
-
-/// The key a record has after an update.
-fn new_key(change: &Change, key_slots: &[usize]) -> Vec<Value> {
-    let value = |(slot, old): (&usize, &Value)| {
-        change.set.iter().find(|(set, _)| set == slot).map_or_else(|| old.clone(), |(_, new)| new.clone())
-    };
-    key_slots.iter().zip(&change.key).map(value).collect()
 }
